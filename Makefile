@@ -1,0 +1,84 @@
+# Two commands do everything:  make up   and   make test
+# Every target only shortens commands that also work by themselves; see `make help`.
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help up down setup lab infra preview deploy verify page inventory env check doctor destroy test test-full lint bench
+
+# without stack= the stack is `lab`, and its file is made from the example; with lab=1 that holds for any other name
+ifeq ($(origin stack),undefined)
+stack := lab
+lab := 1
+endif
+only ?=
+limit ?=
+PYTHON ?= python3
+VENV := .venv/bin
+# the environment of the bare commands, for one recipe line
+IN = set -e; eval "$$($(VENV)/python -m tools env --stack $(stack))";
+FILE = stacks/Pulumi.$(stack).yaml
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@echo
+	@echo "  stack=NAME    another stack than lab        only=ssh,users   some capabilities (deploy, verify), some tests (test)"
+	@echo "  limit=NAME    one machine or group          eval \"\$$(make env stack=NAME)\"   for the bare commands"
+
+up: setup lab infra deploy verify page ## from nothing to a proven platform and its security page
+	@echo
+	@echo "next: open build/$(stack)/security.html      look around: ssh -F build/$(stack)/ssh_config primary"
+	@echo "      change $(FILE), then make deploy      remove the local cloud again: make down"
+
+setup: ## install what is missing: Debian packages, .venv, Pulumi and its provider
+	@$(PYTHON) -m tools bootstrap
+	@$(VENV)/python -m tools install
+
+lab: ## start the local cloud, when the stack file has the key settings.lab
+	@$(IN) python -m stacks init $(stack) $(if $(lab),--lab)
+	@$(IN) python -m stacks lab-up $(stack)
+
+infra: ## pulumi up: make servers, networks, firewalls
+	@$(IN) python -m hosts access --stack $(stack)
+	@$(IN) pulumi up --yes --skip-preview --stack $(stack)
+
+preview: ## pulumi preview: what `make infra` would change
+	@$(IN) pulumi preview --diff --stack $(stack)
+
+deploy: ## pyinfra: harden and configure the machines      [only=ssh,users] [limit=standby]
+	@$(IN) pyinfra -y --fail-percent 0 hosts/inventory.py deploys/site.py $(if $(only),--data only=$(only)) $(if $(limit),--limit $(limit))
+
+verify: inventory ## testinfra: prove every control, write the evidence     [only=ssh]
+	@$(IN) pytest tests/verify -q $(if $(only),-k $(only))
+
+page: ## write the security page from the evidence
+	@$(IN) python -m bastide page --stack $(stack)
+
+inventory: ## write the secret-free inventory that checks run from
+	@$(IN) python -m hosts inventory --stack $(stack)
+
+env: ## print what the bare commands need: eval "$(make env stack=NAME)"
+	@$(VENV)/python -m tools env --stack $(stack)
+
+check: ## show every mistake of the stack file at once
+	@$(VENV)/python -m bastide check $(FILE)
+
+doctor: ## what this machine lacks for the local cloud
+	@$(VENV)/python -m lab --name $(stack) doctor
+
+down: ## remove the local cloud of a stack and what was recorded of its machines
+	@$(IN) python -m stacks lab-down $(stack)
+
+destroy: ## pulumi destroy; refused while settings.protection is true
+	@$(IN) python -m stacks may-destroy $(stack)
+	@$(IN) pulumi destroy --stack $(stack)
+
+test: setup ## unit tests, the cloud's API, and the whole flow with its faults       [only=test_firewall]
+	@$(IN) pytest $(if $(only),-k "$(only)")
+
+test-full: setup ## the same, with the slow faults too
+	@$(IN) pytest --full $(if $(only),-k "$(only)")
+
+lint: ## ruff and mypy --strict
+	@$(VENV)/ruff check . && $(VENV)/ruff format --check . && $(VENV)/mypy
+
+bench: setup ## what users wait for, measured side by side
+	@$(IN) python -m benchmarks

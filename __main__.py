@@ -1,0 +1,20 @@
+"""The Pulumi program: what the provider is to make. Wiring only; the components are in stacks/."""
+
+import pulumi
+
+from bastide.errors import BastideError
+from stacks.config import read_config
+from stacks.firewall import CloudFirewall
+from stacks.network import PrivateNetwork
+from stacks.outputs import export_machines
+from stacks.servers import Servers
+
+try:
+    settings, keyring = read_config()
+except BastideError as error:
+    raise pulumi.RunError(f"{error.message}\nnext: {error.hint}") from None
+
+network = PrivateNetwork("network", settings)
+firewall = CloudFirewall("firewall", settings)
+servers = Servers("servers", settings, keyring, network, firewall)
+export_machines(settings, servers)

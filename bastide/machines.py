@@ -1,0 +1,129 @@
+"""What exists: the machines as the provider made them, and the secret-free inventory that checks run from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from bastide.errors import StackError
+from bastide.settings import EU_LOCATIONS, Role
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One machine of the platform.
+
+    `id` is the provider's, `generation` the stack file's; `address` and `address6` are public, `private_address` is
+    that in the private network. `host_key` is the recorded public ssh host key ("ssh-ed25519 AAAA..."), "" before the
+    first connection.
+    """
+
+    name: str
+    role: Role
+    location: str
+    id: str
+    generation: int
+    address: str
+    address6: str
+    private_address: str
+    host_key: str = ""
+
+    @property
+    def country(self) -> str:
+        """ISO 3166-1 alpha-2 code of where it stands."""
+        return EU_LOCATIONS[self.location].country
+
+    def to_json(self) -> dict[str, Any]:
+        """What `pyinfra ... debug-inventory` prints of it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Prober:
+    """A machine outside of the platform that looks at it as a stranger would. Reached by ssh as `user`."""
+
+    name: str
+    user: str
+    address: str
+    address6: str
+    host_key: str
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """All that a check needs to reach the machines; holds no secret.
+
+    `user` is the automation account, `identity` the path of its private key, `port` that of ssh.
+    """
+
+    stack: str
+    environment: str
+    user: str
+    identity: str
+    port: int
+    machines: tuple[Machine, ...]
+    prober: Prober | None = None
+
+    def __iter__(self) -> Iterator[Machine]:
+        return iter(self.machines)
+
+    def __getitem__(self, name: str) -> Machine:
+        for machine in self.machines:
+            if machine.name == name:
+                return machine
+        raise StackError(
+            f"no machine is called {name}", f"the stack {self.stack} has {', '.join(m.name for m in self.machines)}"
+        )
+
+
+def build_dir(stack: str, root: Path = Path()) -> Path:
+    """The git-ignored folder for everything that is made for a stack."""
+    return root / "build" / stack
+
+
+def inventory_path(stack: str, root: Path = Path()) -> Path:
+    """Where the inventory of a stack is written."""
+    return build_dir(stack, root) / "inventory.json"
+
+
+def save_inventory(inventory: Inventory, path: Path) -> None:
+    """Write the inventory, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"version": SCHEMA_VERSION, **asdict(inventory)}, indent=2) + "\n"
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def load_inventory(path: Path) -> Inventory:
+    """Read an inventory. Raises `StackError` when it is missing, or of another version."""
+    hint = "run `make inventory` first"
+    try:
+        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StackError(f"{path} does not exist", hint) from None
+    except ValueError:
+        raise StackError(f"{path} is not JSON", hint) from None
+    if data.pop("version", None) != SCHEMA_VERSION:
+        raise StackError(f"{path} was written by another version of Bastide", hint)
+    try:
+        machines = tuple(Machine(**item) for item in data.pop("machines"))
+        prober = data.pop("prober", None)
+        return Inventory(machines=machines, prober=Prober(**prober) if prober else None, **data)
+    except (TypeError, KeyError) as error:
+        raise StackError(f"{path} does not have the expected fields: {error}", hint) from None
+
+
+def machine_from(data: dict[str, Any]) -> Machine:
+    """A machine from a stack output. Raises `StackError` when a field is missing or not known."""
+    names = {field.name for field in fields(Machine)}
+    if set(data) - names or names - {"host_key"} - set(data):
+        raise StackError(
+            f"the stack's output for {data.get('name', '?')} has other fields than expected", "run `pulumi up`"
+        )
+    return Machine(**data)

@@ -1,0 +1,112 @@
+"""What is wanted: one frozen model, a module an area. Defaults live here and nowhere else."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from bastide.settings.base import Base, Journal
+from bastide.settings.common import Area, Name, key_blob
+from bastide.settings.company import Company
+from bastide.settings.firewall import Firewall, PublicPort
+from bastide.settings.lab import Lab
+from bastide.settings.network import Network
+from bastide.settings.servers import EU_LOCATIONS, Location, Role, Server
+from bastide.settings.ssh import Ssh
+from bastide.settings.users import Automation, Person, Users
+
+__all__ = [
+    "EU_LOCATIONS",
+    "Area",
+    "Automation",
+    "Base",
+    "Company",
+    "Firewall",
+    "Journal",
+    "Lab",
+    "Location",
+    "Network",
+    "Person",
+    "PublicPort",
+    "Role",
+    "Server",
+    "Settings",
+    "Ssh",
+    "Users",
+    "key_blob",
+]
+
+
+class Settings(Area):
+    """Everything a stack file says under `bastide:settings`."""
+
+    company: Company
+    """Who publishes the security page."""
+    servers: Annotated[dict[Name, Server], Field(min_length=1)]
+    """The machines by name; the name is also the host name."""
+    network: Network = Network()
+    """The private network over all locations."""
+    firewall: Firewall
+    """What may reach the machines, in the cloud firewall and in each machine's own. What is not opened is closed."""
+    base: Base = Base()
+    """What every machine has."""
+    users: Users
+    """Who can log in."""
+    ssh: Ssh = Ssh()
+    """How people and machines log in. Keys only, root off and strong algorithms are not settings; these are."""
+    protection: bool = True
+    """Whether servers, addresses and the network refuse to be deleted. To destroy: false, `pulumi up`, then destroy."""
+    lab: Lab | None = None
+    """With this key the stack lives in the local cloud on this machine; leave it out for the real one."""
+
+    @model_validator(mode="after")
+    def _platform(self) -> Self:
+        """Rules between servers: two sites in two countries and a witness in a third location."""
+        problems = [*self._roles(), *self._addresses()]
+        taken = {(port.protocol, port.port) for port in self.firewall.public}
+        if len(taken) != len(self.firewall.public):
+            problems.append("firewall.public names a port twice")
+        if ("tcp", self.ssh.port) in taken:
+            problems.append("firewall.public opens the ssh port: say ssh.open_to: anywhere if that is meant")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def by_role(self, role: Role) -> dict[str, Server]:
+        """The servers that have this role, by name."""
+        return {name: server for name, server in self.servers.items() if server.role == role}
+
+    def _roles(self) -> list[str]:
+        problems = []
+        primaries, standbys, witnesses = (self.by_role(role) for role in ("primary", "standby", "witness"))
+        if len(primaries) != 1:
+            problems.append(f"servers must have exactly one primary (got {len(primaries)})")
+        if not standbys:
+            problems.append("servers must have at least one standby")
+        if len(witnesses) != 1:
+            problems.append(f"servers must have exactly one witness, or no failover is safe (got {len(witnesses)})")
+        for primary in primaries.values():
+            countries = {EU_LOCATIONS[s.location].country for s in (primary, *standbys.values())}
+            if standbys and len(countries) < 2:
+                problems.append(f"servers: primary and standby must stand in two countries (all in {countries.pop()})")
+            if any(
+                w.location in {primary.location, *(s.location for s in standbys.values())} for w in witnesses.values()
+            ):
+                problems.append("servers: the witness must stand in a location of its own")
+        return problems
+
+    def _addresses(self) -> list[str]:
+        problems: list[str] = []
+        seen: dict[str, str] = {}
+        subnet = ipaddress.IPv4Network(self.network.subnet)
+        for name, server in self.servers.items():
+            address = ipaddress.IPv4Address(server.private_address)
+            if address not in subnet:
+                problems.append(f"servers.{name}.private_address must lie in network.subnet {subnet} (got {address})")
+            elif address in (subnet[0], subnet[-1]) or str(address) == self.network.gateway:
+                problems.append(f"servers.{name}.private_address {address} is reserved (network, broadcast or gateway)")
+            if (other := seen.setdefault(str(address), name)) != name:
+                problems.append(f"servers.{name}.private_address {address} is already that of {other}")
+        return problems

@@ -1,0 +1,112 @@
+"""The line between the cloud (what was ordered) and the machines (what runs): the verbs one asks of the other.
+
+`lab/cloud` calls, `lab/machines` does. All verbs block until the work is done and are called from worker threads,
+never twice at once for the same machine. All are idempotent: the cloud repeats them after it was killed half-way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+Direction = Literal["in", "out"]
+Protocol4 = Literal["tcp", "udp", "icmp", "esp", "gre"]
+PowerState = Literal["running", "off"]
+
+
+@dataclass(frozen=True)
+class FirewallRule:
+    """One rule of a cloud firewall. `port` is "22", "80-85" or "" (all); `sources`/`destinations` are CIDRs, v4 or v6."""
+
+    direction: Direction
+    protocol: Protocol4
+    port: str = ""
+    networks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PrivateNic:
+    """An attachment to a private network. `network_range` is the whole network's CIDR, `address` the machine's in it."""
+
+    network_id: int
+    network_range: str
+    address: str
+    mac: str
+    alias_addresses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class MachineSpec:
+    """All that a machine is made from.
+
+    `public4` is an address ("198.18.0.10"), `public6` a /64 ("2001:db8:1:a::/64", the machine takes ::1); either may be
+    "". `user_data` is what the customer gave, as it is. `metadata` are the metadata service's plain keys and values
+    ("availability-zone", "region", "instance-id", "hostname"); the machine side adds addresses. `disk_gb` and
+    `memory_mb` come from the server type. `ssh_keys` are public keys for root.
+    """
+
+    id: int
+    name: str
+    image: str
+    cpus: int
+    memory_mb: int
+    disk_gb: int
+    public_mac: str
+    public4: str = ""
+    public6: str = ""
+    user_data: str = ""
+    metadata: dict[str, str] = field(default_factory=dict)
+    ssh_keys: tuple[str, ...] = ()
+
+
+class Machines(Protocol):
+    """What the cloud may ask of the machines. Failures are `LabError`; an action then ends in "error"."""
+
+    def public4_pool(self) -> str:
+        """The CIDR that public IPv4 addresses are given out from (first usable ones are taken by the lab itself:
+        the cloud starts at .10 of it)."""
+
+    def public6_pool(self) -> str:
+        """The prefix (/48) that the machines' /64 are given out from (the cloud starts at its 16th /64)."""
+
+    def create(self, spec: MachineSpec) -> None:
+        """Make the disk from the image and seed it. Does not start. Again with the same id: updates the seed only."""
+
+    def rebuild(self, spec: MachineSpec) -> None:
+        """A new disk from the image; the machine is off before and after."""
+
+    def delete(self, machine_id: int) -> None:
+        """Cut the power and remove all of it. No error when it does not exist."""
+
+    def start(self, machine_id: int) -> None: ...
+
+    def power_cut(self, machine_id: int) -> None:
+        """Power off as when somebody pulls the plug: the cables first."""
+
+    def shutdown(self, machine_id: int) -> None:
+        """Ask PID 1 to power off (ACPI's soft off). Returns at once; the machine goes off when it is ready."""
+
+    def reboot(self, machine_id: int) -> None:
+        """Ask PID 1 to reboot. Returns at once."""
+
+    def power_state(self, machine_id: int) -> PowerState: ...
+
+    def set_public(self, machine_id: int, public4: str, public6: str) -> None:
+        """Give or take public addresses; takes effect at the next start."""
+
+    def set_firewall(self, machine_id: int, rules: tuple[FirewallRule, ...] | None) -> None:
+        """Enforce these rules outside of the machine, on its public interface, at once and atomically.
+
+        None = no firewall attached: all passes. With rules: inbound is dropped unless a rule with direction "in"
+        matches; outbound passes unless there are rules with direction "out", then only what they match. Stateful.
+        May be called before the machine was started, and then holds from its first packet."""
+
+    def attach(self, machine_id: int, nic: PrivateNic) -> None:
+        """Plug the machine into a private network; hot when it runs, and at each later start."""
+
+    def detach(self, machine_id: int, network_id: int) -> None: ...
+
+    def delete_network(self, network_id: int) -> None: ...
+
+    def machine_ids(self) -> set[int]:
+        """What exists on the machine side, for adoption after a restart."""

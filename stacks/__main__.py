@@ -1,0 +1,41 @@
+"""`python -m stacks init|lab-up|lab-down|may-destroy NAME`: what `pulumi up` needs around it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from bastide.console import guard
+from stacks.init import init_stack
+from stacks.lifecycle import lab_down, lab_up, refuse_protected
+
+
+def main() -> int:
+    """Parse the command line and do it."""
+    parser = argparse.ArgumentParser(prog="python -m stacks", description="What `pulumi up` needs around it.")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    helps = {
+        "init": "make what the stack lacks: its state, its master secret, for a lab stack the whole file",
+        "lab-up": "start the local cloud, when the stack file has settings.lab",
+        "lab-down": "remove the local cloud of a stack, and the state that says its machines exist",
+        "may-destroy": "exit 0 when nothing of the stack is protected",
+    }
+    for verb, text in helps.items():
+        verbs.add_parser(verb, help=text).add_argument("stack")
+    verbs.choices["init"].add_argument(
+        "--lab", action="store_true", help="make a missing stack file from the example, for the local cloud"
+    )
+    options = parser.parse_args()
+    root = Path.cwd()
+    if options.verb == "init":
+        init_stack(options.stack, root, lab=options.lab)
+    elif options.verb == "lab-up":
+        lab_up(options.stack, root)
+    elif options.verb == "lab-down":
+        lab_down(options.stack, root)
+    else:
+        refuse_protected(options.stack, root)
+    return 0
+
+
+guard(main)

@@ -1,0 +1,153 @@
+"""Wrong stack files and the exact words that a user reads: all mistakes at once, each with its place."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bastide.errors import SettingsError, StackError
+from bastide.settings import Settings
+from bastide.stackfile import load, parse, read
+
+EXAMPLE = Path(__file__).parents[2] / "stacks" / "Pulumi.example.yaml"
+ED25519 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEHmFMcXXcxRlqUfTpzdhyS0hCiKQ9E3Pt2kmZ8BYuTM x"
+
+
+def example() -> dict[str, Any]:
+    data = load(EXAMPLE)["config"]["bastide:settings"]
+    return copy.deepcopy(_plain(data))  # type: ignore[no-any-return]
+
+
+def _plain(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {str(key): _plain(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [_plain(value) for value in data]
+    return data
+
+
+def put(data: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    *parents, last = path.split(".")
+    here: Any = data
+    for part in parents:
+        here = here[part]
+    if value is REMOVED:
+        del here[last]
+    else:
+        here[last] = value
+    return data
+
+
+REMOVED = object()
+
+WRONG = [
+    ("ssh.port", 70000, "settings.ssh.port: must be at most 65535 (got 70000)"),
+    ("ssh.port", 0, "settings.ssh.port: must be at least 1 (got 0)"),
+    ("ssh.port", "22", "settings.ssh.port: must be a whole number (got 22)"),
+    ("ssh.prot", 22, "settings.ssh.prot: is not a known key"),
+    ("ssh.open_to", "all", "settings.ssh.open_to: must be one of 'operators' or 'anywhere' (got all)"),
+    ("company", REMOVED, "settings.company: is required"),
+    ("company.domain", "Example", "settings.company.domain: must be a domain name in lower case, like example.eu (got Example)"),
+    (
+        "network.range",
+        "10.20.0.1/16",
+        "settings.network.range: must be a network like 192.0.2.0/24 or 2001:db8::/48 (it has host bits set) "
+        "(got 10.20.0.1/16)",
+    ),
+    ("network.range", "8.8.0.0/16", "settings.network: range must lie within 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16 (RFC 1918)"),
+    ("network.subnet", "10.99.0.0/24", "settings.network: subnet must lie within range"),
+    ("firewall.operators", [], "settings.firewall.operators: must have at least 1 entry"),
+    (
+        "firewall.operators",
+        ["198.51.100.10/33"],
+        "settings.firewall.operators.0: must be a network like 192.0.2.0/24 or 2001:db8::/48 (it does not parse) "
+        "(got 198.51.100.10/33)",
+    ),
+    (
+        "servers.primary.location",
+        "ash",
+        "settings.servers.primary.location: lies in the United States, outside the EU; use one of fsn1, nbg1, hel1 (got ash)",
+    ),
+    ("servers.primary.location", "mars", "settings.servers.primary.location: must be one of fsn1, nbg1, hel1 (got mars)"),
+    ("servers.primary.role", "boss", "settings.servers.primary.role: must be one of 'primary', 'standby' or 'witness' (got boss)"),
+    ("servers.standby.location", "nbg1", "settings: servers: primary and standby must stand in two countries (all in DE); servers: the witness must stand in a location of its own"),
+    ("servers.witness", REMOVED, "settings: servers must have exactly one witness, or no failover is safe (got 0)"),
+    ("servers.standby.private_address", "10.20.0.11", "settings: servers.standby.private_address 10.20.0.11 is already that of primary"),
+    ("servers.standby.private_address", "10.21.0.12", "settings: servers.standby.private_address must lie in network.subnet 10.20.0.0/24 (got 10.21.0.12)"),
+    ("servers.standby.private_address", "10.20.0.1", "settings: servers.standby.private_address 10.20.0.1 is reserved (network, broadcast or gateway)"),
+    ("servers.Primary", {}, "settings.servers.Primary: must be lower-case letters, digits and inner hyphens, at most 32, beginning with a letter (got Primary)"),
+    ("users.removed", ["anna"], "settings.users: anna cannot be in both people and removed"),
+    ("users.removed", ["bastide"], "settings.users: removed must not name root or the automation account: that would lock everyone out"),
+    ("users.people.anna.keys", [], "settings.users.people.anna.keys: must have at least 1 entry"),
+    ("users.people.anna.keys", ["ssh-ed25519 AAAA"], "settings.users.people.anna.keys.0: is not a whole ssh public key: its middle part does not decode (a line cut off?) (got ssh-ed25519 AAAA)"),
+    ("users.people.anna.keys", ["-----BEGIN OPENSSH PRIVATE KEY-----"], "settings.users.people.anna.keys.0: is a private key; the stack file holds public ones only (the .pub file)"),
+    ("users.people.anna.keys", [ED25519], "settings.users: anna and bastide have the same key: a key belongs to one account"),
+    ("users.automation.key", REMOVED, "settings.users.automation.key: is required"),
+    ("base.journal.max_use_mb", 1, "settings.base.journal.max_use_mb: must be at least 64 (got 1)"),
+    ("base.packages", "curl", "settings.base.packages: must be a list (got curl)"),
+    ("firewall.public", [{"port": 22, "reason": "ssh"}], "settings: firewall.public opens the ssh port: say ssh.open_to: anywhere if that is meant"),
+    ("protection", "yes", "settings.protection: must be true or false (got yes)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "value", "message"), WRONG, ids=[f"{path}={value!r:.20}" for path, value, _ in WRONG])
+def test_each_mistake_is_said_with_place_expectation_and_value(path: str, value: Any, message: str) -> None:
+    data = put(example(), path, value)
+    if path == "users.people.anna.keys" and value == [ED25519]:
+        data["users"]["automation"]["key"] = ED25519
+    with pytest.raises(SettingsError) as caught:
+        parse(data, "file")
+    said = [line.removeprefix("file: ") for line in caught.value.mistakes]
+    assert any(line.startswith(message) for line in said), said
+    assert not any("PRIVATE KEY" in line for line in said), "a secret pasted by mistake is not repeated"
+
+
+def test_all_mistakes_are_shown_at_once() -> None:
+    data = put(put(example(), "ssh.port", 70000), "company.domain", "-")
+    with pytest.raises(SettingsError) as caught:
+        parse(data, "file")
+    assert len(caught.value.mistakes) == 2
+
+
+def test_the_example_is_valid_and_the_model_is_frozen() -> None:
+    settings = read(EXAMPLE)
+    assert isinstance(settings, Settings)
+    with pytest.raises(Exception, match="frozen"):
+        settings.ssh.port = 23  # type: ignore[misc]
+
+
+def test_a_mistake_in_a_file_carries_its_line(tmp_path: Path) -> None:
+    text = EXAMPLE.read_text().replace("      port: 22\n", "      port: 70000\n", 1)
+    file = tmp_path / "Pulumi.x.yaml"
+    file.write_text(text)
+    line = text.splitlines().index("      port: 70000") + 1
+    with pytest.raises(SettingsError) as caught:
+        read(file)
+    assert caught.value.mistakes == [f"{file}:{line}: settings.ssh.port: must be at most 65535 (got 70000)"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("    ssh:\n", "    company: {}\n    ssh:\n"), "a key may stand once"),
+        (("config:\n", "config: [\n"), "is not YAML"),
+        (("config:\n", "config:\n  hcloud:token: abc\n"), "hcloud:token: must be a secret"),
+        (("config:\n", "config:\n  bastide:secrets:\n    master: {v1: abc}\n"), "bastide:secrets: must be a secret"),
+        (("config:\n", "config:\n  bastide:setings: {}\n"), "bastide:setings: is not a known key"),
+    ],
+)
+def test_a_broken_file_is_refused_with_its_name(tmp_path: Path, change: tuple[str, str], message: str) -> None:
+    file = tmp_path / "Pulumi.x.yaml"
+    file.write_text(EXAMPLE.read_text().replace(*change, 1))
+    with pytest.raises(SettingsError, match=message) as caught:
+        read(file)
+    assert str(file) in caught.value.message
+
+
+def test_a_missing_file_says_where_to_begin(tmp_path: Path) -> None:
+    with pytest.raises(StackError) as caught:
+        read(tmp_path / "Pulumi.none.yaml")
+    assert "Pulumi.example.yaml" in caught.value.hint
