@@ -38,6 +38,7 @@ lab: ## start the local cloud, when the stack file has the key settings.lab
 
 infra: ## pulumi up: make servers, networks, firewalls
 	@$(IN) python -m hosts access --stack $(stack)
+	@$(IN) python -m stacks recover $(stack)
 	@$(IN) pulumi up --yes --skip-preview --stack $(stack)
 
 preview: ## pulumi preview: what `make infra` would change
@@ -72,13 +73,13 @@ destroy: ## pulumi destroy; refused while settings.protection is true
 	@$(IN) pulumi destroy --stack $(stack)
 
 test: setup ## unit tests, the cloud's API, and the whole flow with its faults       [only=test_firewall]
-	@$(IN) pytest $(if $(only),-k "$(only)")
+	@$(VENV)/pytest $(if $(only),-k "$(only)")
 
 test-full: setup ## the same, with the slow faults too
-	@$(IN) pytest --full $(if $(only),-k "$(only)")
+	@$(VENV)/pytest --full $(if $(only),-k "$(only)")
 
 lint: ## ruff and mypy --strict
 	@$(VENV)/ruff check . && $(VENV)/ruff format --check . && $(VENV)/mypy
 
 bench: setup ## what users wait for, measured side by side
-	@$(IN) python -m benchmarks
+	@$(VENV)/python -m benchmarks

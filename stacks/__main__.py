@@ -1,4 +1,4 @@
-"""`python -m stacks init|lab-up|lab-down|may-destroy NAME`: what `pulumi up` needs around it."""
+"""`python -m stacks init|lab-up|lab-down|recover|may-destroy NAME`: what `pulumi up` needs around it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from bastide.console import guard
 from stacks.init import init_stack
 from stacks.lifecycle import lab_down, lab_up, refuse_protected
+from stacks.recover import recover
 
 
 def main() -> int:
@@ -18,6 +19,7 @@ def main() -> int:
         "init": "make what the stack lacks: its state, its master secret, for a lab stack the whole file",
         "lab-up": "start the local cloud, when the stack file has settings.lab",
         "lab-down": "remove the local cloud of a stack, and the state that says its machines exist",
+        "recover": "after a killed `pulumi up`: give up its lock, take over what it had made",
         "may-destroy": "exit 0 when nothing of the stack is protected",
     }
     for verb, text in helps.items():
@@ -33,6 +35,8 @@ def main() -> int:
         lab_up(options.stack, root)
     elif options.verb == "lab-down":
         lab_down(options.stack, root)
+    elif options.verb == "recover":
+        recover(options.stack, root)
     else:
         refuse_protected(options.stack, root)
     return 0

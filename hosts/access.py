@@ -1,0 +1,64 @@
+"""Before the cloud firewall changes: would the operator who changes it still get in?
+
+A cloud firewall takes effect at once and has no dead man's switch of its own, so the question is asked before
+`pulumi up`, of a machine that can still be reached: which address do I come from?
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+
+from bastide.console import run, warn
+from bastide.errors import CommandTimedOut, StackError
+from bastide.machines import build_dir, inventory_path, load_inventory
+from bastide.settings import Settings
+from bastide.stackfile import read, stack_path
+
+_CONNECT_SECONDS = 10
+
+
+def refuse_lockout(stack: str, root: Path) -> None:
+    """Raise `StackError` when the settings would shut out the address that this operator comes from.
+
+    Nothing is asked before the first machines exist. When no machine answers, it says so and lets the change pass:
+    the change may be what opens the way again.
+    """
+    settings = read(stack_path(stack, root))
+    known = inventory_path(stack, root)
+    config = build_dir(stack, root) / "ssh_config"
+    if settings.ssh.open_to == "anywhere" or not known.exists() or not config.exists():
+        return
+    for machine in load_inventory(known):
+        if (address := _own_address(machine.name, config, root)) and not admitted(settings, address):
+            raise StackError(
+                f"this would shut you out: you come from {address}, and firewall.operators does not hold it",
+                f"add it to settings.firewall.operators in {stack_path(stack)}; nothing has been changed",
+            )
+        if address:
+            return
+    warn("no machine answered, so it could not be checked whether firewall.operators still lets you in")
+
+
+def admitted(settings: Settings, address: str) -> bool:
+    """Whether ssh is open to `address` (v4 or v6) under these settings."""
+    come_from = ipaddress.ip_address(address)
+    if settings.ssh.open_to == "anywhere":
+        return True
+    return any(come_from in ipaddress.ip_network(network) for network in settings.firewall.operators)
+
+
+def _own_address(machine: str, config: Path, root: Path) -> str:
+    """The address that the machine sees this operator come from, "" when it does not answer."""
+    words = ["ssh", "-F", str(config), "-o", "BatchMode=yes", "-o", f"ConnectTimeout={_CONNECT_SECONDS}", "-o"]
+    try:
+        # a connection of its own: a shared one may outlive a change of the way
+        done = run(
+            [*words, "ControlPath=none", machine, 'echo "$SSH_CONNECTION"'],
+            cwd=root,
+            check=False,
+            timeout=_CONNECT_SECONDS + 5,
+        )
+    except CommandTimedOut:
+        return ""
+    return done.stdout.split()[0] if done.ok and done.stdout.split() else ""

@@ -1,0 +1,35 @@
+"""What all tests share: the options, and the order: seconds first, then the whole flow, then its faults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ORDER = ("unit", "cloud", "test_provider", "test_flow", "test_sabotage", "test_lockout", "test_lab_machines")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--full` adds the slow faults, `--keep` leaves the rehearsal's machines running for a look."""
+    parser.addoption("--full", action="store_true", help="run the slow faults of the rehearsal too")
+    parser.addoption("--keep", action="store_true", help="leave the rehearsal's lab up at the end")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Marks of this tree."""
+    config.addinivalue_line("markers", "slow: only with --full (make test-full)")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The most telling first; slow ones only when asked for."""
+    items.sort(key=lambda item: _place(item.path))
+    if config.getoption("--full"):
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    if slow:
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
+
+
+def _place(path: Path) -> int:
+    return next((n for n, word in enumerate(ORDER) if word in (path.parent.name, path.stem)), len(ORDER))

@@ -1,0 +1,40 @@
+"""The rehearsal: a lab and a stack of its own, made by the commands that users type, removed at the end."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.rehearsal.stack import Rehearsal
+
+ROOT = Path(__file__).parents[2]
+STACK = "rehearsal"
+
+
+@pytest.fixture(scope="session")
+def fresh(request: pytest.FixtureRequest) -> Iterator[Rehearsal]:
+    """The rehearsal's place, emptied of what a killed run left; removed again at the end."""
+    rehearsal = Rehearsal(STACK, ROOT)
+    _remove(rehearsal)
+    yield rehearsal
+    if not request.config.getoption("--keep"):
+        _remove(rehearsal)
+
+
+@pytest.fixture(scope="session")
+def rehearsal(fresh: Rehearsal) -> Rehearsal:
+    """The rehearsal's stack after `make up`: three machines, deployed and proven."""
+    done = fresh.make("up", timeout=1200)
+    (fresh.build / "up.log").write_text(done.stdout + done.stderr)
+    return fresh
+
+
+def _remove(rehearsal: Rehearsal) -> None:
+    """Machines first, then what speaks of them."""
+    rehearsal.lab("down", timeout=120)
+    rehearsal.file.unlink(missing_ok=True)
+    (ROOT / "stacks" / f"{rehearsal.stack}.known_hosts").unlink(missing_ok=True)
+    shutil.rmtree(rehearsal.build, ignore_errors=True)

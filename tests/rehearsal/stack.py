@@ -1,0 +1,138 @@
+"""The rehearsal's stack as an object: the verbs to use it and to break it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tools.env import environment
+
+from bastide.console import Completed, run
+from bastide.machines import Inventory, build_dir, inventory_path, load_inventory
+from bastide.stackfile import dump, load, stack_path
+
+# what a user's shell may have set for a stack of their own: none of it may reach the rehearsal
+FOREIGN = ("PULUMI_", "HCLOUD_", "BASTIDE_", "MAKE", "MFLAGS")
+
+
+class Rehearsal:
+    """A running stack, and the verbs to use and to break it."""
+
+    def __init__(self, stack: str, root: Path) -> None:
+        self.stack = stack
+        self.root = root
+        self.build = build_dir(stack, root)
+        self.file = stack_path(stack, root)
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment that `eval "$(make env stack=...)"` gives, and nothing of the caller's own stack."""
+        for name in [name for name in os.environ if name.startswith(FOREIGN)]:
+            del os.environ[name]
+        return environment(self.stack, self.root)
+
+    def make(self, *targets: str, check: bool = True, timeout: float = 600) -> Completed:
+        """`make TARGET ... stack=rehearsal`, as a user types it."""
+        env = self.env
+        words = ["make", "--no-print-directory", *targets, f"stack={self.stack}", "lab=1"]
+        return run(words, cwd=self.root, env=env, check=check, timeout=timeout)
+
+    def lab(self, *argv: str, input: str | None = None, check: bool = True, timeout: float = 60) -> Completed:
+        """`python -m lab --name rehearsal VERB ...`."""
+        words = [sys.executable, "-m", "lab", "--name", self.stack, *argv]
+        return run(words, cwd=self.root, env=self.env, input=input, check=check, timeout=timeout)
+
+    def exec(self, machine: str, script: str, *, input: str | None = None, check: bool = True) -> Completed:
+        """A shell script in a machine, as root, through its namespaces."""
+        return self.lab("exec", machine, "sh", "-ec", script, input=input, check=check)
+
+    def pulumi(self, *argv: str, input: str | None = None, check: bool = True, timeout: float = 300) -> Completed:
+        """The Pulumi command line on the rehearsal's stack."""
+        words = ["pulumi", *argv, "--stack", self.stack, "--non-interactive"]
+        return run(words, cwd=self.root, env=self.env, input=input, check=check, timeout=timeout)
+
+    def deploy(self, *argv: str, check: bool = True, timeout: float = 300) -> Completed:
+        """pyinfra on the rehearsal's machines; further words are added to its command line."""
+        words = ["pyinfra", "-y", "--fail-percent", "0", "hosts/inventory.py", "deploys/site.py", *argv]
+        return run(words, cwd=self.root, env=self.env, check=check, timeout=timeout)
+
+    def dry(self, *argv: str) -> dict[str, list[str]]:
+        """What a deploy would change: operation name to hosts, from `pyinfra --dry --json`."""
+        words = ["pyinfra", "--dry", "--json", "hosts/inventory.py", "deploys/site.py", *argv]
+        done = run(words, cwd=self.root, env=self.env, timeout=300)
+        changes = json.loads(done.stdout)
+        return {item["name"]: item["hosts_with_change"] for item in _operations(changes) if item["hosts_with_change"]}
+
+    def verify(self, *argv: str, check: bool = True, timeout: float = 300) -> Completed:
+        """`pytest tests/verify` on the rehearsal's machines."""
+        words = ["pytest", "tests/verify", "-q", *argv]
+        return run(words, cwd=self.root, env=self.env, check=check, timeout=timeout)
+
+    def inventory(self) -> Inventory:
+        """The secret-free inventory as it was last written."""
+        return load_inventory(inventory_path(self.stack, self.root))
+
+    def evidence(self) -> Any:
+        """The evidence as it was last written."""
+        return json.loads((self.build / "evidence.json").read_text())
+
+    def ssh(
+        self, machine: str, *command: str, check: bool = False, user: str = "", key: Path | None = None
+    ) -> Completed:
+        """OpenSSH with the written ssh_config; another user and key where they are given."""
+        words = ["ssh", "-F", str(self.build / "ssh_config"), "-o", "BatchMode=yes", "-o", "ControlPath=none"]
+        words += ["-l", user] if user else []
+        words += ["-o", "IdentitiesOnly=yes", "-i", str(key), "-o", "IdentityFile=none"] if key else []
+        return run([*words, machine, *command], cwd=self.root, env=self.env, check=check, timeout=60)
+
+    def api(self, method: str, path: str, body: object = None) -> Any:
+        """One call to the local cloud, with the stack's token; `path` begins with "/"."""
+        endpoint = json.loads((self.build / "lab.json").read_text())["endpoint"].removesuffix("/v1")
+        request = urllib.request.Request(endpoint + path, method=method)
+        request.add_header("Authorization", f"Bearer {self.token()}")
+        data = None
+        if body is not None:
+            data = json.dumps(body).encode()
+            request.add_header("Content-Type", "application/json")
+        with urllib.request.urlopen(request, data, timeout=30) as answer:
+            text = answer.read()
+        return json.loads(text) if text else None
+
+    def token(self) -> str:
+        """The local cloud's token, from the encrypted configuration."""
+        done = run(["pulumi", "config", "get", "hcloud:token", "--stack", self.stack], cwd=self.root, env=self.env)
+        return done.stdout.strip()
+
+    @contextmanager
+    def settings_changed(self, path: str, value: object) -> Iterator[None]:
+        """The stack file with one setting changed ("ssh.port"), put back afterwards to the byte."""
+        before = self.file.read_bytes()
+        document = load(self.file)
+        *parents, last = path.split(".")
+        here = document["config"]["bastide:settings"]
+        for part in parents:
+            here = here[part]
+        here[last] = value
+        self.file.write_text(dump(document))
+        try:
+            yield
+        finally:
+            self.file.write_bytes(before)
+
+
+def _operations(data: Any) -> Iterator[dict[str, Any]]:
+    """Every operation in pyinfra's JSON, wherever its version puts it."""
+    if isinstance(data, dict):
+        if "hosts_with_change" in data:
+            yield data
+        for value in data.values():
+            yield from _operations(value)
+    elif isinstance(data, list):
+        for value in data:
+            yield from _operations(value)

@@ -1,0 +1,109 @@
+"""From nothing to a proven page by the README's own command, and the second time nothing happens."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from bastide.console import run
+from bastide.stackfile import SECRETS_KEY
+from tests.rehearsal.stack import Rehearsal
+
+
+def test_three_machines_are_proven_and_the_page_says_so(rehearsal: Rehearsal) -> None:
+    evidence = rehearsal.evidence()
+    outcomes = {(row["control"], row["machine"]): row["outcome"] for row in evidence["rows"]}
+    assert {machine.name for machine in rehearsal.inventory()} == {"primary", "standby", "witness"}
+    assert "failed" not in outcomes.values(), outcomes
+    assert sum(outcome == "proven" for outcome in outcomes.values()) >= 20
+    page = (rehearsal.build / "security.html").read_text()
+    assert "<script" not in page
+    assert "Only keys open a session" in page
+    assert page.count("<details") >= 10
+
+
+def test_the_user_is_told_what_to_do_next(rehearsal: Rehearsal) -> None:
+    said = (rehearsal.build / "up.log").read_text()
+    assert "security.html" in said
+    assert "next:" in said
+    assert "Traceback" not in said
+
+
+def test_a_second_preview_is_empty_and_asks_the_cloud_nothing_new(rehearsal: Rehearsal) -> None:
+    rehearsal.pulumi("preview", "--expect-no-changes")
+
+
+def test_a_second_deploy_changes_nothing(rehearsal: Rehearsal) -> None:
+    assert rehearsal.dry() == {}
+    done = rehearsal.deploy()
+    assert not re.search(r"\bChanged: *[1-9]", done.stdout + done.stderr)
+
+
+def test_the_second_up_leaves_the_git_status_clean(rehearsal: Rehearsal) -> None:
+    done = run(["git", "status", "--porcelain"], cwd=rehearsal.root)
+    ours = [line for line in done.stdout.splitlines() if "rehearsal" in line or "build/" in line]
+    assert ours == []
+
+
+def test_ssh_works_by_name_and_the_host_keys_are_the_recorded_ones(rehearsal: Rehearsal) -> None:
+    for machine in rehearsal.inventory():
+        done = rehearsal.ssh(machine.name, "hostname", check=True)
+        assert done.stdout.strip() == machine.name
+        assert machine.host_key.startswith("ssh-ed25519 ")
+
+
+def test_the_inventory_shows_no_secret(rehearsal: Rehearsal) -> None:
+    done = run(["pyinfra", "hosts/inventory.py", "debug-inventory"], cwd=rehearsal.root, env=rehearsal.env)
+    assert "primary" in done.stdout + done.stderr
+    for secret in _secrets(rehearsal):
+        assert secret not in done.stdout + done.stderr
+
+
+def test_no_secret_lies_in_what_was_written_or_said(rehearsal: Rehearsal) -> None:
+    """The canaries: master, token and bootstrap keys, looked for in every file of the stack and on every machine."""
+    secrets = _secrets(rehearsal)
+    passphrase = rehearsal.build / "passphrase"
+    texts = {path: path.read_bytes() for path in _files(rehearsal) if path != passphrase}
+    assert len(texts) > 5
+    leaks = [
+        (str(path), n) for path, text in texts.items() for n, secret in enumerate(secrets) if secret.encode() in text
+    ]
+    assert leaks == []
+    for machine in ("primary", "standby", "witness"):
+        # cloud-init keeps the user_data it was given, readable by root alone: the one named exception
+        script = (
+            "grep -rlsF -f - /etc /home /root /run /tmp /var /srv --exclude-dir=cloud --exclude-dir=cloud-init || true"
+        )
+        found = rehearsal.exec(machine, script, input="\n".join(secrets))
+        assert found.stdout == "", found.stdout
+
+
+def test_verify_needs_no_passphrase(rehearsal: Rehearsal) -> None:
+    env = rehearsal.env
+    bare = {key: value for key, value in env.items() if not key.startswith("PULUMI_")}
+    done = run(["pytest", "tests/verify", "-q", "-k", "ssh"], cwd=rehearsal.root, env=bare, check=False, timeout=120)
+    assert done.ok, done.stdout
+
+
+def _secrets(rehearsal: Rehearsal) -> list[str]:
+    done = run(
+        ["pulumi", "config", "--json", "--show-secrets", "--stack", rehearsal.stack],
+        cwd=rehearsal.root,
+        env=rehearsal.env,
+    )
+    config = json.loads(done.stdout)
+    masters = config[SECRETS_KEY]["objectValue"]["master"]
+    secrets = [config["hcloud:token"]["value"], *masters.values()]
+    from bastide.secrets import keyring_from
+
+    ring = keyring_from(rehearsal.stack, masters)
+    for name in ("primary", "standby", "witness"):
+        pem = ring.bootstrap_host_key(name, 1).private.get_secret_value()
+        secrets.append(pem.splitlines()[2])
+    return secrets
+
+
+def _files(rehearsal: Rehearsal) -> list[Path]:
+    # the lab's own machines' disks lie elsewhere: what is searched is what the commands wrote for the user
+    return [path for path in rehearsal.build.rglob("*") if path.is_file()] + [rehearsal.file]

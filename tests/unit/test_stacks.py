@@ -1,0 +1,117 @@
+"""The Pulumi program under mocks: what it would ask the provider for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+from pulumi.runtime import mocks as pulumi_mocks
+
+from bastide.settings import Settings
+from bastide.stackfile import read
+
+EXAMPLE = Path(__file__).parents[2] / "stacks" / "Pulumi.example.yaml"
+MASTER = "11" * 32
+# how the engine's wire format marks a secret (pulumi SDK, runtime/rpc.py, _special_sig_key)
+SECRET_MARK = "4dabf18193072939515e22adb298388d"
+Asked = dict[str, list[pulumi_mocks.MockResourceArgs]]
+
+
+class Recorder(pulumi_mocks.Mocks):
+    """Answers like the provider does, and keeps what was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[pulumi_mocks.MockResourceArgs] = []
+
+    def new_resource(self, args: pulumi_mocks.MockResourceArgs) -> tuple[str, dict[str, Any]]:
+        self.asked.append(args)
+        outputs = dict(args.inputs)
+        if args.typ.endswith("PrimaryIp"):
+            outputs["ipAddress"] = "198.18.0.10" if args.inputs["type"] == "ipv4" else "2001:db8:1:10::"
+        return str(len(self.asked)), outputs
+
+    def call(self, args: pulumi_mocks.MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
+        return {}, None
+
+
+@pytest.fixture(scope="module")
+def asked() -> Asked:
+    """Everything that the program asks for with the example's settings, by type."""
+    recorder = Recorder()
+    pulumi_mocks.set_mocks(recorder, project="bastide", stack="lab")
+    from bastide.secrets import keyring_from
+    from stacks.firewall import CloudFirewall
+    from stacks.network import PrivateNetwork
+    from stacks.servers import Servers
+
+    settings = example()
+
+    @pulumi.runtime.test  # type: ignore[untyped-decorator]  # the SDK's own decorator carries no types
+    def program() -> None:
+        keyring = pulumi.Output.secret({"v1": MASTER}).apply(lambda masters: keyring_from("lab", masters))
+        network = PrivateNetwork("network", settings)
+        firewall = CloudFirewall("firewall", settings)
+        Servers("servers", settings, keyring, network, firewall)
+
+    program()
+    found: Asked = {}
+    for item in recorder.asked:
+        found.setdefault(item.typ.split(":")[-1], []).append(item)
+    return found
+
+
+def example() -> Settings:
+    return read(EXAMPLE)
+
+
+def test_three_servers_in_three_locations(asked: Asked) -> None:
+    servers = {item.inputs["name"]: item.inputs for item in asked["Server"]}
+    assert {name: inputs["location"] for name, inputs in servers.items()} == {
+        "primary": "fsn1",
+        "standby": "hel1",
+        "witness": "nbg1",
+    }
+    for inputs in servers.values():
+        assert inputs["deleteProtection"] is inputs["rebuildProtection"] is True
+        assert inputs["firewallIds"], "the firewall is given at creation, not attached later"
+        assert "datacenter" not in inputs
+        assert inputs["networks"][0]["subnetId"]
+
+
+def test_addresses_outlive_servers(asked: Asked) -> None:
+    addresses = [item.inputs for item in asked["PrimaryIp"]]
+    assert len(addresses) == 6
+    assert all(item["autoDelete"] is False and item["deleteProtection"] is True for item in addresses)
+
+
+def test_user_data_makes_one_account_and_a_known_host_key(asked: Asked) -> None:
+    secrets = [item.inputs["userData"] for item in asked["Server"]]
+    assert all(SECRET_MARK in item for item in secrets), (
+        "it carries the bootstrap host key"
+    )
+    texts = [item["value"] for item in secrets]
+    documents = [json.loads(text.removeprefix("#cloud-config\n")) for text in texts]
+    assert len({document["ssh_keys"]["ed25519_public"] for document in documents}) == 3
+    for document in documents:
+        assert [user["name"] for user in document["users"]] == ["bastide"]
+        assert (document["disable_root"], document["ssh_pwauth"], document["ssh_genkeytypes"]) == (True, False, [])
+    assert all(MASTER not in text for text in texts)
+
+
+def test_the_cloud_firewall_opens_ssh_to_operators_only() -> None:
+    from stacks.firewall import firewall_rules
+
+    rules = firewall_rules(example())
+    ssh = [rule for rule in rules if rule.port == "22"]
+    assert [rule.source_ips for rule in ssh] == [["198.51.100.10/32", "2001:db8:ffff::10/128"]]
+    assert {rule.protocol for rule in rules if rule not in ssh} == {"icmp"}
+
+
+@pytest.mark.parametrize("text", ["2001:db8:1:10::", "2001:db8:1:10::/64"])
+def test_a_server_takes_the_first_address_of_its_prefix(text: str) -> None:
+    from stacks.outputs import first_address
+
+    assert first_address(text) == "2001:db8:1:10::1"
