@@ -18,7 +18,7 @@ ED25519 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEHmFMcXXcxRlqUfTpzdhyS0hCiKQ9E3P
 
 def example() -> dict[str, Any]:
     data = load(EXAMPLE)["config"]["bastide:settings"]
-    return copy.deepcopy(_plain(data))  # type: ignore[no-any-return]
+    return copy.deepcopy(_plain(data))
 
 
 def _plain(data: Any) -> Any:
