@@ -1,0 +1,71 @@
+"""The local cloud's API as an ASGI application."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from lab.backend import Machines
+from lab.cloud import lab_door
+from lab.cloud.actions import Actions, rfc3339
+from lab.cloud.call import Call, Handler, Reply
+from lab.cloud.context import Clock, Cloud, wall_clock
+from lab.cloud.converge import converge
+from lab.cloud.door import Door
+from lab.cloud.errors import ApiError
+from lab.cloud.faults import Faults
+from lab.cloud.state import State
+from lab.cloud.urls import operations
+from lab.cloud.work import verbs
+
+_METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH"]
+
+
+def create_app(
+    state_file: Path,
+    token_sha256: str,
+    machines: Machines,
+    *,
+    clock: Clock = wall_clock,
+    action_delay: float = 0.0,
+) -> Starlette:
+    """Make the API under /v1 and the lab's own door under /lab.
+
+    - `state_file` is read, and written at each change (mode 0600; its folder must exist). One process at a time.
+    - `token_sha256` is the hex SHA-256 of the one token that is let in.
+    - `machines` is asked for what the records say; at once for what was interrupted or has gone missing.
+    - `clock` gives the time in UTC; `action_delay` (seconds) makes actions take at least that long.
+
+    The application is returned before the machines are in order; requests wait for theirs. Raises `LabError` when
+    the state file cannot be understood.
+    """
+    state = State(state_file)
+    actions = Actions(state, lambda: rfc3339(clock()), action_delay)
+    cloud = Cloud(state, machines, actions, Faults(), clock)
+    actions.use(verbs(cloud))
+    door = Door(cloud, token_sha256)
+    routes = [Route(f"/v1{path}", door.api(path, do), methods=[method]) for method, path, do in operations()]
+    routes.append(Route("/v1{rest:path}", door.api("", _unknown(routes)), methods=_METHODS))
+    routes += [
+        Route("/lab/faults", door.own(lab_door.add_fault), methods=["POST"]),
+        Route("/lab/faults", door.own(lab_door.clear_faults), methods=["DELETE"]),
+        Route("/lab/requests", door.own(lab_door.requests), methods=["GET"]),
+        Route("/lab/requests", door.own(lab_door.forget_requests), methods=["DELETE"]),
+    ]
+    converge(cloud)
+    return Starlette(routes=routes)
+
+
+def _unknown(routes: list[Route]) -> Handler:
+    """What is not in the list of operations: wrong method or no such page."""
+    known = list(routes)
+
+    def handler(cloud: Cloud, call: Call) -> Reply:
+        path = "/v1" + call.path["rest"]
+        if any(route.path_regex.match(path) for route in known):
+            raise ApiError(405, "method_not_allowed", f"this method is not allowed for {path}")
+        raise ApiError(404, "not_found", f"there is nothing at {path}")
+
+    return handler

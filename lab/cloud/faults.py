@@ -1,0 +1,125 @@
+"""Faults on request and a count of requests, so that tests can see how a client behaves."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+from lab.cloud.fields import Fields
+
+_CODES = {
+    401: "unauthorized", 403: "forbidden", 404: "not_found", 409: "conflict", 410: "deprecated_api_endpoint",
+    412: "resource_unavailable", 422: "service_error", 423: "locked", 429: "rate_limit_exceeded", 500: "server_error",
+    502: "bad_gateway", 503: "unavailable", 504: "timeout",
+}  # fmt: skip
+
+
+@dataclass
+class RequestFault:
+    """Requests that match are delayed, answered with an error, or cut off; `left` counts down, None is for ever."""
+
+    method: str
+    path: str
+    left: int | None
+    status: int | None
+    code: str
+    message: str
+    delay_ms: int
+    retry_after: int | None
+    drop: bool
+
+    def matches(self, method: str, path: str) -> bool:
+        """`path` is the request's, with /v1; ours may have * in it."""
+        return self.method in ("*", method) and fnmatchcase(path, self.path)
+
+
+@dataclass
+class BootFault:
+    """A machine of this name (or *) does not come up: its start fails ("error"), or it just stays dark ("silent")."""
+
+    name: str
+    left: int | None
+    how: Literal["error", "silent"]
+
+
+class Faults:
+    """The faults that are set, and the requests seen so far."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._requests: list[RequestFault] = []
+        self._boots: list[BootFault] = []
+        self._counts: Counter[str] = Counter()
+
+    def add(self, body: dict[str, Any]) -> None:
+        """Set a fault from the JSON of POST /lab/faults. Raises `invalid_input`."""
+        fields = Fields(body)
+        count = fields.maybe_number("count")
+        if fields.has("machine_does_not_boot"):
+            name = fields.text("machine_does_not_boot")
+            how = fields.text("how", choices=("error", "silent")) if fields.has("how") else "error"
+            fields.check()
+            with self._lock:
+                self._boots.append(BootFault(name, count, "silent" if how == "silent" else "error"))
+            return
+        status = fields.maybe_number("status")
+        fault = RequestFault(
+            method=(fields.maybe_text("method") or "*").upper(),
+            path=fields.maybe_text("path") or "*",
+            left=count,
+            status=status,
+            code=fields.maybe_text("code") or _CODES.get(status or 0, "server_error"),
+            message=fields.maybe_text("message") or "a fault that was asked for",
+            delay_ms=fields.maybe_number("delay_ms") or 0,
+            retry_after=fields.maybe_number("retry_after"),
+            drop=fields.flag("drop", False),
+        )
+        if status is not None and not 400 <= status <= 599:
+            fields.wrong("status", "must be from 400 to 599")
+        if status is None and not fault.drop and not fault.delay_ms:
+            fields.wrong("status", "give a status, delay_ms, drop or machine_does_not_boot")
+        fields.check()
+        with self._lock:
+            self._requests.append(fault)
+
+    def clear(self) -> None:
+        """No faults any more."""
+        with self._lock:
+            self._requests.clear()
+            self._boots.clear()
+
+    def take(self, method: str, path: str) -> RequestFault | None:
+        """The fault for this request, if any; it is used up by one."""
+        with self._lock:
+            fault = next((f for f in self._requests if f.left != 0 and f.matches(method, path)), None)
+            if fault and fault.left is not None:
+                fault.left -= 1
+            return fault
+
+    def take_boot(self, name: str) -> Literal["error", "silent"] | None:
+        """How the machine of this name must fail to come up now, if it must."""
+        with self._lock:
+            fault = next((f for f in self._boots if f.left != 0 and fnmatchcase(name, f.name)), None)
+            if fault is None:
+                return None
+            if fault.left is not None:
+                fault.left -= 1
+            return fault.how
+
+    def count(self, operation: str) -> None:
+        """Note a request: "GET /v1/servers/{id}"."""
+        with self._lock:
+            self._counts[operation] += 1
+
+    def counts(self) -> dict[str, int]:
+        """How often each operation was asked for."""
+        with self._lock:
+            return dict(sorted(self._counts.items()))
+
+    def forget_counts(self) -> None:
+        """Count from zero again."""
+        with self._lock:
+            self._counts.clear()
