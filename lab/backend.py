@@ -16,7 +16,7 @@ PowerState = Literal["running", "off"]
 
 @dataclass(frozen=True)
 class FirewallRule:
-    """One rule of a cloud firewall. `port` is "22", "80-85" or "" (all); `sources`/`destinations` are CIDRs, v4 or v6."""
+    """One rule of a cloud firewall. `port` is "22", "80-85" or "" (all); `networks` are CIDRs, v4 or v6."""
 
     direction: Direction
     protocol: Protocol4
@@ -26,7 +26,7 @@ class FirewallRule:
 
 @dataclass(frozen=True)
 class PrivateNic:
-    """An attachment to a private network. `network_range` is the whole network's CIDR, `address` the machine's in it."""
+    """An attachment to a private network. `network_range` is the whole network's CIDR, `address` the machine's."""
 
     network_id: int
     network_range: str
@@ -78,7 +78,8 @@ class Machines(Protocol):
     def delete(self, machine_id: int) -> None:
         """Cut the power and remove all of it. No error when it does not exist."""
 
-    def start(self, machine_id: int) -> None: ...
+    def start(self, machine_id: int) -> None:
+        """Switch on. Returns when PID 1 exists; no effect when it is on."""
 
     def power_cut(self, machine_id: int) -> None:
         """Power off as when somebody pulls the plug: the cables first."""
@@ -89,7 +90,8 @@ class Machines(Protocol):
     def reboot(self, machine_id: int) -> None:
         """Ask PID 1 to reboot. Returns at once."""
 
-    def power_state(self, machine_id: int) -> PowerState: ...
+    def power_state(self, machine_id: int) -> PowerState:
+        """What is really so, not what was ordered."""
 
     def set_public(self, machine_id: int, public4: str, public6: str) -> None:
         """Give or take public addresses; takes effect at the next start."""
@@ -104,9 +106,11 @@ class Machines(Protocol):
     def attach(self, machine_id: int, nic: PrivateNic) -> None:
         """Plug the machine into a private network; hot when it runs, and at each later start."""
 
-    def detach(self, machine_id: int, network_id: int) -> None: ...
+    def detach(self, machine_id: int, network_id: int) -> None:
+        """Pull the private cable. No error when it is not plugged."""
 
-    def delete_network(self, network_id: int) -> None: ...
+    def delete_network(self, network_id: int) -> None:
+        """Remove the network with its address server. No error when it does not exist."""
 
     def machine_ids(self) -> set[int]:
         """What exists on the machine side, for adoption after a restart."""

@@ -1,0 +1,61 @@
+"""`lab exec`: a command inside of a machine, entered through its namespaces. No key of the lab lies in a machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from bastide.errors import LabError
+from lab.machines import machine
+from lab.machines.cgroups import open_tree
+from lab.machines.spawn import PATH
+from lab.machines.store import Record
+
+_ENVIRONMENT = {
+    "PATH": PATH,
+    "HOME": "/root",
+    "USER": "root",
+    "LOGNAME": "root",
+    "LANG": "C.UTF-8",
+}
+
+
+def become(record: Record, argv: Sequence[str]) -> NoReturn:
+    """Replace this process by `argv`, run as root inside of the machine. Its exit code is the command's."""
+    pid = machine.leader(record)
+    if not pid:
+        raise LabError(
+            f"the machine '{record.spec().name}' is off", f"switch it on: python -m lab start {record.spec().name}"
+        )
+    _join_group(record, pid)
+    # the command is looked up inside, by env(1): outside, the PATH is another one
+    words = ["nsenter", f"--target={pid}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd"]
+    environment = {**_ENVIRONMENT, "TERM": os.environ.get("TERM", "dumb")}
+    words += ["--", "/usr/bin/env", *argv]
+    os.execvpe(words[0], words, environment)  # noqa: S606
+
+
+def _join_group(record: Record, pid: int) -> None:
+    """Enter a group of the machine's own, or systemd inside would meet a process from nowhere."""
+    tree = open_tree(record.place.cgroup)
+    boot = next((name for name in _groups(tree.tops[0] / record.group, pid)), "")
+    if not boot:
+        return
+    group = f"{record.group}/{boot}/payload/lab-exec"
+    with contextlib.suppress(OSError):
+        tree.make(group)
+        for door in tree.doors(group):
+            door.write_text("0")
+
+
+def _groups(top: Path, pid: int) -> list[str]:
+    """The boot group (name below the machine's group) that holds the process."""
+    found = []
+    for procs in top.rglob("cgroup.procs"):
+        with contextlib.suppress(OSError):
+            if str(pid) in procs.read_text().split():
+                found.append(procs.relative_to(top).parts[0])
+    return found

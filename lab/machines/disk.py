@@ -1,0 +1,91 @@
+"""Disks: an overlay on the image, whose writable part is a file system of the size that was ordered.
+
+A full disk is really full then (ENOSPC). Where the host has no loop devices, the writable part is a plain folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+
+from bastide.console import run
+from bastide.errors import LabError
+from lab.machines.store import Record
+
+# these lie on the real file system, not on the overlay: containers have overlays of their own, which do not stack
+VOLUMES = {"containers": "/var/lib/containers", "home": "/home"}
+
+
+def make(record: Record, layers: tuple[Path, ...], size_gb: int) -> None:
+    """Make the disk when there is none, and mount it at `record.root`."""
+    if not (record.folder / "layers").exists():
+        wipe(record)
+        for name in ("disk", "root"):
+            (record.folder / name).mkdir(mode=0o755, exist_ok=True)
+        if has_loop():
+            image = record.folder / "disk.img"
+            image.touch(mode=0o600)
+            os.truncate(image, size_gb << 30)
+            # lazy: the tables of a sparse file are zero already; no reserve, so that the size is the size
+            options = "lazy_itable_init=1,lazy_journal_init=1,nodiscard"
+            run(["mkfs.ext4", "-q", "-F", "-m", "0", "-E", options, image])
+        (record.folder / "layers").write_text("\n".join(map(str, layers)))
+    mount(record)
+
+
+def mount(record: Record) -> None:
+    """Mount what is not mounted yet (after the host was booted, nothing is)."""
+    disk = record.folder / "disk"
+    image = record.folder / "disk.img"
+    if image.exists() and not disk.is_mount():
+        run(["mount", "-o", "loop,noatime", image, disk])
+    for name in ("upper", "work", *VOLUMES):
+        (disk / name).mkdir(mode=0o755, exist_ok=True)
+    if not record.root.is_mount():
+        layers = (record.folder / "layers").read_text().split("\n")
+        missing = [path for path in layers if not Path(path).is_dir()]
+        if missing:
+            raise LabError(f"the image {missing[0]} is gone", "take the lab away with `python -m lab down`, then `up`")
+        options = f"lowerdir={':'.join(layers)},upperdir={disk}/upper,workdir={disk}/work"
+        run(["mount", "-t", "overlay", f"bastide-{record.place.id}", "-o", options, record.root])
+
+
+def wipe(record: Record) -> None:
+    """Unmount and remove the disk; the machine must be off."""
+    unmount_below(record.folder)
+    (record.folder / "layers").unlink(missing_ok=True)
+    (record.folder / "disk.img").unlink(missing_ok=True)
+    shutil.rmtree(record.folder / "disk", ignore_errors=True)
+    with contextlib.suppress(FileNotFoundError):
+        record.root.rmdir()
+
+
+def has_loop() -> bool:
+    """Does this host have loop devices?"""
+    return Path("/dev/loop-control").exists()
+
+
+def unmount_below(folder: Path) -> None:
+    """Unmount everything at and below `folder`, the innermost first. Loop devices go with their mounts."""
+    for point in reversed(_mounted_below(folder)):
+        if not run(["umount", point], check=False).ok:
+            # somebody's shell stands in there: out of sight now, gone when they leave
+            run(["umount", "--lazy", point])
+
+
+def detach_loops(folder: Path) -> None:
+    """Free loop devices whose file lies in `folder` (left by a kill between attach and mount)."""
+    for line in run(
+        ["losetup", "--list", "--noheadings", "--output", "NAME,BACK-FILE"], check=False
+    ).stdout.splitlines():
+        device, _, file = line.partition(" ")
+        if file.strip().startswith(f"{folder}/"):
+            run(["losetup", "--detach", device], check=False)
+
+
+def _mounted_below(folder: Path) -> list[str]:
+    # proc_pid_mountinfo(5): the fifth field is the mount point, with spaces as \040
+    points = [line.split()[4].replace("\\040", " ") for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    return [point for point in points if point == str(folder) or point.startswith(f"{folder}/")]

@@ -1,0 +1,38 @@
+"""DNS of a lab: dnsmasq in the router, at the addresses of Hetzner's resolvers. Knows the package mirrors, no more.
+
+Every other name does not exist (NXDOMAIN): no query leaves the lab.
+"""
+
+from __future__ import annotations
+
+from lab.machines.cgroups import open_tree
+from lab.machines.recipe import RESOLVERS
+from lab.machines.router import saved_doors
+from lab.machines.spawn import spawn
+from lab.place import Place
+
+_GROUP = "net/dns"
+
+
+def start(here: Place) -> None:
+    """Start it, anew when it runs."""
+    tree = open_tree(here.cgroup)
+    tree.kill(_GROUP)
+    tree.make_fresh(_GROUP)
+    spawn(
+        [
+            *("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--pid-file="),
+            *("--no-resolv", "--no-hosts", "--bind-interfaces"),
+            *(f"--listen-address={address}" for address in RESOLVERS),
+            *(f"--address=/{host}/{address}" for address, _, host in saved_doors(here) if host != address),
+            "--address=/#/",
+        ],
+        doors=tree.doors(_GROUP),
+        log=here.folder / "dns.log",
+        netns=here.router,
+    )
+
+
+def running(here: Place) -> bool:
+    """Does it run?"""
+    return open_tree(here.cgroup).populated(_GROUP)
