@@ -13,10 +13,11 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
+from tools.env import environment
+
 from bastide.console import run
 from bastide.machines import build_dir
 from bastide.stackfile import stack_path
-from tools.env import environment
 
 STACK = "bench"
 _SSH_DEADLINE = 120.0
@@ -55,7 +56,7 @@ class Bench:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def from_nothing(self) -> tuple[float, float]:
-        """Seconds of `make up`, and seconds from the first create call until all three machines greet as ssh servers."""
+        """Seconds of `make up`, and from the first create call until all three machines greet as ssh servers."""
         answered: list[float] = []
         watcher = threading.Thread(target=self._watch_ssh, args=(answered,), daemon=True)
         watcher.start()

@@ -25,17 +25,27 @@ _ENVIRONMENT = {
 
 def become(record: Record, argv: Sequence[str]) -> NoReturn:
     """Replace this process by `argv`, run as root inside of the machine. Its exit code is the command's."""
-    pid = machine.leader(record)
+    pid, name = machine.leader(record), record.spec().name
     if not pid:
-        raise LabError(
-            f"the machine '{record.spec().name}' is off", f"switch it on: python -m lab start {record.spec().name}"
-        )
+        raise LabError(f"the machine '{name}' is off", f"switch it on: python -m lab start {name}")
+    if _shutting_down(pid):
+        # it waits for every process it sees, and hears of the end of its own children only: a visitor costs it 10 s
+        raise LabError(f"the machine '{name}' is going down", "wait until it is off or has booted again")
     _join_group(record, pid)
     # the command is looked up inside, by env(1): outside, the PATH is another one
     words = ["nsenter", f"--target={pid}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd"]
     environment = {**_ENVIRONMENT, "TERM": os.environ.get("TERM", "dumb")}
     words += ["--", "/usr/bin/env", *argv]
     os.execvpe(words[0], words, environment)  # noqa: S606
+
+
+def _shutting_down(pid: int) -> bool:
+    """Has PID 1 become systemd-shutdown (or gone this moment)?"""
+    try:
+        # proc_pid_comm(5): 15 characters
+        return Path(f"/proc/{pid}/comm").read_text().startswith("systemd-shutdow")
+    except OSError:
+        return True
 
 
 def _join_group(record: Record, pid: int) -> None:

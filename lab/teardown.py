@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bastide.console import say
 from lab import place, registry
-from lab.machines import disk, links, seal
+from lab.machines import disk, links, machine, seal
 from lab.machines.cgroups import close_tree
 from lab.place import Place, lab_id
 
@@ -33,6 +33,9 @@ def _remove(name: str) -> bool:
     for netns in links.netns_names():
         if here.owns_netns(netns):
             links.netns_delete(netns)
+    for name in machine.leftover_names():
+        if here.owns_netns(name):
+            machine.clear_leftovers(name)
     disk.unmount_below(here.folder)
     disk.detach_loops(here.folder)
     seal.remove(here)

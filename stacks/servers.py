@@ -99,7 +99,6 @@ class Servers(pulumi.ComponentResource):
             name=f"{name}-{kind}",
             type=kind,
             location=server.location,
-            assignee_type="server",
             auto_delete=False,
             delete_protection=self._settings.protection,
             labels=labels,

@@ -70,6 +70,7 @@ def has_loop() -> bool:
 def unmount_below(folder: Path) -> None:
     """Unmount everything at and below `folder`, the innermost first. Loop devices go with their mounts."""
     for point in reversed(_mounted_below(folder)):
+        _drop_nspawn_lock(Path(point))
         if not run(["umount", point], check=False).ok:
             # somebody's shell stands in there: out of sight now, gone when they leave
             run(["umount", "--lazy", point])
@@ -83,6 +84,13 @@ def detach_loops(folder: Path) -> None:
         device, _, file = line.partition(" ")
         if file.strip().startswith(f"{folder}/"):
             run(["losetup", "--detach", device], check=False)
+
+
+def _drop_nspawn_lock(point: Path) -> None:
+    """systemd-nspawn keeps a lock file for each folder that it ever booted; it never removes one after a kill."""
+    with contextlib.suppress(OSError):
+        found = point.stat()
+        Path("/run/systemd/nspawn/locks", f"inode-{found.st_dev}:{found.st_ino}").unlink()
 
 
 def _mounted_below(folder: Path) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -18,6 +19,8 @@ from lab.machines.store import Record
 # systemd(1), "Signals": what PID 1 does at SIGRTMIN+4 (poweroff.target) and SIGRTMIN+5 (reboot.target)
 _POWEROFF = signal.SIGRTMIN + 4
 _REBOOT = signal.SIGRTMIN + 5
+# systemd-nspawn's own state on the host
+_NSPAWN = Path("/run/systemd/nspawn")
 _START_SECONDS = 30.0
 
 
@@ -68,6 +71,20 @@ def power_cut(record: Record) -> None:
         # once more: a supervisor that was just booting may have plugged in before it died
         unplug_all(record)
         links.netns_delete(record.netns)
+        clear_leftovers(record.nspawn_name)
+
+
+def clear_leftovers(nspawn_name: str) -> None:
+    """Remove what a killed nspawn leaves on the host; version 257 refuses to start again while its mount is there."""
+    for kind in ("propagate", "unix-export"):
+        folder = _NSPAWN / kind / nspawn_name
+        disk.unmount_below(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def leftover_names() -> list[str]:
+    """The nspawn names that have leftovers (or run)."""
+    return sorted({path.name for path in _NSPAWN.glob("*/*")})
 
 
 def shutdown(record: Record) -> None:

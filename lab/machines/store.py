@@ -55,6 +55,11 @@ class Record:
         return self.place.machine_netns(self.id)
 
     @property
+    def nspawn_name(self) -> str:
+        """What systemd-nspawn calls it on the host: unique over all labs, unlike its name."""
+        return self.netns
+
+    @property
     def root(self) -> Path:
         """The machine's file system, as the host sees it."""
         return self.folder / "root"

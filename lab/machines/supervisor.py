@@ -54,7 +54,8 @@ def nspawn_argv(record: Record) -> list[str]:
         "--keep-unit",
         f"--directory={record.root}",
         "--boot",
-        f"--machine={record.spec().name}",
+        f"--machine={record.nspawn_name}",
+        f"--hostname={record.spec().name}",
         f"--network-namespace-path=/run/netns/{record.netns}",
         # the option above takes this capability away
         "--capability=CAP_NET_ADMIN",
@@ -81,6 +82,7 @@ def nspawn_environment() -> dict[str, str]:
 
 def _boot(record: Record, tree: Cgroups, group: str) -> int:
     tree.make(group)
+    machine.clear_leftovers(record.nspawn_name)
     # Popen, not console.run: this runs for as long as the machine does, and its output is the console
     argv = enter_argv(tree.doors(group), nspawn_argv(record))
     process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, env=nspawn_environment(), cwd="/")

@@ -1,0 +1,233 @@
+"""The security page: `build/<stack>/security.html`, made from evidence, settings and inventory alone.
+
+A claim without a fresh green proof on every machine it speaks of is not printed as a claim; it stands apart, with the
+reason. The page is public: it shows what was looked at and what was seen, and no detail of a failure, address or
+account name. Those are for the console (`summary_lines`) and the evidence file.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from bastide.controls import CAPABILITIES, CONTROLS, Control, count, facts, join
+from bastide.drawing import drawings
+from bastide.errors import EvidenceError
+from bastide.evidence import Check, Evidence, Row, digest, evidence_path, expires, load
+from bastide.machines import Inventory, build_dir, inventory_path, load_inventory
+from bastide.settings import Settings
+from bastide.stackfile import read, stack_path
+
+State = Literal["proven", "failed", "stale", "missing", "not_provable_here"]
+_TEMPLATES = Path(__file__).parents[1] / "templates" / "page"
+_WORST_FIRST: tuple[State, ...] = ("failed", "missing", "stale", "not_provable_here", "proven")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What may be said of one control: `state`, `reason` (fit for the page) and `detail` (for the console)."""
+
+    control: Control
+    claim: str
+    state: State
+    rows: tuple[Row, ...]
+    reason: str = ""
+    detail: str = ""
+
+    @property
+    def holds_until(self) -> datetime:
+        """When the oldest of its proofs is too old."""
+        return min(expires(row, self.control.max_age) for row in self.rows)
+
+    @property
+    def proven_at(self) -> datetime:
+        """When the oldest of its proofs was made."""
+        return min(row.at for row in self.rows)
+
+    @property
+    def checks(self) -> list[tuple[str, str, list[tuple[str, Check]]]]:
+        """Its checks: sentence, command, and what was seen on each machine."""
+        grouped: dict[str, list[tuple[str, Check]]] = {}
+        for row in self.rows:
+            for check in row.checks:
+                grouped.setdefault(check.name, []).append((row.machine, check))
+        return [(found[0][1].sentence, found[0][1].command, found) for found in grouped.values()]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that the page says."""
+
+    stack: str
+    settings: Settings
+    inventory: Inventory
+    evidence: Evidence
+    verdicts: tuple[Verdict, ...]
+    sabotage: dict[str, Any] | None = None
+
+    @property
+    def proven(self) -> list[Verdict]:
+        """The claims that may be printed."""
+        return [verdict for verdict in self.verdicts if verdict.state == "proven"]
+
+    @property
+    def unproven(self) -> list[Verdict]:
+        """What may not."""
+        return [verdict for verdict in self.verdicts if verdict.state != "proven"]
+
+
+def write_page(stack: str, root: Path = Path(), *, now: datetime | None = None) -> Path:
+    """Write the security page of a stack and return its path.
+
+    `now` (default: the clock) only decides which proofs are too old. Raises `EvidenceError` without evidence, and what
+    reading settings and inventory raises.
+    """
+    path = build_dir(stack, root) / "security.html"
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(render(make_report(stack, root, now=now)), encoding="utf-8")
+    temporary.replace(path)
+    return path
+
+
+def summary_lines(stack: str, root: Path = Path(), *, now: datetime | None = None) -> tuple[list[str], int]:
+    """What the console says, with the next step, and the exit code.
+
+    The code is 1 when a claim failed, is too old or was never looked at; 0 when all are proven or cannot be proven
+    where the stack lives (which is said).
+    """
+    report = make_report(stack, root, now=now)
+    lines = [f"{len(report.proven)} of {count(len(report.verdicts), 'sentence')} proven on {_machines(report)}"]
+    for verdict in report.unproven:
+        mark = "○" if verdict.state == "not_provable_here" else "✗"
+        lines.append(f"{mark} {verdict.control.id} {verdict.control.subject}: {verdict.detail or verdict.reason}")
+    open_ = [verdict for verdict in report.unproven if verdict.state != "not_provable_here"]
+    if failed := [verdict.control.id for verdict in open_ if verdict.state == "failed"]:
+        again = " ".join(f"--control {word}" for word in failed[:3]) if len(failed) <= 3 else ""
+        lines.append(f" next: mend it (`make deploy`), then `pytest tests/verify {again}`".rstrip(" `") + "`")
+    elif open_:
+        lines.append(" next: run `pytest tests/verify`, then `python -m bastide page`")
+    return lines, 1 if open_ else 0
+
+
+def make_report(stack: str, root: Path = Path(), *, now: datetime | None = None) -> Report:
+    """Read all that the page is made of and judge it."""
+    settings = read(stack_path(stack, root))
+    inventory = load_inventory(inventory_path(stack, root))
+    evidence = load(evidence_path(stack, root))
+    if evidence.run.stack != stack:
+        raise EvidenceError(
+            f"{evidence_path(stack, root)} is evidence of the stack {evidence.run.stack}", "run `pytest tests/verify`"
+        )
+    at = now or datetime.now(UTC)
+    values = facts(settings, inventory)
+    verdicts = tuple(judge(one, values, settings, inventory, evidence, at) for one in CONTROLS)
+    return Report(stack, settings, inventory, evidence, verdicts, _sabotage(root))
+
+
+def judge(
+    control: Control,
+    values: dict[str, str],
+    settings: Settings,
+    inventory: Inventory,
+    evidence: Evidence,
+    now: datetime,
+) -> Verdict:
+    """Whether a control is proven on every machine it speaks of: the worst machine decides."""
+    rows: list[Row] = []
+    found: list[tuple[State, str, str, str]] = []
+    for machine in control.machines(inventory):
+        row = evidence.row(control.id, machine.name)
+        if row is None or row.machine_id != machine.id:
+            since = "the server was replaced since" if row else "it was not looked at yet"
+            found.append(("missing", machine.name, since, since))
+            continue
+        rows.append(row)
+        if row.outcome == "failed":
+            broken = [check.sentence.rstrip(".") for check in row.checks if check.outcome == "failed"]
+            found.append(("failed", machine.name, f"this did not hold: “{join(broken)}”", row.detail))
+        elif row.outcome == "not_provable_here":
+            found.append(("not_provable_here", machine.name, row.detail, row.detail))
+        elif row.settings != digest(settings) or row.environment != inventory.environment:
+            stale = "the stack file was changed since it was proven"
+            found.append(("stale", machine.name, stale, stale))
+        elif expires(row, control.max_age) < now:
+            stale = f"its last proof, of {row.at:%d %b %Y}, is older than {count(control.max_age.days, 'day')}"
+            found.append(("stale", machine.name, stale, stale))
+    if not found:
+        state: State = "proven" if rows else "missing"
+        return Verdict(control, control.claim(values), state, tuple(rows), "" if rows else "no server has this role")
+    state = min((item[0] for item in found), key=_WORST_FIRST.index)
+    worst = [item for item in found if item[0] == state]
+    return Verdict(
+        control,
+        control.claim(values),
+        state,
+        tuple(rows),
+        reason=_on(worst, 2),
+        detail=_on(worst, 3),
+    )
+
+
+def render(report: Report) -> str:
+    """The page as HTML: one file, no script, nothing loaded from elsewhere."""
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["day"] = lambda at: f"{at:%-d %B %Y}"
+    environment.filters["minute"] = lambda at: f"{at:%-d %b %Y, %H:%M} UTC"
+    environment.filters["date"] = lambda at: f"{at:%-d %b %Y}"
+    environment.filters["hour"] = lambda at: f"{at:%H:%M} UTC"
+    environment.filters["clock"] = lambda at: f"{at:%H:%M:%S} UTC"
+    style = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
+    groups = [
+        (word, heading, [verdict for verdict in report.proven if verdict.control.capability == word])
+        for word, heading in CAPABILITIES.items()
+    ]
+    proven = {verdict.control.id for verdict in report.proven}
+    return environment.get_template("security.html.j2").render(
+        report=report,
+        company=report.settings.company,
+        run=report.evidence.run,
+        lab=report.inventory.environment == "lab",
+        groups=[group for group in groups if group[2]],
+        machines=_machines(report),
+        until=min((verdict.holds_until for verdict in report.proven), default=None),
+        drawings=drawings(report.settings, report.inventory, proven),
+        style=style,
+        # the one style element is named by its hash (CSP Level 3, 2.3.1), so nothing else can style or run
+        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+    )
+
+
+def _machines(report: Report) -> str:
+    return count(len(report.inventory.machines), "server")
+
+
+def _on(found: Iterable[tuple[State, str, str, str]], part: int) -> str:
+    """`on primary and standby: the reason`, a reason once."""
+    reasons: dict[str, list[str]] = {}
+    for item in found:
+        reasons.setdefault(item[part], []).append(item[1])
+    return "; ".join(f"on {join(names)}: {reason}" for reason, names in reasons.items())
+
+
+def _sabotage(root: Path) -> dict[str, Any] | None:
+    """The rehearsal's own figure, when there is one: how many deliberate mistakes the checks caught."""
+    try:
+        found = json.loads((build_dir("rehearsal", root) / "sabotage.json").read_text(encoding="utf-8"))
+        return {"caught": int(found["caught"]), "total": int(found["total"]), "commit": str(found["commit"]),
+                "at": datetime.fromisoformat(found["at"])}  # fmt: skip
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,1 @@
+"""What makes a machine what the settings say: a module a capability, called by `site.py`."""

@@ -1,0 +1,1 @@
+"""What is read from the machines: few facts, many answers."""

@@ -1,0 +1,99 @@
+"""The machine's own firewall: default deny in, and the metadata service closed to all but root."""
+
+from __future__ import annotations
+
+import re
+
+from pyinfra.api.deploy import deploy
+
+from bastide.settings import Firewall, PublicPort, Ssh
+from deploys.facts.machine import Answer, Question, ask, merged, this_host
+from deploys.operations.admit import TABLE
+from deploys.operations.files import File, files_question
+from deploys.operations.guarded import guarded
+from deploys.operations.packages import packages, packages_question
+from deploys.operations.units import unit
+from deploys.render import render
+
+RULES = "/etc/bastide/firewall.nft"
+UNIT = "bastide-firewall.service"
+OTHER_LOADER = "nftables.service"
+PACKAGES = ("nftables",)
+_LOADED = f"/var/lib/bastide/{TABLE}.loaded"
+_LOAD = f"/usr/sbin/nft -f {RULES}"
+
+# What was loaded is recorded by digest: rules that somebody adds or removes by hand are seen by the next run.
+_SETTLE = f"""\
+if [ -e {RULES} ]; then
+    systemctl daemon-reload && systemctl -q enable {UNIT} && systemctl restart {UNIT} || exit 1
+    nft -s list table inet {TABLE} | sha256sum | cut -d' ' -f1 >{_LOADED}
+else
+    nft destroy table inet {TABLE}
+    rm -f {_LOADED} /etc/systemd/system/sysinit.target.wants/{UNIT}
+    systemctl daemon-reload
+fi
+"""
+
+
+@deploy("firewall")
+def firewall(wanted: Firewall, ssh: Ssh) -> None:
+    """The host firewall, changed under a dead man's switch: it stays only if a new login works.
+
+    Debian's own nftables.service is masked: its start, stop and reload all begin with `flush ruleset`, which would
+    wipe this table and those of everybody else.
+    """
+    host = this_host()
+    packages(name="packages", names=PACKAGES)
+    seen = ask(host, nft=TABLE, units=[UNIT])
+    guarded(
+        name="rules",
+        name_="firewall",
+        wanted=rule_files(wanted, ssh),
+        settle=_SETTLE,
+        port=ssh.port,
+        drift=drift(seen),
+    )
+    unit(name="no other loader of rules", name_=OTHER_LOADER, state="masked")
+
+
+def question(wanted: Firewall, ssh: Ssh) -> Question:
+    """All that this capability will ask a machine."""
+    return merged(
+        packages_question(PACKAGES),
+        files_question(rule_files(wanted, ssh)),
+        {"nft": TABLE, "units": [UNIT, OTHER_LOADER]},
+    )
+
+
+def rule_files(wanted: Firewall, ssh: Ssh) -> tuple[File, ...]:
+    """The ruleset, and the unit that loads it before any interface is up."""
+    rules = render(
+        "firewall/firewall.nft.j2",
+        operators4=[network for network in wanted.operators if ":" not in network],
+        operators6=[network for network in wanted.operators if ":" in network],
+        ssh_port=ssh.port,
+        ssh_anywhere=ssh.open_to == "anywhere",
+        public=[_commented(port) for port in wanted.public],
+    )
+    service = render("firewall/bastide-firewall.service.j2", load=_LOAD)
+    return (
+        File(RULES, rules, mode=0o600, check="nft -c -f"),
+        File(f"/etc/systemd/system/{UNIT}", service),
+    )
+
+
+def drift(seen: Answer) -> str:
+    """Why the rules are not in force although the files may be as wanted; "" when they are."""
+    nft = seen["nft"]
+    if not nft["live"]:
+        return "the rules are not loaded"
+    if nft["live"] != nft["loaded"]:
+        return "the loaded rules were changed by somebody"
+    if seen["units"][UNIT]["UnitFileState"] != "enabled":
+        return "the rules would not be loaded at the next boot"
+    return ""
+
+
+def _commented(port: PublicPort) -> PublicPort:
+    """The reason as nft can carry it: nft(8) has no way to write a quote inside a comment."""
+    return port.model_copy(update={"reason": re.sub(r"[^A-Za-z0-9 .,:;()/_-]", "?", port.reason)})

@@ -1,0 +1,149 @@
+"""Accounts: exactly the declared ones can log in."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from pyinfra.api.command import PyinfraCommand
+from pyinfra.api.operation import operation
+
+from deploys.facts.machine import ask, forget, this_host
+
+KEY_DIR = "/etc/ssh/authorized_keys.d"
+BACKUP = "/var/backups/bastide"
+SHELL = "/bin/bash"
+_Commands = Generator[PyinfraCommand | str, None, None]
+
+
+@dataclass(frozen=True)
+class Roster:
+    """Account names: who can log in, and who left."""
+
+    declared: tuple[str, ...]
+    removed: tuple[str, ...]
+
+    @property
+    def asked(self) -> list[str]:
+        """The names that a machine is asked about."""
+        return sorted({*self.declared, *self.removed})
+
+
+@operation()
+def accounts(roster: Roster) -> _Commands:
+    """Make the declared accounts: a home, a shell, no password, no group but their own."""
+    yield from _carry_out(roster, declared_commands)
+
+
+@operation()
+def leavers(roster: Roster) -> _Commands:
+    """Remove who left, and lock every other account that could log in; say so for each.
+
+    What people had in their homes is kept for root under /var/backups/bastide: files may be needed after a farewell.
+    """
+    yield from _carry_out(roster, leaver_commands)
+
+
+@operation()
+def home_keys(roster: Roster) -> _Commands:
+    """Move away key files in homes: the ssh server reads only those that root writes. To be called once it does."""
+    yield from _carry_out(roster, home_key_commands)
+
+
+def declared_commands(roster: Roster, seen: dict[str, Any]) -> list[str]:
+    """What makes the declared accounts right, given the answer of `accounts` in deploys/remote/look.py."""
+    commands = []
+    for name in roster.declared:
+        account = seen["accounts"].get(name)
+        if account is None:
+            if name in seen["homes"]:
+                # of an earlier account, with the files of another uid: not this person's
+                commands.append(_keep(f"/home/{name}", "homes", name))
+            commands.append(f"useradd --create-home --user-group --shell {SHELL} --password '*' {name}")
+            continue
+        options = []
+        if not account["login"]:
+            options.append(f"--shell {SHELL}")
+        if account["password"]:
+            options.append("--password '*'")
+        if account["expired"]:
+            options.append("--expiredate ''")
+        if account["groups"]:
+            options.append("--groups ''")
+        if options:
+            commands.append(f"usermod {' '.join(options)} {name}")
+    return commands
+
+
+def leaver_commands(roster: Roster, seen: dict[str, Any]) -> list[str]:
+    """What removes who left, locks who is not known, and takes away rights that nobody declared."""
+    commands = [f"rm -f {KEY_DIR}/{shlex.quote(n)}" for n in seen["key_files"] if n not in roster.declared]
+    commands += [_keep(f"/etc/sudoers.d/{n}", "sudoers.d", n) for n in seen["sudoers"]]
+    for name, account in seen["accounts"].items():
+        if name in roster.removed:
+            commands += [_end_sessions(name), f"rm -f /var/lib/systemd/linger/{name} /var/spool/cron/crontabs/{name}"]
+            # the account goes before its home, so that nobody can come back to a half-moved one
+            commands += [f"userdel {name}", _keep(account["home"], "homes", name)]
+        elif name not in roster.declared and account["uid"] >= 1000 and (account["login"] or account["groups"]):
+            lock = f"usermod --lock --expiredate 1 --shell /usr/sbin/nologin --groups '' {name}"
+            commands += [lock, _end_sessions(name)]
+    commands += [_keep(f"/home/{name}", "homes", name) for name in roster.removed if name in seen["homes"]]
+    return commands
+
+
+def home_key_commands(roster: Roster, seen: dict[str, Any]) -> list[str]:
+    """What moves key files out of homes."""
+    return [
+        _keep(path, "keys", f"{name}.{PurePosixPath(path).name}")
+        for name, account in seen["accounts"].items()
+        for path in account["home_keys"]
+    ]
+
+
+def undeclared(roster: Roster, seen: dict[str, Any]) -> list[str]:
+    """Sentences for the user on what is there and was never declared."""
+    told = []
+    for name, account in seen["accounts"].items():
+        if name not in roster.asked and account["uid"] >= 1000 and (account["login"] or account["groups"]):
+            told.append(
+                f"the account {name} is not declared: it is locked and its home stays;"
+                " declare it, or name it in users.removed"
+            )
+    told += [f"/etc/sudoers.d/{name} is not declared: it is moved to {BACKUP}" for name in seen["sudoers"]]
+    told += [
+        f"{path} of {name} is not used any more: it is moved to {BACKUP}"
+        for name, account in seen["accounts"].items()
+        if name not in roster.removed
+        for path in account["home_keys"]
+    ]
+    return told
+
+
+def _carry_out(roster: Roster, commands_for: Callable[[Roster, dict[str, Any]], list[str]]) -> _Commands:
+    host = this_host()
+    commands = commands_for(roster, ask(host, accounts=roster.asked)["accounts"])
+    if not commands:
+        host.noop("accounts are as wanted")
+        return
+    try:
+        yield from commands
+    finally:
+        forget(host)
+
+
+def _keep(path: str, kind: str, name: str) -> str:
+    """Move something to a place that only root can read; nothing happens when it is gone already."""
+    where = f"{BACKUP}/{kind}"
+    source = shlex.quote(path)
+    return (
+        f'[ ! -e {source} ] || {{ to={where}/{shlex.quote(name)}."$(date +%Y%m%dT%H%M%S)" && '
+        f'install -d -m 0700 {BACKUP} {where} && mv -T {source} "$to" && chown -Rh root:root "$to"; }}'
+    )
+
+
+def _end_sessions(name: str) -> str:
+    """End all of an account's processes and wait until they are gone (userdel(8) refuses while there are any)."""
+    return f"for try in $(seq 100); do pkill -KILL -u {name} || break; sleep 0.1; done; ! pgrep -u {name} >/dev/null"

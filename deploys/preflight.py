@@ -1,0 +1,141 @@
+"""Is every machine fit for a deploy? Asked in the prepare phase of all machines, before anything changes on any."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import gevent  # type: ignore[import-untyped]
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+
+from bastide.errors import PreflightError
+from bastide.settings import Settings
+from deploys.facts.machine import Answer, Question, ask_first
+
+MIN_FREE_MB = 512
+MIN_FREE_INODES = 10_000
+MAX_CLOCK_SECONDS = 10.0  # certificates and tokens tolerate less than a minute; this leaves room
+LOCK_SECONDS = 60
+_SSH_SERVERS = ("sshd", "systemd")  # systemd holds the port when ssh is socket-activated
+
+
+@dataclass(frozen=True)
+class Fitness:
+    """What preflight found out about a machine that deploys branch on."""
+
+    container: str
+    cloud_init: bool
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A machine's answer, and by how many seconds its clock is off (and how sure that is)."""
+
+    answer: Answer
+    clock_offset: float
+    clock_margin: float
+
+
+_looks: dict[State, dict[Host, _Look]] = {}
+
+
+def preflight(host: Host, settings: Settings, questions: Callable[[Host], Question]) -> Fitness:
+    """Raise `PreflightError` with every problem of every machine at once; return what this machine is like.
+
+    The first host to get here asks for all, side by side: a problem anywhere must be known before any host has
+    anything planned. `questions` gives what the capabilities will ask of a host: it is asked in the same round trip.
+    """
+    if host.state not in _looks:
+        _looks[host.state] = {}
+        hosts = host.state.inventory.get_active_hosts()
+        # greenlets of our own: the pool of the run is full of hosts that wait for this one
+        asked = {other: gevent.spawn(_look, other, settings, questions(other)) for other in hosts}
+        gevent.joinall(asked.values())
+        _looks[host.state] |= {other: task.get() for other, task in asked.items()}
+        found = [p for other, seen in _looks[host.state].items() for p in problems(other.name, seen, settings)]
+        if found:
+            lines = "\n".join(f"  {line}" for line in found)
+            raise PreflightError(
+                f"not fit for a deploy; nothing has been changed:\n{lines}", "mend this and run the same command again"
+            )
+    while host not in _looks[host.state]:
+        gevent.sleep(0.02)  # the first host is still asking for all
+    seen = _looks[host.state][host]
+    machine = seen.answer["machine"]
+    for note in notes(seen):
+        host.log(f"note: {note}")
+    return Fitness(machine["container"], machine["cloud_init"])
+
+
+def problems(name: str, seen: _Look, settings: Settings) -> list[str]:
+    """What forbids a deploy on this machine: each a line with what is wrong and the next step."""
+    machine = seen.answer["machine"]
+    if machine is None or not machine["root"]:
+        user = settings.users.automation.name
+        found = [(f"sudo does not make {user} root without a password", "log in at the console, mend /etc/sudoers.d")]
+    elif (machine["system"], machine["version"]) != ("debian", "13"):
+        runs = f"{machine['system']} {machine['version']}"
+        found = [(f"runs {runs} instead of debian 13", "make it anew with image debian-13")]
+    else:
+        found = [*_machine_problems(seen, machine), *_settings_problems(machine, settings)]
+    return [f"{name}: {what}; {next_step}" for what, next_step in found]
+
+
+def _machine_problems(seen: _Look, machine: Answer) -> Iterator[tuple[str, str]]:
+    for path, disk in machine["disks"].items():
+        if disk["free_mb"] < MIN_FREE_MB:
+            yield (
+                f"{path} has {disk['free_mb']} MB free, at least {MIN_FREE_MB} are needed",
+                f"look with `du -xh {path} | sort -h | tail`",
+            )
+        elif disk["free_inodes"] is not None and disk["free_inodes"] < MIN_FREE_INODES:
+            yield (
+                f"{path} has {disk['free_inodes']} free inodes, at least {MIN_FREE_INODES} are needed",
+                f"look with `du -x --inodes {path} | sort -h | tail`",
+            )
+    if abs(seen.clock_offset) > MAX_CLOCK_SECONDS + seen.clock_margin:
+        yield f"its clock is {seen.clock_offset:+.0f} s off from this machine's", "see `timedatectl` on both"
+    if machine["package_lock"]:
+        yield (
+            f"{machine['package_lock']} has held the package lock for {LOCK_SECONDS} s",
+            "wait until it is done",
+        )
+
+
+def _settings_problems(machine: Answer, settings: Settings) -> Iterator[tuple[str, str]]:
+    holder = machine["holders"][str(settings.ssh.port)]
+    if holder and not holder.startswith(_SSH_SERVERS):
+        yield f"port {settings.ssh.port} is held by {holder}, ssh needs it", "stop that, or choose another ssh.port"
+    if not machine["zone"]:
+        yield f"knows no time zone {settings.base.timezone}", "`timedatectl list-timezones` has them all"
+    if not machine["locale"]:
+        yield f"knows no locale {settings.base.locale}", "/usr/share/i18n/SUPPORTED has them all"
+    for account in machine["system_accounts"]:
+        yield f"{account} is an account of the system, not a person's", "choose another name in settings.users"
+
+
+def notes(seen: _Look) -> Iterator[str]:
+    """What the user should know, and what forbids nothing."""
+    if seen.answer["machine"]["reboot"]:
+        yield "a reboot is pending (/run/reboot-required)"
+    if broken := seen.answer["half_way"]:
+        yield f"a dpkg run was interrupted ({', '.join(broken[:5])}); it is completed first"
+
+
+def _look(host: Host, settings: Settings, usual: Question) -> _Look:
+    began = time.time()
+    names = [settings.users.automation.name, *settings.users.people, *settings.users.removed]
+    wanted = {
+        "ports": [settings.ssh.port],
+        "timezone": settings.base.timezone,
+        "locale": settings.base.locale,
+        "people": names,
+        "lock_seconds": LOCK_SECONDS,
+    }
+    answer = ask_first(host, {"machine": wanted, "half_way": True}, usual)
+    ended = time.time()
+    margin = (ended - began) / 2
+    offset = answer["machine"]["clock"] - (began + margin) if answer["machine"] else 0.0
+    return _Look(answer, offset, margin)

@@ -1,0 +1,280 @@
+"""Runs on the machine as root: writes files whole or not at all, makes them effective, and can take all of it back.
+
+Standard library only, since it is sent to the machine as it stands here. Contents come over standard input and are
+never printed. A plan is `{"name", "files": [{"path", "content" (base64, or null: remove), "mode", "owner", "group",
+"check" (command that gets the new file's path)}], "settle": shell line that makes the files at hand effective}`.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import fcntl
+import grp
+import json
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+ROOT = Path("/")
+STATE = "var/lib/bastide"
+SCRATCH = ".bastide-new"
+SETTLE_SECONDS = 20
+SOURCE = globals().get("SOURCE", "")  # this text; set by whoever sends it
+
+
+def apply(plan: dict[str, Any]) -> None:
+    """Write the plan's files and settle. A mark stays until both are done, so that the next run sees what is open."""
+    with _alone():
+        mark = _state("pending", plan["name"])
+        mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mark.touch()
+        for file in plan["files"]:
+            if problem := _checked_write(file):
+                _fail(problem)
+        if problem := _settle(plan["settle"]):
+            _fail(problem)
+        mark.unlink()
+
+
+def begin(plan: dict[str, Any], seconds: int) -> None:
+    """Apply the plan under a dead man's switch: unless `confirm` comes within `seconds`, all is taken back."""
+    name = plan["name"]
+    with _alone():
+        if _state("guard", name).is_dir():
+            _take_back(name, "an earlier run had not confirmed it")
+            _disarm(name)
+        with contextlib.suppress(FileNotFoundError):
+            _report_file(name).unlink()
+        _save(plan)
+        if problem := _arm(name, seconds):
+            _disarm(name)
+            _fail(f"cannot arm the way back, so nothing was changed: {problem}")
+        for file in plan["files"]:
+            if problem := _checked_write(file):
+                break
+        else:
+            problem = _settle(plan["settle"])
+        if problem:
+            still = _take_back(name, problem)
+            _disarm(name)
+            told = f"it has this problem: {still}" if still and still != problem else "it has the same problem"
+            _fail(f"{problem}\nThe old state is back{f', but {told}' if still else ''}.")
+
+
+def confirm(name: str) -> None:
+    """Keep the new state: called over a new login, which is the proof that there is a way in."""
+    with _alone():
+        if not _state("guard", name).is_dir():
+            _fail("it was already taken back")
+        _disarm(name)
+
+
+def restore(name: str, reason: str, settle: bool = True) -> None:
+    """Take an unconfirmed change back; does nothing when it was confirmed meanwhile."""
+    with _alone():
+        if _state("guard", name).is_dir():
+            _take_back(name, reason, settle=settle)
+            _disarm(name, timer=False)
+
+
+def report(name: str) -> None:
+    """Print whether the change is still unconfirmed and, if it was taken back, when and why."""
+    path = _report_file(name)
+    taken_back = json.loads(path.read_text()) if path.exists() else None
+    print(json.dumps({"armed": _state("guard", name).is_dir(), "taken_back": taken_back}))
+
+
+def write_file(path: Path, data: bytes, mode: int, owner: str, group: str, check: str = "") -> str:
+    """Replace a file atomically; nobody but its later readers can read it at any moment.
+
+    It is made 0600 in a 0700 folder beside its target, gets its owner and mode there, and is renamed into place.
+    Returns "" or why `check` refused the new file, which is then not put in place.
+    """
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    scratch = path.parent / SCRATCH
+    shutil.rmtree(scratch, ignore_errors=True)  # of a run that was killed here
+    scratch.mkdir(mode=0o700)
+    try:
+        fresh = scratch / path.name
+        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:  # noqa: PTH123
+            stream.write(data)
+            os.fchown(stream.fileno(), pwd.getpwnam(owner).pw_uid, grp.getgrnam(group).gr_gid)
+            os.fchmod(stream.fileno(), mode)
+            stream.flush()
+            os.fsync(stream.fileno())
+        if check and (problem := _run(f"{check} {fresh}")):
+            return problem.replace(str(fresh), str(path))
+        fresh.replace(path)
+        _sync(path.parent)
+        return ""
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _checked_write(file: dict[str, Any]) -> str:
+    path = ROOT / file["path"].lstrip("/")
+    if file["content"] is None:
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+            _sync(path.parent)
+        return ""
+    data = base64.b64decode(file["content"])
+    return write_file(path, data, file["mode"], file["owner"], file["group"], file["check"])
+
+
+def _settle(line: str) -> str:
+    return _run(line) if line else ""
+
+
+def _save(plan: dict[str, Any]) -> None:
+    """Keep the old files and this script: the way back must not need anything that is not on the machine."""
+    folder = _state("guard", plan["name"])
+    fresh = folder.with_name(f"{folder.name}{SCRATCH}")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(mode=0o700, parents=True)
+    saved = []
+    for number, file in enumerate(plan["files"]):
+        path = ROOT / file["path"].lstrip("/")
+        exists = path.is_file()
+        if exists:
+            (fresh / str(number)).touch(mode=0o600)
+            (fresh / str(number)).write_bytes(path.read_bytes())
+        info = path.stat() if exists else None
+        saved.append(
+            {
+                "path": file["path"],
+                "copy": str(number) if exists else None,
+                "mode": info.st_mode & 0o7777 if info else 0,
+                "owner": pwd.getpwuid(info.st_uid).pw_name if info else "",
+                "group": grp.getgrgid(info.st_gid).gr_name if info else "",
+            }
+        )
+    (fresh / "state.json").write_text(json.dumps({"files": saved, "settle": plan["settle"]}))
+    (fresh / "change.py").write_text(SOURCE + "\n" + _MAIN)
+    fresh.rename(folder)
+    _sync(folder.parent)
+
+
+def _arm(name: str, seconds: int) -> str:
+    """Set the timer, and a unit for the case that power fails before it fires. Returns "" or what went wrong."""
+    script = f"/usr/bin/python3 -I /{STATE}/guard/{name}/change.py {name}"
+    unit = _boot_unit(name)
+    unit.write_text(_BOOT_UNIT.format(name=name, script=script))
+    wants = unit.parent / "sysinit.target.wants" / unit.name
+    wants.parent.mkdir(exist_ok=True)
+    wants.unlink(missing_ok=True)
+    wants.symlink_to(unit)
+    _run(f"systemctl stop bastide-guard-{name}.timer; systemctl reset-failed bastide-guard-{name}.service")
+    return _run(
+        f"systemd-run --quiet --collect --unit=bastide-guard-{name} --on-active={seconds}"
+        f" --timer-property=AccuracySec=200ms {script} timer"
+    )
+
+
+def _disarm(name: str, *, timer: bool = True) -> None:
+    if timer:
+        _run(f"systemctl stop bastide-guard-{name}.timer")
+    unit = _boot_unit(name)
+    (unit.parent / "sysinit.target.wants" / unit.name).unlink(missing_ok=True)
+    unit.unlink(missing_ok=True)
+    folder = _state("guard", name)
+    if folder.is_dir():
+        # renamed first: a half-removed folder must not look like an unconfirmed change
+        gone = folder.with_name(f"{folder.name}{SCRATCH}")
+        shutil.rmtree(gone, ignore_errors=True)
+        folder.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+
+def _take_back(name: str, reason: str, *, settle: bool = True) -> str:
+    folder = _state("guard", name)
+    state = json.loads((folder / "state.json").read_text())
+    for file in state["files"]:
+        path = ROOT / file["path"].lstrip("/")
+        if file["copy"] is None:
+            path.unlink(missing_ok=True)
+        else:
+            write_file(path, (folder / file["copy"]).read_bytes(), file["mode"], file["owner"], file["group"])
+    problem = _settle(state["settle"]) if settle else ""
+    _report_file(name).write_text(json.dumps({"at": int(time.time()), "reason": reason, "problem": problem}))
+    return problem
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """One change at a time; a way back that waits longer than a change may take goes ahead all the same."""
+    lock_path = ROOT / "run/bastide.lock"
+    with open(os.open(lock_path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as lock:  # noqa: PTH123
+        deadline = time.monotonic() + 2 * SETTLE_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                time.sleep(0.1)
+        yield
+
+
+def _run(line: str) -> str:
+    """Run a shell line. Returns "" when it went well, else what it said."""
+    try:
+        done = subprocess.run(  # noqa: S602
+            line, shell=True, capture_output=True, text=True, errors="replace", timeout=SETTLE_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"no end within {SETTLE_SECONDS} s: {line}"
+    if done.returncode == 0:
+        return ""
+    return (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}: {line}")[-2000:]
+
+
+def _state(kind: str, name: str) -> Path:
+    return ROOT / STATE / kind / name
+
+
+def _report_file(name: str) -> Path:
+    return ROOT / STATE / f"{name}.taken-back"
+
+
+def _boot_unit(name: str) -> Path:
+    return ROOT / "etc/systemd/system" / f"bastide-unconfirmed-{name}.service"
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _fail(problem: str) -> NoReturn:
+    print(problem, file=sys.stderr)
+    sys.exit(1)
+
+
+# what the kept copy does when the timer fires, or at the next boot: services start by themselves then
+_MAIN = """
+if sys.argv[2] == "boot":
+    restore(sys.argv[1], "the machine went down before it was confirmed", settle=False)
+else:
+    restore(sys.argv[1], "no new login confirmed it in time")
+"""
+
+_BOOT_UNIT = """\
+[Unit]
+Description=Take back the change {name}, which was never confirmed
+DefaultDependencies=no
+After=local-fs.target
+Before=network-pre.target bastide-firewall.service ssh.service
+[Service]
+Type=oneshot
+ExecStart={script} boot
+"""

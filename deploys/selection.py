@@ -1,0 +1,64 @@
+"""Which capabilities a run is for, and how a run that cannot begin says so."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api.host import Host
+
+from bastide.errors import BastideError
+from bastide.settings import Settings
+from deploys import base, firewall, ssh, users
+from deploys.facts.machine import Question, merged
+from deploys.operations.files import files_question
+from deploys.operations.revision import revision_file
+
+CAPABILITIES = ("base", "users", "ssh", "firewall")
+
+
+class NotBegun(PyinfraError):
+    """Shown by pyinfra as it is, without a traceback."""
+
+
+def selected(only: object) -> tuple[str, ...]:
+    """The capabilities that `--data only=a,b` names, in their order; all of them without it.
+
+    Raises `BastideError` for a word that is none, so that a mistyped one never means "nothing to do".
+    """
+    if only is None:
+        return CAPABILITIES
+    words = only if isinstance(only, list) else str(only).split(",")
+    asked = [str(word).strip() for word in words]
+    if unknown := [word for word in asked if word not in CAPABILITIES]:
+        raise BastideError(
+            f"--data only={','.join(asked)}: {', '.join(map(repr, unknown))} is no capability",
+            f"there are {', '.join(CAPABILITIES)}",
+        )
+    return tuple(word for word in CAPABILITIES if word in asked)
+
+
+def questions(only: tuple[str, ...]) -> Callable[[Host], Question]:
+    """What the selected capabilities will ask of a host."""
+
+    def of(host: Host) -> Question:
+        wanted: Settings = host.data.settings
+        asked = {
+            "base": lambda: base.question(wanted.base, host.data.machine, host.data.machines),
+            "users": lambda: users.question(wanted.users),
+            "ssh": lambda: ssh.question(wanted.ssh, wanted.users, wanted.firewall),
+            "firewall": lambda: firewall.question(wanted.firewall, wanted.ssh),
+        }
+        return merged(files_question((revision_file(),)), *(asked[word]() for word in only))
+
+    return of
+
+
+@contextlib.contextmanager
+def for_people() -> Iterator[None]:
+    """Turn an error of ours into one that pyinfra prints as a message."""
+    try:
+        yield
+    except BastideError as error:
+        raise NotBegun(f"{error.message}\n next: {error.hint}" if error.hint else error.message) from None

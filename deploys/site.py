@@ -1,0 +1,56 @@
+"""The platform: every capability in its order.
+
+    pyinfra hosts/inventory.py deploys/site.py                            everything
+    pyinfra --limit standby hosts/inventory.py deploys/site.py            one machine or group
+    pyinfra --data only=ssh,firewall hosts/inventory.py deploys/site.py   some capabilities
+    pyinfra --dry --diff hosts/inventory.py deploys/site.py               what would change
+
+The other files of this folder only define functions: run alone they do nothing, use `--data only=`.
+Add `--fail-percent 0`, so that no host goes on when another has failed (`make deploy` does).
+
+One call a line, and no loop over capabilities: pyinfra knows an operation by the lines it was called from.
+"""
+
+from __future__ import annotations
+
+from pyinfra.context import host
+
+from bastide.settings import Settings
+from deploys.base import base
+from deploys.facts.machine import this_host
+from deploys.firewall import firewall
+from deploys.operations.files import files
+from deploys.operations.phase import phase
+from deploys.operations.revision import revision_file
+from deploys.preflight import preflight
+from deploys.selection import for_people, questions, selected
+from deploys.ssh import ssh
+from deploys.users import users
+
+with for_people():
+    only = selected(host.data.get("only"))
+    wanted: Settings = host.data.settings
+    fitness = preflight(this_host(), wanted, questions(only))
+
+# first: packages and names that everything else may need
+if "base" in only:
+    base(wanted=wanted.base, machine=host.data.machine, machines=host.data.machines, fitness=fitness, _sudo=True)
+
+# before ssh: it will read only the key files, and let in only the accounts, that this makes
+if "users" in only:
+    users(wanted=wanted.users, ssh_port=wanted.ssh.port, _sudo=True)
+
+# before the firewall: a new ssh port is let in and tried here, then the firewall closes the old one
+if "ssh" in only:
+    ssh(wanted=wanted.ssh, users=wanted.users, firewall=wanted.firewall, _sudo=True)
+
+# last of what can lock out: it is loaded when the way in that it must leave open has been proven
+if "firewall" in only:
+    firewall(wanted=wanted.firewall, ssh=wanted.ssh, _sudo=True)
+
+# what follows needs all machines to be hardened, not only this one
+phase(name="every machine is hardened")
+
+# last: it says what a machine was completely deployed from
+if only == selected(None):
+    files(name="revision", name_="revision", wanted=(revision_file(),), _sudo=True)

@@ -1,0 +1,112 @@
+"""How people and machines log in: keys only, no root, strong algorithms."""
+
+from __future__ import annotations
+
+from pyinfra.api.deploy import deploy
+
+from bastide.settings import Firewall, Ssh, Users
+from deploys.facts.machine import Answer, Question, ask, merged, this_host
+from deploys.operations.accounts import home_keys
+from deploys.operations.admit import TABLE, admit
+from deploys.operations.files import File, files_question
+from deploys.operations.guarded import guarded
+from deploys.operations.packages import packages, packages_question
+from deploys.render import render
+from deploys.users import roster
+
+CONFIG = "/etc/ssh/sshd_config.d/00-bastide.conf"
+EXPECTED = "/etc/bastide/sshd.expected"
+PACKAGES = ("openssh-server",)
+_UNITS = ["ssh.service", "ssh.socket"]
+_ALIVE_COUNT = 3  # templates/ssh: ClientAliveCountMax
+
+# Restarted, not reloaded: a reload returns before sshd has read its configuration, and the new login would then prove
+# nothing. Sessions live on (KillMode=process, and each is a process of its own). Socket activation would listen on a
+# port of its own configuration, so the service takes over from it. What sshd then really does is compared, line by
+# line: another file may say something first.
+_SETTLE = f"""\
+mkdir -p /run/sshd && /usr/sbin/sshd -t || exit 1
+systemctl -q disable --now ssh.socket 2>/dev/null
+systemctl -q enable ssh.service && systemctl restart ssh.service ||
+    {{ journalctl -qu ssh.service -n 5 -o cat >&2; exit 1; }}
+[ -e {EXPECTED} ] || exit 0
+keys=$(cut -d' ' -f1 {EXPECTED} | sort -u | paste -sd'|')
+if other=$(/usr/sbin/sshd -T | grep -E "^($keys) " | sort | diff {EXPECTED} -); then exit 0; fi
+echo "sshd does not do what {CONFIG} says (< wanted, > effective):" >&2
+echo "another file in /etc/ssh says it first, or adds to it" >&2
+echo "$other" | grep '^[<>]' >&2
+exit 1
+"""
+
+
+@deploy("ssh")
+def ssh(wanted: Ssh, users: Users, firewall: Firewall) -> None:
+    """The ssh server, changed under a dead man's switch: it stays only if a new login works."""
+    host = this_host()
+    packages(name="packages", names=PACKAGES)
+    # before sshd moves to another port, the host firewall must let the new one in; the old one closes with `firewall`
+    admit(name="port in the host firewall", port=wanted.port)
+    config = config_file(wanted, users, firewall)
+    seen = ask(host, sshd=True, units=_UNITS)
+    guarded(
+        name="ssh server",
+        name_="ssh",
+        wanted=(config, expected_file(config)),
+        settle=_SETTLE,
+        port=wanted.port,
+        drift=drift(config, seen),
+    )
+    # now that sshd reads keys only where root writes them
+    home_keys(name="key files in homes", roster=roster(users))
+
+
+def question(wanted: Ssh, users: Users, firewall: Firewall) -> Question:
+    """All that this capability will ask a machine."""
+    config = config_file(wanted, users, firewall)
+    return merged(
+        packages_question(PACKAGES),
+        files_question((config, expected_file(config))),
+        {"sshd": True, "units": _UNITS, "nft": TABLE, "accounts": roster(users).asked},
+    )
+
+
+def config_file(wanted: Ssh, users: Users, firewall: Firewall) -> File:
+    """The drop-in that sshd reads first."""
+    text = render(
+        "ssh/00-bastide.conf.j2",
+        port=wanted.port,
+        accounts=[users.automation.name, *users.people],
+        max_auth_tries=wanted.max_auth_tries,
+        login_grace_seconds=wanted.login_grace_seconds,
+        alive_seconds=wanted.idle_minutes * 60 // _ALIVE_COUNT,
+        operators=firewall.operators,
+    )
+    return File(CONFIG, text)
+
+
+def effective(config: File) -> dict[str, list[str]]:
+    """What `sshd -T` must print for this drop-in: values by lower-case keyword."""
+    wanted: dict[str, list[str]] = {}
+    for line in str(config.content).splitlines():
+        key, _, value = line.partition(" ")
+        if key and not key.startswith("#"):
+            # the one keyword with a line for each of its values
+            wanted[key.lower()] = value.split() if key == "AllowUsers" else [value]
+    return wanted
+
+
+def expected_file(config: File) -> File:
+    """The same as sorted lines, for the comparison on the machine."""
+    lines = sorted(f"{key} {value}" for key, values in effective(config).items() for value in values)
+    return File(EXPECTED, "\n".join(lines) + "\n")
+
+
+def drift(config: File, seen: Answer) -> str:
+    """Why the ssh server is not as wanted although the files may be; "" when it is."""
+    units = seen["units"]
+    if units["ssh.socket"]["ActiveState"] == "active":
+        return "ssh is socket-activated; the service takes over"
+    if units["ssh.service"]["ActiveState"] != "active" or units["ssh.service"]["UnitFileState"] != "enabled":
+        return "the ssh service is not enabled and running"
+    off = [key for key, values in effective(config).items() if sorted(seen["sshd"].get(key, [])) != sorted(values)]
+    return f"effective configuration differs: {', '.join(off)}" if off else ""

@@ -1,0 +1,70 @@
+"""Who can log in: the declared people and the automation account, with exactly their keys, and nobody else."""
+
+from __future__ import annotations
+
+from pyinfra.api.deploy import deploy
+
+from bastide.settings import Users
+from deploys.facts.machine import Question, ask, merged, this_host
+from deploys.operations.accounts import KEY_DIR, Roster, accounts, leavers, undeclared
+from deploys.operations.files import File, files_question
+from deploys.operations.guarded import guarded
+from deploys.operations.packages import packages, packages_question
+from deploys.render import render
+
+PACKAGES = ("procps", "sudo")
+# sshd(8), "AUTHORIZED_KEYS FILE FORMAT": nothing may be forwarded; a terminal, commands and sftp stay
+_AUTOMATION_OPTIONS = "restrict,pty "
+
+
+@deploy("users")
+def users(wanted: Users, ssh_port: int) -> None:
+    """Accounts, then keys and sudo rights, then the removal of everybody else.
+
+    `ssh_port` is where a new login is tried before new keys and rights are kept.
+    """
+    host = this_host()
+    who = roster(wanted)
+    for sentence in undeclared(who, ask(host, accounts=who.asked)["accounts"]):
+        host.log(f"! {sentence}")
+    packages(name="packages", names=PACKAGES)
+    accounts(name="accounts", roster=who)
+    # guarded: another automation key, or a sudoers file that sudo reads otherwise than meant, must not lock us out
+    guarded(name="keys and sudo rights", name_="users", wanted=key_files(wanted), settle="", port=ssh_port)
+    # last: the image's own sudo rule for the automation account goes only when ours is known to work
+    leavers(name="nobody else", roster=who)
+
+
+def question(wanted: Users) -> Question:
+    """All that this capability will ask a machine."""
+    return merged(packages_question(PACKAGES), files_question(key_files(wanted)), {"accounts": roster(wanted).asked})
+
+
+def roster(wanted: Users) -> Roster:
+    """All account names that the settings speak of."""
+    return Roster((wanted.automation.name, *wanted.people), wanted.removed)
+
+
+def key_files(wanted: Users) -> tuple[File, ...]:
+    """A key file for each declared account, written by root alone, and one sudoers file.
+
+    The ssh server reads keys only from there (templates/ssh): nobody can let somebody else into an account.
+    """
+    keys: dict[str, tuple[tuple[str, ...], str]] = {
+        wanted.automation.name: ((wanted.automation.key,), _AUTOMATION_OPTIONS)
+    }
+    keys |= {name: (person.keys, "") for name, person in wanted.people.items()}
+    administrators = [wanted.automation.name, *(name for name, person in wanted.people.items() if person.sudo)]
+    return (
+        *(
+            # readable by all, as sshd reads it with the account's own rights; public keys are no secret
+            File(f"{KEY_DIR}/{name}", render("users/authorized_keys.j2", keys=held, options=options))
+            for name, (held, options) in keys.items()
+        ),
+        File(
+            "/etc/sudoers.d/bastide",
+            render("users/sudoers.j2", administrators=administrators),
+            mode=0o440,
+            check="visudo -cqf",
+        ),
+    )

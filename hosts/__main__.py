@@ -1,0 +1,80 @@
+"""`python -m hosts`: enrol the machines of a stack, and write what reaches them.
+
+    python -m hosts enroll       first contact with every machine, then as `inventory`
+    python -m hosts inventory    build/<stack>/inventory.json (no secret in it) and ssh_config
+    python -m hosts ssh-config   build/<stack>/ssh_config from inventory.json: needs no passphrase and no pulumi (CI)
+    python -m hosts access       before `pulumi up`: would the cloud firewall of the settings still let you in?
+
+The first two read the stack and therefore need its passphrase.
+"""
+
+from __future__ import annotations
+
+import argparse
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from bastide.console import guard, say, step, warn
+from bastide.errors import BastideError
+from bastide.machines import Machine, build_dir, inventory_path, load_inventory, save_inventory
+from hosts.access import refuse_lockout
+from hosts.enroll import open_strictly, target
+from hosts.ssh import with_host_keys, write_ssh_config
+from hosts.stack import Stack, load_stack, stack_name
+
+
+def main() -> int:
+    """Run one verb; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m hosts", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("verb", choices=("inventory", "enroll", "ssh-config", "access"))
+    parser.add_argument("--stack", default=stack_name(), help="default: $BASTIDE_STACK, else lab")
+    arguments = parser.parse_args()
+    root = Path.cwd()
+    if arguments.verb == "ssh-config":
+        say(f"wrote {_shown(write_ssh_config(load_inventory(inventory_path(arguments.stack, root)), root), root)}")
+        return 0
+    if arguments.verb == "access":
+        refuse_lockout(arguments.stack, root)
+        return 0
+    stack = load_stack(arguments.stack, root)
+    failed = enroll(stack) if arguments.verb == "enroll" else 0
+    write_inventory(stack)
+    return 1 if failed else 0
+
+
+def enroll(stack: Stack) -> int:
+    """Connect to every machine at once, enrolling those that are new. Says what fails; returns how many did."""
+
+    def one(machine: Machine) -> bool:
+        try:
+            goal = target(stack.name, stack.root, stack.settings, machine, stack.keyring)
+            open_strictly(goal, lambda text: say(f"    {machine.name}: {text}")).close()
+        except BastideError as error:
+            warn(f"{machine.name}: {error.message}" + (f"\n   next: {error.hint}" if error.hint else ""))
+            return False
+        return True
+
+    with step(f"Reaching {len(stack.machines)} machines with strict host keys"), ThreadPoolExecutor() as pool:
+        return list(pool.map(one, stack.machines)).count(False)
+
+
+def write_inventory(stack: Stack) -> None:
+    """Write inventory.json and ssh_config, and say so."""
+    machines = with_host_keys(stack.machines, stack.name, stack.root)
+    if missing := [machine.name for machine in machines if not machine.host_key]:
+        warn(f"{', '.join(missing)}: no recorded host key yet, `python -m hosts enroll` makes the first contact")
+    inventory = Stack(stack.name, stack.root, stack.settings, machines, stack.keyring, stack.prober).inventory()
+    build_dir(stack.name, stack.root).mkdir(parents=True, exist_ok=True)
+    save_inventory(inventory, inventory_path(stack.name, stack.root))
+    config = write_ssh_config(inventory, stack.root)
+    say(f"wrote {_shown(inventory_path(stack.name, stack.root), stack.root)} and {_shown(config, stack.root)}")
+
+
+def _shown(path: Path, root: Path) -> str:
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+
+
+if __name__ == "__main__":
+    guard(main)

@@ -1,0 +1,176 @@
+"""The one reader of a stack: what is wanted, what exists, and the secrets, joined and checked against each other.
+
+Settings come from the stack file, which is Pulumi's configuration; the secrets in it are opened by `pulumi config`, the
+machines are read by `pulumi stack output`. So a changed setting needs no `pulumi up` to reach the machines, and no
+secret has to be an output.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bastide import stackfile
+from bastide.console import Completed, run, tail_of
+from bastide.errors import CommandFailed, StackError
+from bastide.machines import Inventory, Machine, Prober, build_dir, machine_from
+from bastide.secrets import Keyring, keyring_from
+from bastide.settings import Settings
+from hosts.ssh import with_host_keys
+
+DEFAULT_STACK = "lab"
+
+_PULUMI_SECONDS = 120.0
+_PASSPHRASE = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A stack whose settings and machines fit together. `machines` stand in the order of the settings."""
+
+    name: str
+    root: Path
+    settings: Settings
+    machines: tuple[Machine, ...]
+    keyring: Keyring
+    prober: Prober | None = None
+
+    def inventory(self) -> Inventory:
+        """All that a check needs to reach the machines, without a secret."""
+        automation = self.settings.users.automation
+        return Inventory(
+            stack=self.name,
+            environment="lab" if self.settings.lab else "cloud",
+            user=automation.name,
+            identity=automation.identity,
+            port=self.settings.ssh.port,
+            machines=self.machines,
+            prober=self.prober,
+        )
+
+
+def stack_name() -> str:
+    """The stack that bare commands work on: $BASTIDE_STACK, else the local one, never a real one by accident."""
+    return os.environ.get("BASTIDE_STACK") or DEFAULT_STACK
+
+
+def load_stack(stack: str, root: Path) -> Stack:
+    """Read a stack; `root` is the project's folder.
+
+    Raises `SettingsError` for mistakes in the stack file and `StackError` for everything else that is missing: the
+    right folder, the environment, the passphrase, the machines.
+    """
+    root = root.absolute()
+    if not (root / "stacks").is_dir() or not (root / "hosts").is_dir():
+        raise StackError(
+            f"{root} is not the project's folder", "cd to where README.md and stacks/ are; it works there only"
+        )
+    settings = stackfile.read(stackfile.stack_path(stack, root))
+    _check_environment(stack)
+    with ThreadPoolExecutor(2) as pool:
+        config = pool.submit(_pulumi, stack, root, "config", "--json", "--show-secrets")
+        outputs = pool.submit(_pulumi, stack, root, "stack", "output", "--json", "machines")
+        secrets = _secrets(_json(config.result(), stack))
+        machines = _machines(_json(outputs.result(), stack), settings)
+    return Stack(
+        name=stack,
+        root=root,
+        settings=settings,
+        machines=with_host_keys(machines, stack, root),
+        keyring=keyring_from(stack, secrets.get("master")),
+        prober=load_prober(stack, root) if settings.lab else None,
+    )
+
+
+def load_prober(stack: str, root: Path) -> Prober | None:
+    """The lab's outside machine, as `python -m lab up --info` has described it; None when it has not."""
+    path = build_dir(stack, root) / "lab.json"
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))["prober"]
+        return Prober(**{key: data[key] for key in ("name", "user", "address", "address6", "host_key")})
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        raise StackError(f"{path} does not describe a lab", "run `make up`, which writes it anew") from None
+
+
+def _check_environment(stack: str) -> None:
+    hint = f'eval "$(make env stack={stack})"'
+    if not os.environ.get("PULUMI_BACKEND_URL"):
+        raise StackError(f"the environment of the stack {stack} is not set (PULUMI_BACKEND_URL)", hint)
+    if not any(name in os.environ for name in _PASSPHRASE):
+        raise StackError(f"there is no passphrase for the stack {stack} ({' or '.join(_PASSPHRASE)})", hint)
+    file = os.environ.get(_PASSPHRASE[1])
+    if file and _PASSPHRASE[0] not in os.environ and not Path(file).is_file():
+        raise StackError(f"the passphrase file {file} does not exist", "put the stack's passphrase there")
+
+
+def _pulumi(stack: str, root: Path, *arguments: str) -> str:
+    """What a pulumi command prints. Its standard output may hold secrets: it goes into no message."""
+    argv = ["pulumi", "--non-interactive", "--color", "never", "--stack", stack, *arguments]
+    try:
+        done = run(argv, cwd=root, check=False, timeout=_PULUMI_SECONDS)
+    except CommandFailed as error:
+        if error.returncode == 127:
+            raise StackError("pulumi is not on PATH", f'eval "$(make env stack={stack})"') from None
+        raise
+    if not done.ok:
+        raise _pulumi_error(stack, done)
+    return done.stdout
+
+
+def _pulumi_error(stack: str, done: Completed) -> StackError:
+    said = done.stderr.lower()
+    create = "run `make up`" if stack == DEFAULT_STACK else f"run `pulumi stack init {stack}`, then `pulumi up`"
+    for sign, message, hint in (
+        ("no stack named", f"the stack {stack} does not exist yet", create),
+        ("does not have output property", f"the stack {stack} has no machines yet", "run `pulumi up` first"),
+        ("incorrect passphrase", f"the passphrase does not open the stack {stack}", "set that of this stack"),
+        ("passphrase must be set", f"there is no passphrase for the stack {stack}", f"set {' or '.join(_PASSPHRASE)}"),
+        ("no pulumi.yaml", "there is no Pulumi.yaml here", "cd to the project's folder"),
+    ):
+        if sign in said:
+            return StackError(message, hint)
+    return StackError(f"pulumi could not read the stack {stack}:\n{tail_of(done.stderr)}", "mend that and try again")
+
+
+def _json(text: str, stack: str) -> Any:  # noqa: ANN401 - JSON
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise StackError(f"pulumi's answer on the stack {stack} is not JSON", "is this pulumi 3.2xx?") from None
+
+
+def _secrets(config: Any) -> dict[str, Any]:  # noqa: ANN401
+    """The opened `bastide:secrets`. Pulumi gives a structured value as `objectValue`, and as JSON in `value`."""
+    entry = config.get(stackfile.SECRETS_KEY) if isinstance(config, dict) else None
+    if not isinstance(entry, dict):
+        return {}
+    value = entry.get("objectValue")
+    if value is None:
+        try:
+            value = json.loads(entry.get("value") or "{}")
+        except ValueError:
+            value = None
+    return value if isinstance(value, dict) else {}
+
+
+def _machines(outputs: Any, settings: Settings) -> tuple[Machine, ...]:  # noqa: ANN401
+    """The machines of the output in the order of the settings. Raises `StackError` where the two differ."""
+    if not isinstance(outputs, list) or not all(isinstance(item, dict) for item in outputs):
+        raise StackError("the stack's output `machines` is not a list of machines", "run `pulumi up`")
+    found = {machine.name: machine for machine in map(machine_from, outputs)}
+    differences = [f"{name} is in the settings but does not exist" for name in settings.servers if name not in found]
+    differences += [f"{name} exists but is not in the settings" for name in found if name not in settings.servers]
+    for name, server in settings.servers.items():
+        for field in ("role", "location", "generation", "private_address"):
+            wanted, is_now = getattr(server, field), getattr(found.get(name), field, None)
+            if name in found and wanted != is_now:
+                differences.append(f"{name} has the {field} {is_now}, the settings say {wanted}")
+    if differences:
+        raise StackError("settings and machines differ: " + "; ".join(differences), "run `pulumi up` first")
+    return tuple(found[name] for name in settings.servers)

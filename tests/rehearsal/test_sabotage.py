@@ -1,0 +1,97 @@
+"""Are the checks any good? Each wrong way is built in on purpose and must turn its check red; then all is green again.
+
+What was caught stands in build/<stack>/sabotage.json, and as a figure on the security page.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from bastide.evidence import evidence_path, load
+from bastide.stackfile import read
+from tests.rehearsal.sabotages import SABOTAGES, Sabotage
+from tests.rehearsal.stack import Rehearsal
+from tests.verify.evidence_plugin import BROKEN, commit
+
+
+@pytest.fixture(scope="module")
+def table(rehearsal: Rehearsal) -> Iterator[list[dict[str, Any]]]:
+    """The rows of the published figure; written when the last sabotage is over."""
+    rows: list[dict[str, Any]] = []
+    yield rows
+    figure = {
+        "version": 1,
+        "at": datetime.now(UTC).replace(microsecond=0).isoformat(),
+        "commit": commit(rehearsal.root),
+        "caught": sum(row["caught"] for row in rows),
+        "total": len(rows),
+        "rows": rows,
+    }
+    (rehearsal.build / "sabotage.json").write_text(json.dumps(figure, indent=1) + "\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize("sabotage", SABOTAGES, ids=lambda sabotage: sabotage.name)
+def test_it_is_caught(sabotage: Sabotage, rehearsal: Rehearsal, table: list[dict[str, Any]]) -> None:
+    path = rehearsal.build / "sabotage-evidence.json"
+    path.unlink(missing_ok=True)
+    break_, undo = sabotage.scripts(read(rehearsal.file))
+    began = time.monotonic()
+    rules = _open(rehearsal, sabotage)
+    rehearsal.exec(sabotage.machine, break_)
+    try:
+        words = ("--control", sabotage.control, "--machine", sabotage.machine, "--evidence", str(path))
+        rehearsal.verify(*words, check=False)
+        row = load(path).row(sabotage.control, sabotage.machine)
+    finally:
+        rehearsal.exec(sabotage.machine, undo)
+        _close(rehearsal, rules)
+    # red for the wrong reason (a check that fell over) is not caught
+    caught = row is not None and row.outcome == "failed" and BROKEN not in row.detail
+    detail = row.detail if row else "no evidence was written"
+    seconds = round(time.monotonic() - began, 1)
+    table.append(
+        {"control": sabotage.control, "what": sabotage.what, "caught": caught, "detail": detail, "seconds": seconds}
+    )
+    assert caught, f"{sabotage.name}: not caught ({row.outcome if row else 'no row'}: {detail})"
+
+
+def test_all_is_green_again(rehearsal: Rehearsal) -> None:
+    done = rehearsal.verify(check=False)
+    failed = [f"{row.control} on {row.machine}: {row.detail}" for row in load(
+        evidence_path(rehearsal.stack, rehearsal.root)).rows if row.outcome == "failed"]  # fmt: skip
+    assert done.ok, failed or done.stdout[-2000:]
+    assert failed == []
+
+
+def _open(rehearsal: Rehearsal, sabotage: Sabotage) -> list[tuple[int, list[dict[str, Any]]]]:
+    """Add the sabotage's rules to the provider's firewalls. Returns the rules as they were, by firewall."""
+    if not sabotage.opened:
+        return []
+    before = []
+    for firewall in rehearsal.api("GET", "/v1/firewalls")["firewalls"]:
+        rules = [{key: value for key, value in rule.items() if value is not None} for rule in firewall["rules"]]
+        before.append((firewall["id"], rules))
+        _set(rehearsal, firewall["id"], [*rules, *sabotage.opened])
+    return before
+
+
+def _close(rehearsal: Rehearsal, before: list[tuple[int, list[dict[str, Any]]]]) -> None:
+    for firewall, rules in before:
+        _set(rehearsal, firewall, rules)
+
+
+def _set(rehearsal: Rehearsal, firewall: int, rules: list[dict[str, Any]]) -> None:
+    """Replace a firewall's rules and wait for it."""
+    answer = rehearsal.api("POST", f"/v1/firewalls/{firewall}/actions/set_rules", {"rules": rules})
+    deadline = time.monotonic() + 20
+    for action in answer["actions"]:
+        while action["status"] == "running" and time.monotonic() < deadline:
+            time.sleep(0.05)
+            action = rehearsal.api("GET", f"/v1/actions/{action['id']}")["action"]
+        assert action["status"] == "success", action

@@ -1,0 +1,43 @@
+"""Settings and machines for the tests of deploys/."""
+
+from __future__ import annotations
+
+from bastide.machines import Machine
+from bastide.settings import Settings
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI"
+SETTINGS = Settings.model_validate(
+    {
+        "company": {"name": "Example Works", "domain": "example.eu", "security_contact": "security@example.eu"},
+        "servers": {
+            "primary": {"role": "primary", "location": "fsn1", "private_address": "10.20.0.11"},
+            "standby": {"role": "standby", "location": "hel1", "private_address": "10.20.0.12"},
+            "witness": {"role": "witness", "location": "nbg1", "private_address": "10.20.0.13"},
+        },
+        "firewall": {
+            "operators": ("198.51.100.10/32", "2001:db8:ffff::10/128"),
+            "public": ({"port": 443, "reason": 'web "pages"'}, {"port": 51820, "protocol": "udp", "reason": "VPN"}),
+        },
+        "users": {
+            "automation": {"key": f"{KEY}ORS8Ni+k81A5+zX2kfnx+CtclOJClLDL3V1t1L26xlJ bastide@example.eu"},
+            "people": {
+                "anna": {"keys": (f"{KEY}G540gUHism/JgBPUdTQKEPUH1ECuHCbgcCLRpL7O5vs anna@example.eu",), "sudo": True},
+                "bruno": {"keys": (f"{KEY}B1Y6f6UQ9Zzcy1PPqkE4arIS9AqJp+z/aZDrDlC0nJX bruno@example.eu",)},
+            },
+            "removed": ("carla",),
+        },
+    }
+)
+MACHINES = tuple(
+    Machine(
+        name,
+        server.role,
+        server.location,
+        str(number),
+        1,
+        f"198.18.0.1{number}",
+        f"2001:db8:{number}::1",
+        server.private_address,
+    )
+    for number, (name, server) in enumerate(SETTINGS.servers.items(), 1)
+)

@@ -1,0 +1,218 @@
+"""The scripts that run on machines, against a folder instead of a machine."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import getpass
+import grp
+import json
+import os
+import pwd
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deploys import remote
+from deploys.remote import change, look
+
+ME, MY_GROUP = getpass.getuser(), grp.getgrgid(os.getgid()).gr_name
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    for folder in ("run", "etc/systemd/system/sysinit.target.wants", "var/lib/bastide", "proc"):
+        (tmp_path / folder).mkdir(parents=True)
+    monkeypatch.setattr(change, "ROOT", tmp_path)
+    monkeypatch.setattr(look, "ROOT", tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    lines: list[str] = []
+    monkeypatch.setattr(change, "_run", lambda line: lines.append(line) or "")
+    return lines
+
+
+def plan(*files, settle="reload", name="ssh"):
+    return {"name": name, "settle": settle, "files": list(files)}
+
+
+def file(path, text, mode=0o644, check=""):
+    content = None if text is None else base64.b64encode(text.encode()).decode()
+    return {"path": path, "content": content, "mode": mode, "owner": ME, "group": MY_GROUP, "check": check}
+
+
+def test_apply_writes_settles_and_leaves_no_mark(machine, ran):
+    change.apply(plan(file("/etc/a/one", "1", 0o640), file("/etc/two", None)))
+    assert (machine / "etc/a/one").read_text() == "1"
+    assert (machine / "etc/a/one").stat().st_mode & 0o7777 == 0o640
+    assert ran == ["reload"]
+    assert look.left() == {"pending": [], "guard": []}
+    assert not list(machine.rglob(f"*{change.SCRATCH}*"))
+
+
+def test_what_is_killed_before_settling_is_seen_by_the_next_run(machine, monkeypatch):
+    def killed(line):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(change, "_run", killed)
+    with pytest.raises(KeyboardInterrupt):
+        change.apply(plan(file("/etc/one", "1")))
+    assert look.left()["pending"] == ["ssh"]
+
+
+def test_a_file_is_private_until_it_is_whole(machine, monkeypatch):
+    seen = []
+    real = os.fsync
+    path = machine / "etc/secret"
+
+    def fsync(handle):
+        scratch = path.parent / change.SCRATCH
+        if scratch.exists():
+            seen.append((scratch.stat().st_mode & 0o7777, path.exists()))
+        return real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    assert change.write_file(path, b"s", 0o600, ME, MY_GROUP) == ""
+    assert seen[0] == (0o700, False)
+    assert path.stat().st_mode & 0o7777 == 0o600
+
+
+def test_a_refused_file_is_not_put_in_place(machine):
+    path = machine / "etc/sudoers"
+    path.write_text("old")
+    said = change.write_file(path, b"new", 0o644, ME, MY_GROUP, check="grep -q old")
+    assert said
+    assert path.read_text() == "old"
+    assert not (path.parent / change.SCRATCH).exists()
+
+
+def test_confirmed_stays(machine, ran):
+    (machine / "etc/one").write_text("old")
+    change.begin(plan(file("/etc/one", "new")), 45)
+    assert look.left()["guard"] == ["ssh"]
+    assert any("systemd-run" in line and "--on-active=45" in line for line in ran)
+    assert (machine / "etc/systemd/system/sysinit.target.wants/bastide-unconfirmed-ssh.service").is_symlink()
+    change.confirm("ssh")
+    assert (machine / "etc/one").read_text() == "new"
+    assert look.left()["guard"] == []
+    assert not list((machine / "etc/systemd/system").rglob("*unconfirmed*"))
+    change.restore("ssh", "late timer")
+    assert (machine / "etc/one").read_text() == "new"
+
+
+def test_unconfirmed_goes_back_with_its_mode_and_settles(machine, ran, capsys):
+    one = machine / "etc/one"
+    one.write_text("old")
+    one.chmod(0o600)
+    change.begin(plan(file("/etc/one", "new"), file("/etc/two", "new")), 45)
+    ran.clear()
+    change.restore("ssh", "no new login")
+    assert (one.read_text(), one.stat().st_mode & 0o7777) == ("old", 0o600)
+    assert not (machine / "etc/two").exists()
+    assert "reload" in ran
+    change.report("ssh")
+    said = json.loads(capsys.readouterr().out)
+    assert said["armed"] is False
+    assert said["taken_back"]["reason"] == "no new login"
+    with pytest.raises(SystemExit):
+        change.confirm("ssh")
+
+
+def test_at_boot_files_go_back_and_services_are_left_to_start_by_themselves(machine, ran):
+    (machine / "etc/one").write_text("old")
+    change.begin(plan(file("/etc/one", "new")), 45)
+    ran.clear()
+    change.restore("ssh", "power", settle=False)
+    assert (machine / "etc/one").read_text() == "old"
+    assert ran == []
+
+
+def test_nothing_changes_when_the_way_back_cannot_be_armed(machine, monkeypatch, capsys):
+    (machine / "etc/one").write_text("old")
+    monkeypatch.setattr(change, "_run", lambda line: "no systemd" if "systemd-run" in line else "")
+    with pytest.raises(SystemExit):
+        change.begin(plan(file("/etc/one", "new")), 45)
+    assert (machine / "etc/one").read_text() == "old"
+    assert "nothing was changed" in capsys.readouterr().err
+
+
+def test_what_does_not_settle_goes_back_at_once(machine, monkeypatch, capsys):
+    (machine / "etc/one").write_text("old")
+    settled = iter(["bad option", ""])
+    monkeypatch.setattr(change, "_run", lambda line: next(settled) if line == "reload" else "")
+    with pytest.raises(SystemExit):
+        change.begin(plan(file("/etc/one", "new")), 45)
+    assert (machine / "etc/one").read_text() == "old"
+    assert capsys.readouterr().err == "bad option\nThe old state is back.\n"
+
+
+def test_a_second_begin_takes_the_first_one_back(machine, ran):
+    (machine / "etc/one").write_text("old")
+    change.begin(plan(file("/etc/one", "first")), 45)
+    change.begin(plan(file("/etc/one", "second")), 45)
+    change.restore("ssh", "timer")
+    assert (machine / "etc/one").read_text() == "old"
+
+
+def test_the_kept_copy_works_alone(machine, ran, monkeypatch):
+    """The timer runs the copy that `begin` left, with nothing else of the project."""
+    source = (Path(change.__file__)).read_text()
+    monkeypatch.setattr(change, "SOURCE", source)
+    (machine / "etc/one").write_text("old")
+    change.begin(plan(file("/etc/one", "new"), settle="true"), 45)
+    copy = machine / "var/lib/bastide/guard/ssh/change.py"
+    text = copy.read_text().replace('ROOT = Path("/")', f"ROOT = Path({str(machine)!r})")
+    copy.write_text(text.replace("systemctl", "true"))
+    subprocess.run([sys.executable, "-I", copy, "ssh", "timer"], check=True)
+    assert (machine / "etc/one").read_text() == "old"
+    assert look.left()["guard"] == []
+
+
+def test_look_reads_files_packages_and_links(machine):
+    (machine / "var/lib/dpkg").mkdir()
+    (machine / "var/lib/dpkg/status").write_text(
+        "Package: curl\nStatus: install ok installed\n\nPackage: nftables\nStatus: install ok half-configured\n\n"
+        "Package: gone\nStatus: deinstall ok config-files\n"
+    )
+    (machine / "etc/link").symlink_to("/usr/share/zoneinfo/Etc/UTC")
+    (machine / "etc/one").write_text("1")
+    assert look.packages(["curl", "nftables", "tree"]) == {"curl": True, "nftables": False, "tree": False}
+    assert look.half_way(True) == ["nftables"]
+    assert look.links(["/etc/link", "/etc/one"]) == {"/etc/link": "/usr/share/zoneinfo/Etc/UTC", "/etc/one": ""}
+    seen = look.files(["/etc/one", "/etc/none"])
+    assert seen["/etc/none"] is None
+    assert seen["/etc/one"]["sha256"].startswith("6b86b273")
+    assert seen["/etc/one"]["owner"] == pwd.getpwuid(os.getuid()).pw_name
+
+
+def test_look_finds_who_listens(machine):
+    (machine / "proc/net").mkdir()
+    (machine / "proc/net/tcp").write_text(
+        "  sl  local_address rem_address   st\n   0: 00000000:0016 00000000:0000 0A 0:0 00:0 0 0 0 4711 1\n"
+    )
+    (machine / "proc/77/fd").mkdir(parents=True)
+    (machine / "proc/77/comm").write_text("sshd\n")
+    (machine / "proc/77/fd/3").symlink_to("socket:[4711]")
+    assert look._holder(22) == "sshd"
+    assert look._holder(80) == ""
+
+
+def test_scripts_and_contents_are_not_in_the_command():
+    sent = remote.command("change", "apply", plan(file("/etc/one", "CANARY")))
+    assert "CANARY" not in f"{sent} {sent!r}"
+    stdin = sent.connector_arguments["_stdin"]
+    assert f"{stdin}" == "<change.apply>" == repr(stdin)
+    assert base64.b64encode(b"CANARY").decode() in stdin.encode().decode()
+
+
+def test_what_is_sent_runs(tmp_path):
+    sent = remote.call("look", "look", {"files": [str(tmp_path), "/none"], "packages": ["none"]})
+    done = subprocess.run([*remote.COMMAND.split()], input=sent.encode(), capture_output=True, check=True)
+    assert json.loads(done.stdout)["files"]["/none"] is None
+    with contextlib.suppress(KeyError):
+        assert json.loads(done.stdout)["packages"] == {"none": False}

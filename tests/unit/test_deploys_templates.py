@@ -1,0 +1,81 @@
+"""What is written to machines, word for word: tests/unit/data/deploys/rendered.
+
+After an intended change: `UPDATE=1 pytest tests/unit/test_deploys_templates.py`, and read the difference.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from jinja2 import UndefinedError
+
+from bastide.console import run
+from deploys import base, firewall, ssh, users
+from deploys.operations.files import File
+from deploys.render import render
+from tests.unit.deploys_box import MACHINES, SETTINGS
+
+GOLDEN = Path(__file__).parent / "data/deploys/rendered"
+ANYWHERE = SETTINGS.ssh.model_copy(update={"open_to": "anywhere", "port": 2222})
+V6_ONLY = SETTINGS.firewall.model_copy(update={"operators": ("2001:db8::/48",), "public": ()})
+
+
+def written() -> dict[str, File]:
+    config = ssh.config_file(SETTINGS.ssh, SETTINGS.users, SETTINGS.firewall)
+    files = (
+        config,
+        ssh.expected_file(config),
+        *users.key_files(SETTINGS.users),
+        *firewall.rule_files(SETTINGS.firewall, SETTINGS.ssh),
+        *base.name_files(MACHINES[0], MACHINES, True),
+        *base.locale_files(SETTINGS.base),
+        base.journal_file(SETTINGS.base),
+    )
+    named = {file.path.strip("/").replace("/", "_"): file for file in files}
+    named["anywhere.nft"] = firewall.rule_files(V6_ONLY, ANYWHERE)[0]
+    return named
+
+
+@pytest.mark.parametrize("name", sorted(written()))
+def test_rendered(name):
+    text = str(written()[name].content)
+    golden = GOLDEN / name
+    if os.environ.get("UPDATE"):
+        golden.parent.mkdir(parents=True, exist_ok=True)
+        golden.write_text(text)
+    assert text == golden.read_text()
+
+
+def test_no_golden_file_is_orphaned():
+    assert {path.name for path in GOLDEN.iterdir()} == set(written())
+
+
+@pytest.mark.parametrize("name", ["etc_bastide_firewall.nft", "anywhere.nft"])
+def test_the_rules_load(name, tmp_path):
+    if not shutil.which("nft") or os.geteuid() != 0:
+        pytest.skip("needs nft and root: nft checks rules against the kernel")
+    path = tmp_path / "rules.nft"
+    path.write_text(str(written()[name].content))
+    # a namespace of its own: nothing of this machine's is looked at, and the check can never load anything here
+    run(["unshare", "--net", "nft", "-c", "-f", path])
+
+
+def test_modes_of_what_must_not_be_read_or_changed_by_others():
+    files = written()
+    assert files["etc_sudoers.d_bastide"].mode == 0o440
+    assert files["etc_sudoers.d_bastide"].check.startswith("visudo")
+    assert files["etc_ssh_authorized_keys.d_anna"].owner == "root"
+
+
+def test_undefined_names_are_errors():
+    with pytest.raises(UndefinedError):
+        render("base/locale.conf.j2")
+
+
+def test_the_expected_configuration_has_a_line_for_each_account():
+    wanted = ssh.effective(ssh.config_file(SETTINGS.ssh, SETTINGS.users, SETTINGS.firewall))
+    assert wanted["allowusers"] == ["bastide", "anna", "bruno"]
+    assert wanted["persourcepenaltyexemptlist"] == ["198.51.100.10/32,2001:db8:ffff::10/128"]

@@ -1,0 +1,56 @@
+"""A lab's names and addresses follow from its name, its checkout and its slot, and fit where they must."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from bastide.errors import LabError
+from lab import place
+from lab.place import Place, lab_id
+
+
+def test_two_checkouts_and_two_names_never_share_an_id() -> None:
+    ids = {lab_id(name, Path(checkout)) for name in ("lab", "rehearsal") for checkout in ("/a", "/b")}
+    assert len(ids) == 4
+    assert lab_id("lab", Path("/a")) == lab_id("lab", Path("/a"))
+
+
+@pytest.mark.parametrize("name", ["a", "lab", "rehearsal-of-the-long-name-here"])
+def test_interface_names_fit(name: str) -> None:
+    here = Place(name, lab_id(name), 255)
+    assert len(here.id) <= 8
+    # IFNAMSIZ is 16 with its closing zero
+    assert len(here.uplink) <= 15
+
+
+@pytest.mark.parametrize("name", ["", "Lab", "9lab", "a b", "../etc", "a" * 40])
+def test_unfit_names_are_refused(name: str) -> None:
+    with pytest.raises(LabError, match="no name for a lab"):
+        lab_id(name)
+
+
+def test_slots_do_not_overlap() -> None:
+    places = [Place("x", "x", slot) for slot in range(place.SLOTS)]
+    assert len({here.range4 for here in places}) == place.SLOTS
+    assert str(places[0].range4) == "198.18.0.0/23"
+    assert str(places[255].range4) == "198.19.254.0/23"
+    assert str(places[255].range6) == "2001:db8:ff::/48"
+    for one, two in pairwise(places):
+        assert not one.range4.overlaps(two.range4)
+        assert not one.range6.overlaps(two.range6)
+
+
+def test_the_labs_own_addresses_stay_below_the_pool() -> None:
+    here = Place("x", "x", 3)
+    own = [str(here.router4), str(here.host4), here.prober4]
+    assert own == ["198.18.6.1", "198.18.6.2", "198.18.6.3"]
+    assert here.prober6 == "2001:db8:3:3::/64"
+
+
+def test_a_lab_owns_its_namespaces_only() -> None:
+    here = Place("x", "lab12345", 0)
+    assert all(here.owns_netns(name) for name in ("bl-lab12345", "bl-lab12345-m7", "bl-lab12345-n12"))
+    assert not any(here.owns_netns(name) for name in ("bl-lab12345x", "bl-lab1234", "bl-lab12345-x", "bl-other000-m7"))

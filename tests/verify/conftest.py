@@ -1,0 +1,132 @@
+"""Checks by effect on the machines of one stack: `pytest tests/verify`, with $BASTIDE_STACK or the stack `lab`.
+
+It reads build/<stack>/inventory.json and ssh_config and the stack file's plain settings; it needs no passphrase and no
+Pulumi, leaves nothing behind and is safe on a stack in use. Without an inventory it stops: it never checks the machine
+it runs on. The outcome goes to build/<stack>/evidence.json.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bastide.controls import control
+from bastide.errors import BastideError
+from bastide.evidence import evidence_path
+from bastide.machines import Inventory, Machine
+from bastide.settings import Settings
+from tests.verify.evidence_plugin import NOTED, EvidencePlugin, Noted, controls_of, machine_of, not_provable_here
+from tests.verify.looks import Look, Looks
+from tests.verify.world import Sight, World, open_world
+
+_WORLD = pytest.StashKey[World]()
+_LOOKS = pytest.StashKey[Looks]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    option = parser.getgroup("verify").addoption
+    option("--control", action="append", default=[], metavar="ID", help="only this control (may be repeated)")
+    option("--machine", action="append", default=[], metavar="NAME", help="only this machine (may be repeated)")
+    option("--evidence", type=Path, metavar="FILE", help="write evidence here (build/<stack>/evidence.json)")
+    option("--all-ports", action="store_true", help="scan all 65,535 TCP ports (half a minute more)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.tbstyle == "auto":
+        config.option.tbstyle = "line"  # a check's own sentence says what is wrong; --tb=long shows the rest
+    config.addinivalue_line("markers", "look(look): what is looked at before the check judges it")
+    try:
+        world = open_world(all_ports=config.option.all_ports)
+        for name in config.option.machine:
+            world.inventory[name]
+        for control_id in config.option.control:
+            control(control_id)
+    except BastideError as error:
+        raise pytest.UsageError(f"{error.message}\n next: {error.hint}") from None
+    config.stash[_WORLD] = world
+    path = config.option.evidence or evidence_path(world.stack, world.root)
+    config.pluginmanager.register(EvidencePlugin(world, path), "bastide-evidence")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A check runs once for each machine that one of its controls speaks of."""
+    if "machine" not in metafunc.fixturenames:
+        return
+    inventory = metafunc.config.stash[_WORLD].inventory
+    ids = [str(word) for mark in metafunc.definition.iter_markers("control") for word in mark.args]
+    machines = dict.fromkeys(machine for word in ids for machine in control(word).machines(inventory))
+    metafunc.parametrize("machine", machines, ids=lambda machine: machine.name, scope="session")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    ids, names = set(config.option.control), set(config.option.machine)
+    kept = [
+        item
+        for item in items
+        if (not ids or ids & set(controls_of(item))) and (not names or machine_of(item).name in names)
+    ]
+    if len(kept) < len(items):
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Begin all looks at once; the checks then judge what is there."""
+    if session.config.option.collectonly:
+        return
+    world = session.config.stash[_WORLD]
+    session.config.stash[_LOOKS] = looks = Looks(world)
+    pairs = dict.fromkeys((_look_of(item), machine_of(item)) for item in session.items)
+    looks.start((look, machine) for look, machine in pairs if world.inventory.prober or not look.active)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if looks := session.config.stash.get(_LOOKS, None):
+        looks.close()
+
+
+@pytest.fixture(scope="session")
+def world(pytestconfig: pytest.Config) -> World:
+    """The stack that is checked."""
+    return pytestconfig.stash[_WORLD]
+
+
+@pytest.fixture(scope="session")
+def settings(world: World) -> Settings:
+    """What is wanted of it."""
+    return world.settings
+
+
+@pytest.fixture(scope="session")
+def inventory(world: World) -> Inventory:
+    """What there is."""
+    return world.inventory
+
+
+@pytest.fixture
+def sight(request: pytest.FixtureRequest, world: World, machine: Machine) -> Sight:
+    """What the check's look gave. Does not return when it cannot be taken here."""
+    item = request.node
+    look = _look_of(item)
+    noted = item.stash.setdefault(NOTED, Noted())
+    if look.active and world.inventory.prober is None:
+        not_provable_here("this stack has no prober, a host outside of the platform to look from")
+    taken: Sight = request.config.stash[_LOOKS].get(look, machine)
+    noted.sight = taken
+    return taken
+
+
+@pytest.fixture
+def note(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Say in a few words what was seen; it stands in the evidence and on the page."""
+    noted: Noted = request.node.stash.setdefault(NOTED, Noted())
+    return noted.seen.append
+
+
+def _look_of(item: pytest.Item) -> Look:
+    mark = item.get_closest_marker("look")
+    if mark is None or not isinstance(mark.args[0], Look):
+        raise pytest.UsageError(f"{item.nodeid} has no marker `look`: say what it looks at")
+    return mark.args[0]

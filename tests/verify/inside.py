@@ -1,0 +1,137 @@
+"""What a machine says of itself when root asks: all of it in one round trip a machine.
+
+Each command prints facts that may be shown to anybody: no password hash, no private key, no log line.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from shlex import quote
+
+from bastide.machines import Machine
+from tests.verify.looks import FIRST, Look, Once, look
+from tests.verify.world import Output, World
+
+# RFC 5737: an address that nobody has, as the stranger in `sshd -T -C`
+STRANGER = "203.0.113.9"
+# journald's message about its own limits (sd-messages.h, SD_MESSAGE_JOURNAL_USAGE): what the running daemon goes by
+_JOURNAL_USAGE = "ec387f577b844b8fa948f33cad9a75e6"
+_METADATA = "http://169.254.169.254/hetzner/v1/metadata"
+_once = Once()
+
+_KEYS = """sshd -T | sed -n 's/^authorizedkeysfile //p' | tr ' ' '\\n' | while read -r pattern; do
+  getent passwd | while IFS=: read -r user _ _ _ _ home _; do
+    case $pattern in /*) file=$pattern ;; *) file=$home/$pattern ;; esac
+    file=$(printf %s "$file" | sed "s,%u,$user,g;s,%h,$home,g")
+    [ -f "$file" ] && sed "s,^,$user ," "$file"
+  done
+done; true"""
+_SUDO = """getent passwd | cut -d: -f1 | while read -r user; do
+  sudo -n -l -U "$user" 2>/dev/null | grep -q 'may run the following' && echo "$user"
+done; true"""
+_HOST_KEYS = """sshd -T | sed -n 's/^hostkey //p' | while read -r file; do
+  key=$(ssh-keygen -y -f "$file" </dev/null | cut -d' ' -f1,2); echo "used $key"
+  grep -rqsF "${key#* }" /var/lib/cloud/instance/user-data.txt && echo "bootstrap $key"
+done
+for file in /etc/ssh/ssh_host_*_key; do [ -e "$file" ] && echo "file $file"; done; true"""
+
+
+def commands(world: World, machine: Machine) -> dict[str, str]:
+    """The commands by name. Built from the settings, so that every declared and removed person is asked about."""
+    users = world.settings.users
+    names = ["root", users.automation.name, *users.people, *users.removed, "nobody"]
+    addresses = [_first_address(world.settings.firewall.operators[0]), STRANGER, "127.0.0.1"]
+    effective = "; ".join(
+        f"echo '# {name} {address}'; sshd -T -C user={quote(name)},host={address},addr={address}"
+        for name in names
+        for address in addresses
+    )
+    usage = f"journalctl -q -b MESSAGE_ID={_JOURNAL_USAGE} -o json --output-fields=JOURNAL_NAME,MAX_USE,CURRENT_USE"
+    return {
+        "sshd": effective,
+        "accounts": "getent passwd",
+        "locks": "passwd -S -a | cut -d' ' -f1,2",
+        "keys": _KEYS,
+        "sudo": _SUDO,
+        "groups": "getent group sudo adm disk shadow docker lxd wheel",
+        "hostkeys": _HOST_KEYS,
+        "names": "hostname; readlink /etc/localtime; date +%Z",
+        "clock": "systemd-detect-virt --container; timedatectl show -p NTPSynchronized --value",
+        "journal": f"{usage}; systemd-analyze cat-config systemd/journald.conf",
+        "oldest": "journalctl -q -n +1 -o short-unix | head -n 1 | cut -d. -f1",
+        "rules": "nft -j list ruleset",
+        "listeners": "ss -Hltun",
+        # of a machine's own, or its neighbours could not be told from it
+        "metadata": f"curl -s -m 3 {_METADATA}/region; echo; curl -s -m 3 {_METADATA}/availability-zone",
+    }
+
+
+def ask(world: World, machine: Machine, name: str) -> Output:
+    """One command's output. The first to ask asks for all that this session needs (`World.asked`)."""
+
+    def batch() -> dict[str, Output]:
+        wanted = {key: text for key, text in commands(world, machine).items() if key in world.asked}
+        return world.batch(machine.name, wanted)
+
+    outputs: dict[str, Output] = _once((world.stack, machine.name), batch)
+    return outputs[name]
+
+
+@cache
+def asked(name: str) -> Look:
+    """The look at one command's output; `data` is an `Output`."""
+
+    @look(order=FIRST, asks=name)
+    def inside(world: World, machine: Machine) -> tuple[str, Output]:
+        output = ask(world, machine, name)
+        return f"# {_SHOWN.get(name) or commands(world, machine)[name]}", output
+
+    return inside
+
+
+@look()
+def metadata_without_root(world: World, machine: Machine) -> tuple[str, dict[str, Output]]:
+    """The metadata service, asked by root first (it must answer, or its silence proves nothing) and then by nobody."""
+    wget = f"curl -sS -m 3 -o /dev/null -w '%{{http_code}}\\n' {_METADATA}/instance-id"
+    outputs = world.batch(machine.name, {"root": wget, "nobody": f"runuser -u nobody -- {wget}"})
+    return f"# runuser -u nobody -- curl -m 3 {_METADATA}/instance-id", outputs
+
+
+def listening(world: World, machine: Machine) -> dict[str, set[int]]:
+    """The ports that something listens on, other than on loopback: {"tcp": {22}, "udp": {68}}."""
+    found: dict[str, set[int]] = {"tcp": set(), "udp": set()}
+    for line in ask(world, machine, "listeners").text.splitlines():
+        kind, _, _, _, local = line.split()[:5]
+        address, _, port = local.rpartition(":")
+        if kind in found and not address.strip("[]").startswith(("127.", "::1")):
+            found[kind].add(int(port))
+    return found
+
+
+def effective(output: Output) -> dict[tuple[str, str], dict[str, str]]:
+    """`sshd -T`'s answers by (user, address): keyword in lower case to value."""
+    answers: dict[tuple[str, str], dict[str, str]] = {}
+    current: dict[str, str] = {}
+    for line in output.text.splitlines():
+        if line.startswith("# "):
+            user, address = line[2:].split()
+            current = answers[(user, address)] = {}
+        else:
+            keyword, _, value = line.partition(" ")
+            current[keyword] = f"{current[keyword]} {value}" if keyword in current else value
+    return answers
+
+
+def _first_address(network: str) -> str:
+    return network.partition("/")[0]
+
+
+# what a person would type, where the real command is a loop over all accounts
+_SHOWN = {
+    "sshd": "sshd -T -C user=NAME,addr=ADDRESS (every account, from an operator's, a stranger's and its own address)",
+    "keys": "cat of every file that sshd's AuthorizedKeysFile names, for every account",
+    "sudo": "sudo -l -U NAME (every account)",
+    "hostkeys": "sshd -T | grep ^hostkey; ls /etc/ssh/ssh_host_*_key",
+    "metadata": f"curl -s -m 3 {_METADATA}/{{region,availability-zone}}",
+    "journal": "journalctl (journald's own account of its limits); systemd-analyze cat-config systemd/journald.conf",
+}

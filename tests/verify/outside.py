@@ -1,0 +1,186 @@
+"""What strangers and neighbours can reach: a scan from the prober, and knocks from a machine of the private network."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from bastide.machines import Machine
+from tests.verify.inside import listening
+from tests.verify.looks import Once, look
+from tests.verify.world import NotSeen, World
+
+# UDP services that are often left open (nmap's most frequent, and what this platform may come to use)
+_UDP = {53, 67, 69, 111, 123, 137, 161, 500, 514, 1194, 1900, 4500, 5353, 51820}
+_once = Once()
+
+# Listens on a port of the kernel's choice at the private address until its input ends, at most 8 seconds, and proves
+# to itself that it can be reached: a dead listener would look like a good firewall.
+_LISTENER = """
+import socket, sys, select
+s = socket.create_server((sys.argv[1], 0)); p = s.getsockname()[1]
+socket.create_connection((sys.argv[1], p), 2).close(); print(p, flush=True)
+select.select([sys.stdin], [], [], 8)
+"""
+# Tries all ports at once; says what became of each, and whether the address answers a ping at all.
+_KNOCKER = """
+import json, socket, subprocess, sys
+from concurrent.futures import ThreadPoolExecutor
+def knock(port):
+    try:
+        socket.create_connection((sys.argv[1], port), 1.5).close(); return "open"
+    except ConnectionRefusedError: return "closed"
+    except OSError: return "filtered"
+ports = [int(p) for p in sys.argv[2:]]
+with ThreadPoolExecutor(16) as pool: states = dict(zip(ports, pool.map(knock, ports)))
+ping = subprocess.run(["ping", "-n", "-q", "-c", "1", "-W", "2", sys.argv[1]], capture_output=True).returncode == 0
+print(json.dumps({"ports": states, "ping": ping}))
+"""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A port scan of one address: how many ports of each kind, whether it answered a ping, and what was not silent.
+
+    `heard` maps "tcp/22" to "open" or "closed" (which says that a packet got through to the machine).
+    """
+
+    tcp: int
+    udp: int
+    alive: bool
+    heard: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Knock:
+    """What a neighbour saw: `fresh` is the port of the listener that was started for it."""
+
+    fresh: int
+    ping: bool
+    ports: dict[int, str]
+
+
+@look(active=True, asks="listeners")
+def scan4(world: World, machine: Machine) -> tuple[str, Scan]:
+    """What the prober sees of the IPv4 address."""
+    return _scan(world, machine, 4)
+
+
+@look(active=True, asks="listeners")
+def scan6(world: World, machine: Machine) -> tuple[str, Scan]:
+    """What the prober sees of the IPv6 address."""
+    return _scan(world, machine, 6)
+
+
+@look(asks="listeners")
+def from_neighbour(world: World, machine: Machine) -> tuple[str, Knock]:
+    """What a sibling reaches over the private network: a fresh listener, and every port that something listens on."""
+    sibling, address = world.sibling(machine), machine.private_address
+    with _listener(world, machine) as fresh:
+        ports = [fresh, *sorted(listening(world, machine)["tcp"])]
+        # as root only for ping, which an ordinary account may not use everywhere
+        script = f"python3 -c {shlex.quote(_KNOCKER)} {address} {' '.join(map(str, ports))}"
+        done = world.as_root(sibling.name, script)
+    try:
+        answer = json.loads(done.text)
+    except ValueError:
+        raise NotSeen(f"{sibling.name} could not knock at {machine.name}", "is python3 installed there?") from None
+    states = {int(port): state for port, state in answer["ports"].items()}
+    command = (
+        f"{sibling.name}# connect to {machine.name} in the private network, {len(ports)} ports, one a fresh listener"
+    )
+    return command, Knock(fresh, bool(answer["ping"]), states)
+
+
+def _scan(world: World, machine: Machine, family: int) -> tuple[str, Scan]:
+    prober = world.inventory.prober
+    if prober is None:
+        raise NotSeen("there is no prober", "declare one")
+    found: tuple[str, dict[str, Scan]] = _once((world.stack, family), lambda: _scan_all(world, prober.name, family))
+    command, scans = found
+    listening(world, machine)  # a machine that does not say what listens there cannot be proven by a scan
+    address = machine.address if family == 4 else machine.address6
+    if address not in scans:
+        raise NotSeen(f"nmap said nothing of {machine.name}", "run the scan by hand to see why")
+    return command, scans[address]
+
+
+def _scan_all(world: World, prober: str, family: int) -> tuple[str, dict[str, Scan]]:
+    """One nmap for all machines. Ports: nmap's 1,000 most frequent, all declared, and whatever listens anywhere.
+
+    A port can only be open when something listens on it, so nothing open is left out; `--all-ports` tries every one.
+    """
+    machines = world.inventory.machines
+    addresses = [machine.address if family == 4 else machine.address6 for machine in machines]
+    opened = [_listening_or_silent(world, machine) for machine in machines]
+    public = world.settings.firewall.public
+    tcp = {world.settings.ssh.port, *(p.port for p in public if p.protocol == "tcp")}.union(*(o["tcp"] for o in opened))
+    udp = _UDP.union((p.port for p in public if p.protocol == "udp"), *(o["udp"] for o in opened))
+    # nmap prints its list of frequent ports when it is given nothing to scan
+    top = "$(nmap -v --top-ports 1000 -oG - 2>/dev/null | sed -n 's/.*TCP([0-9]*;\\([^)]*\\)).*/\\1/p' | head -n 1)"
+    tcp_list = "1-65535" if world.all_ports else f"{','.join(map(str, sorted(tcp)))},{top}"
+    udp_list = ",".join(map(str, sorted(udp)))
+    # about 3,000 small packets a second for a few seconds: no load; round trips within Europe are below 100 ms
+    kind = "-6 -n" if family == 6 else "-n"
+    options = f"{kind} -Pn -sS -sU --max-retries 1 --max-rtt-timeout 500ms --min-rate 3000 --host-timeout 180s"
+    pings = "; ".join(f"ping -n -q -c 1 -W 2 {a} >/dev/null 2>&1 && echo '#alive {a}'" for a in addresses)
+    script = f"{pings}; nmap {options} -p T:{tcp_list},U:{udp_list} -oX - {' '.join(addresses)}"
+    done = world.as_root(prober, script)
+    alive = {line.split()[1] for line in done.text.splitlines() if line.startswith("#alive ")}
+    try:
+        document = ElementTree.fromstring(done.text[done.text.index("<nmaprun") : done.text.rindex(">") + 1])
+    except (ValueError, ElementTree.ParseError):
+        raise NotSeen(f"nmap did not scan on {prober}", "is nmap installed there?") from None
+    scans = dict(_scan_of(host, alive) for host in document.iter("host"))
+    counts = next(iter(scans.values()), None)
+    shown = f"{counts.tcp} TCP and {counts.udp} UDP ports" if counts else "nothing"
+    what = "all" if world.all_ports else "nmap's 1,000 most frequent, all declared, and all that anything listens on"
+    return f"{prober}# nmap {options} ({shown}: {what})", scans
+
+
+def _listening_or_silent(world: World, machine: Machine) -> dict[str, set[int]]:
+    """What listens on a machine; one that does not answer must not keep the others from being scanned."""
+    try:
+        return listening(world, machine)
+    except NotSeen:
+        return {"tcp": set(), "udp": set()}
+
+
+def _scan_of(host: ElementTree.Element, alive: set[str]) -> tuple[str, Scan]:
+    address = next(str(item.get("addr")) for item in host.iter("address") if item.get("addrtype") in ("ipv4", "ipv6"))
+    counted = {"tcp": 0, "udp": 0}
+    heard: dict[str, str] = {}
+    for port in host.iter("port"):
+        state = next(item for item in port.iter("state"))
+        counted[str(port.get("protocol"))] += 1
+        if state.get("state") in ("open", "closed", "unfiltered"):
+            heard[f"{port.get('protocol')}/{port.get('portid')}"] = str(state.get("state"))
+    for rest in host.iter("extraports"):
+        # nmap sums up what many ports have in common, with a line a protocol
+        for reason in rest.iter("extrareasons"):
+            protocol, number = str(reason.get("proto")), int(reason.get("count") or 0)
+            counted[protocol] += number
+            if rest.get("state") in ("open", "closed", "unfiltered"):
+                heard[f"{protocol}/{reason.get('ports')}"] = str(rest.get("state"))
+    return address, Scan(counted["tcp"], counted["udp"], address in alive, heard)
+
+
+@contextmanager
+def _listener(world: World, machine: Machine) -> Iterator[int]:
+    """A listener on the machine's private address for as long as the block lasts (at most 8 s). Yields its port."""
+    words = ["ssh", "-F", str(world.ssh_config), machine.name]
+    words.append(f"python3 -c {shlex.quote(_LISTENER)} {machine.private_address}")
+    # not console.run: the listener has to live while somebody else knocks
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        try:
+            line = process.stdout.readline().strip() if process.stdout else b""
+            if not line:
+                raise NotSeen(f"{machine.name} cannot listen at {machine.private_address}", "is the network attached?")
+            yield int(line)
+        finally:
+            process.terminate()

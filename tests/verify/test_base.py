@@ -1,0 +1,90 @@
+"""What every machine has: a clock that is right, bounded logs, a name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from bastide.machines import Machine
+from bastide.settings import Settings
+from tests.verify.evidence_plugin import not_provable_here
+from tests.verify.inside import asked
+from tests.verify.world import Sight
+
+_UNITS = {"": 1, "s": 1, "sec": 1, "min": 60, "h": 3600, "day": 86400, "days": 86400, "d": 86400, "week": 604800}
+# journald removes whole files, so an entry may outlive the limit by a file's span (MaxFileSec, a month by default)
+_FILE_SPAN = timedelta(days=31)
+
+
+@pytest.mark.control("base-01")
+@pytest.mark.look(asked("clock"))
+def test_clock_is_synchronised(sight: Sight, note: Callable[[str], None]) -> None:
+    """The kernel says that its clock follows a time source."""
+    kind, _, synchronised = sight.data.text.partition("\n")
+    if kind != "none":
+        not_provable_here(f"the machine is a container ({kind}) and shares the clock of the machine it runs on")
+    note(f"NTPSynchronized={synchronised}")
+    assert synchronised == "yes", "the clock is not synchronised"
+
+
+@pytest.mark.control("base-02")
+@pytest.mark.look(asked("journal"))
+def test_journal_size_is_limited(sight: Sight, settings: Settings, note: Callable[[str], None]) -> None:
+    """The running journal keeps to the declared size on disk."""
+    usages = [json.loads(line) for line in sight.data.text.splitlines() if line.startswith("{")]
+    kept = [usage for usage in usages if usage["JOURNAL_NAME"] == "System Journal"]
+    assert kept, "the journal is not kept on disk: journald names no system journal since the machine started"
+    limit = int(kept[-1]["MAX_USE"]) / 1024**2
+    note(f"limit {limit:.0f} MB, in use {int(kept[-1]['CURRENT_USE']) / 1024**2:.0f} MB")
+    assert limit <= settings.base.journal.max_use_mb, f"journald allows itself {limit:.0f} MB"
+
+
+@pytest.mark.control("base-02")
+@pytest.mark.look(asked("journal"))
+def test_journal_limits_are_configured(sight: Sight, settings: Settings, note: Callable[[str], None]) -> None:
+    """The limits of size and age hold from the next start on, too."""
+    wanted = settings.base.journal
+    values = dict[str, str]()
+    for line in sight.data.text.splitlines():
+        key, equals, value = line.strip().partition("=")
+        if equals and not line.startswith(("{", "#")):
+            values[key] = value
+    days = _seconds(values.get("MaxRetentionSec", "0")) / 86400
+    note(
+        f"SystemMaxUse={values.get('SystemMaxUse', 'unset')}, MaxRetentionSec={values.get('MaxRetentionSec', 'unset')}"
+    )
+    assert values.get("SystemMaxUse") == f"{wanted.max_use_mb}M", "the size limit is not the declared one"
+    assert 0 < days <= wanted.keep_days, "entries are not removed after the declared number of days"
+
+
+@pytest.mark.control("base-02")
+@pytest.mark.look(asked("oldest"))
+def test_no_entry_is_too_old(sight: Sight, settings: Settings, note: Callable[[str], None]) -> None:
+    """The oldest entry of the journal is not older than the limit and the span of one journal file."""
+    assert sight.data.text.isdigit(), "the journal has no entry"
+    age = datetime.now(UTC) - datetime.fromtimestamp(int(sight.data.text), UTC)
+    note(f"{age.days} days")
+    assert age <= timedelta(days=settings.base.journal.keep_days) + _FILE_SPAN, (
+        f"the oldest entry is {age.days} days old"
+    )
+
+
+@pytest.mark.control("base-03")
+@pytest.mark.look(asked("names"))
+def test_name_and_time_zone(sight: Sight, machine: Machine, settings: Settings, note: Callable[[str], None]) -> None:
+    """Host name and time zone are the declared ones."""
+    name, link = sight.data.text.splitlines()[:2]
+    zone = link.partition("/zoneinfo/")[2]
+    note(f"{name}, {zone}")
+    assert name == machine.name, f"its host name is {name}"
+    assert zone == settings.base.timezone, f"its time zone is {zone}"
+
+
+def _seconds(text: str) -> float:
+    """Seconds of a systemd time span with one number and unit ("30day")."""
+    digits = "".join(character for character in text if character.isdigit())
+    unit = text[len(digits) :].strip()
+    return float(digits or 0) * _UNITS.get(unit, 0)

@@ -1,0 +1,102 @@
+"""What can be reached: by strangers over both internet protocols, by neighbours, and by the machine's own accounts."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+
+import pytest
+
+from bastide.machines import Machine
+from bastide.settings import Settings
+from tests.verify import nft
+from tests.verify.inside import asked, metadata_without_root
+from tests.verify.outside import Scan, from_neighbour, scan4, scan6
+from tests.verify.world import Sight, World
+
+METADATA = "169.254.169.254"
+
+
+def _judge(scan: Scan, settings: Settings, world: World, note: Callable[[str], None]) -> None:
+    # a scan of a machine that is off, or from a prober without a network, hears nothing either
+    assert scan.alive, "it does not answer a ping from the prober: silence proves nothing"
+    allowed = {f"{item.protocol}/{item.port}" for item in settings.firewall.public}
+    prober = world.inventory.prober
+    if settings.ssh.open_to == "anywhere" or (prober and _among(settings, prober.address, prober.address6)):
+        allowed.add(f"tcp/{settings.ssh.port}")
+    open_ = sorted(port for port, state in scan.heard.items() if state == "open")
+    note(f"{scan.tcp:,} TCP and {scan.udp} UDP ports tried, open: {', '.join(open_) or 'none'}; it answers a ping")
+    more = {port: state for port, state in scan.heard.items() if port not in allowed}
+    assert not more, f"not declared: {', '.join(f'{port} ({state})' for port, state in sorted(more.items())[:8])}"
+
+
+@pytest.mark.control("firewall-01")
+@pytest.mark.active
+@pytest.mark.look(scan4)
+def test_open_ports_over_ipv4(sight: Sight, settings: Settings, world: World, note: Callable[[str], None]) -> None:
+    """A scan from outside over IPv4 gets no answer from any port but the declared ones."""
+    _judge(sight.data, settings, world, note)
+
+
+@pytest.mark.control("firewall-02")
+@pytest.mark.active
+@pytest.mark.look(scan6)
+def test_open_ports_over_ipv6(sight: Sight, settings: Settings, world: World, note: Callable[[str], None]) -> None:
+    """A scan from outside over IPv6 gets no answer from any port but the declared ones."""
+    _judge(sight.data, settings, world, note)
+
+
+@pytest.mark.control("firewall-03")
+@pytest.mark.look(from_neighbour)
+def test_neighbour_reaches_nothing_undeclared(
+    sight: Sight, settings: Settings, machine: Machine, world: World, note: Callable[[str], None]
+) -> None:
+    """A neighbour in the private network, past the provider's firewall, reaches no fresh listener and no other port."""
+    knock = sight.data
+    assert knock.ping, "it does not answer a ping over the private network: silence proves nothing"
+    allowed = {item.port for item in settings.firewall.public if item.protocol == "tcp"}
+    if settings.ssh.open_to == "anywhere" or _among(settings, world.sibling(machine).private_address):
+        allowed.add(settings.ssh.port)
+    reached = sorted(port for port, state in knock.ports.items() if state != "filtered" and port not in allowed)
+    note(f"{len(knock.ports)} ports tried, reached: {', '.join(map(str, reached)) or 'none'}; it answers a ping")
+    named = [f"{port}{' (a fresh listener)' if port == knock.fresh else ''}" for port in reached]
+    assert not reached, f"a neighbour gets through to {', '.join(named)}"
+
+
+@pytest.mark.control("firewall-03")
+@pytest.mark.look(asked("rules"))
+def test_input_is_refused_by_default(sight: Sight, note: Callable[[str], None]) -> None:
+    """The rules in force drop what is not named, over IPv4 and IPv6, and no rule lets everything in."""
+    rules = nft.parse(sight.data.text)
+    for family, word in (("ip", "IPv4"), ("ip6", "IPv6")):
+        assert nft.drops_by_default(rules, "input", family), f"what is not named is let in over {word}"
+        assert not nft.open_doors(rules, "input", family), f"a rule lets everything in over {word}"
+    note("policy drop for input over IPv4 and IPv6")
+
+
+@pytest.mark.control("firewall-04")
+@pytest.mark.look(metadata_without_root)
+def test_metadata_answers_root_only(sight: Sight, note: Callable[[str], None]) -> None:
+    """root gets an answer from the metadata service, an account without rights gets none."""
+    root, nobody = sight.data["root"], sight.data["nobody"]
+    assert (root.code, root.text) == (0, "200"), "root gets no answer either: silence proves nothing here"
+    # curl(1): 7 could not connect, 28 timed out; anything else would be another reason than the firewall
+    assert nobody.code in (7, 28), f"an account without rights gets an answer (curl's exit code {nobody.code})"
+    note("root: HTTP 200; nobody: no connection")
+
+
+@pytest.mark.control("firewall-04")
+@pytest.mark.look(asked("rules"))
+def test_metadata_is_closed_to_containers(sight: Sight, note: Callable[[str], None]) -> None:
+    """Forwarded traffic, as that of containers and their root, does not reach the metadata service."""
+    rules = nft.parse(sight.data.text)
+    closed = nft.drops_by_default(rules, "forward", "ip") or nft.drops_address(rules, "forward", METADATA)
+    assert closed, "forwarded traffic may go to the metadata service"
+    opened = nft.open_doors(rules, "forward", "ip")
+    assert not opened or nft.drops_address(rules, "forward", METADATA), "a rule lets all forwarded traffic pass"
+    note("dropped in forward")
+
+
+def _among(settings: Settings, *addresses: str) -> bool:
+    networks = [ipaddress.ip_network(word) for word in settings.firewall.operators]
+    return any(ipaddress.ip_address(address) in network for address in addresses if address for network in networks)

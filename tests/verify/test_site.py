@@ -1,0 +1,44 @@
+"""Where the machines stand, by what the provider tells each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from bastide.machines import Inventory, Machine
+from bastide.settings import EU_LOCATIONS
+from tests.verify.inside import asked
+from tests.verify.world import Sight
+
+
+def _place(sight: Sight) -> tuple[str, str]:
+    """The region and the location ("fsn1" of "fsn1-dc14") that the metadata service names."""
+    lines = [line.strip() for line in sight.data.text.splitlines() if line.strip()]
+    assert len(lines) == 2, "the metadata service does not say where the machine stands"
+    return lines[0], lines[1].partition("-")[0]
+
+
+@pytest.mark.control("site-01")
+@pytest.mark.look(asked("metadata"))
+def test_stands_where_it_was_ordered(sight: Sight, machine: Machine, note: Callable[[str], None]) -> None:
+    """The provider's metadata names the declared location, which lies in the European Union."""
+    region, location = _place(sight)
+    note(f"{location} in {region}")
+    assert location in EU_LOCATIONS, f"it stands in {location}, which is not a location in the EU"
+    assert location == machine.location, f"it stands in {location}, declared is {machine.location}"
+    assert region == EU_LOCATIONS[location].network_zone, f"it stands in the region {region}"
+
+
+@pytest.mark.control("site-02")
+@pytest.mark.look(asked("metadata"))
+def test_sites_are_in_two_countries(
+    sight: Sight, machine: Machine, inventory: Inventory, note: Callable[[str], None]
+) -> None:
+    """It stands in another country than its counterpart."""
+    _, location = _place(sight)
+    assert location in EU_LOCATIONS, f"it stands in {location}, which is not a location in the EU"
+    country = EU_LOCATIONS[location].country_name
+    others = {EU_LOCATIONS[m.location].country_name for m in inventory if m.role not in (machine.role, "witness")}
+    note(f"{country}; the counterpart: {', '.join(sorted(others))}")
+    assert others - {country}, f"both stand in {country}"

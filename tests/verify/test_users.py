@@ -1,0 +1,170 @@
+"""Who has an account, a key and rights: exactly whom the stack file names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from bastide.controls import count
+from bastide.machines import Machine
+from bastide.settings import Settings, key_blob
+from tests.verify.evidence_plugin import not_provable_here
+from tests.verify.inside import STRANGER, asked, effective
+from tests.verify.knock import refused, removed_logins
+from tests.verify.world import Sight
+
+# shells that open no session (Debian: nologin(8), false(1), and sync(1) for the account of that name)
+_NO_SHELL = ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false", "/usr/bin/false", "/bin/sync", "/usr/bin/sync", "")
+# groups whose members can make themselves root
+_ROOT_GROUPS = ("disk", "shadow", "docker", "lxd", "wheel")
+_KEY_TYPES = ("ssh-", "sk-ssh-", "ecdsa-", "sk-ecdsa-")
+# other ways into an account than a key in its own file (sshd_config(5)), with the value that closes each
+_OTHER_DOORS = {"authorizedkeyscommand": "none", "trustedusercakeys": "none", "authorizedprincipalsfile": "none"}
+
+
+def _declared(settings: Settings) -> set[str]:
+    return {settings.users.automation.name, *settings.users.people}
+
+
+def _keys(sight: Sight) -> dict[str, set[str]]:
+    """The keys that open each account, as type and middle part."""
+    found: dict[str, set[str]] = {}
+    for line in sight.data.text.splitlines():
+        user, _, entry = line.partition(" ")
+        words = entry.split()
+        if not words or words[0].startswith("#"):
+            continue
+        kinds = [
+            index for index, word in enumerate(words) if word.startswith(("ssh-", "sk-ssh-", "ecdsa-", "sk-ecdsa-"))
+        ]
+        start = kinds[0] if kinds else 0
+        found.setdefault(user, set()).add(" ".join(words[start : start + 2]))
+    return found
+
+
+@pytest.mark.control("users-01")
+@pytest.mark.look(asked("accounts"))
+def test_only_declared_accounts_have_a_shell(sight: Sight, settings: Settings, note: Callable[[str], None]) -> None:
+    """The accounts with a shell are the declared people, automation, and root (who cannot log in)."""
+    entries = [line.split(":") for line in sight.data.text.splitlines()]
+    able = {entry[0] for entry in entries if entry[6] not in _NO_SHELL} - {"root"}
+    note(f"{count(len(able & set(settings.users.people)), 'person', 'people')} and automation")
+    assert not able - _declared(settings), f"not declared: {', '.join(sorted(able - _declared(settings)))}"
+    assert not _declared(settings) - able, f"missing: {', '.join(sorted(_declared(settings) - able))}"
+    roots = {entry[0] for entry in entries if int(entry[2]) == 0}
+    assert roots == {"root"}, f"accounts with root's number: {', '.join(sorted(roots - {'root'}))}"
+
+
+@pytest.mark.control("users-01")
+@pytest.mark.look(asked("locks"))
+def test_no_account_has_a_password(sight: Sight, note: Callable[[str], None]) -> None:
+    """No account has a password that could be used, at the console or elsewhere."""
+    states = dict(line.split()[:2] for line in sight.data.text.splitlines())
+    # passwd(1), -S: P a usable password, NP none needed, L locked
+    usable = sorted(name for name, state in states.items() if state in ("P", "NP"))
+    note(f"{len(states)} accounts, all locked for passwords" if not usable else "")
+    assert not usable, f"usable without a key: {', '.join(usable)}"
+
+
+@pytest.mark.control("users-02")
+@pytest.mark.look(asked("keys"))
+def test_keys_are_the_declared_ones(sight: Sight, settings: Settings, note: Callable[[str], None]) -> None:
+    """Each account is opened by exactly its declared keys; no other account by any."""
+    wanted = {name: {key_blob(key) for key in person.keys} for name, person in settings.users.people.items()}
+    wanted[settings.users.automation.name] = {key_blob(settings.users.automation.key)}
+    found = _keys(sight)
+    note(f"{count(sum(map(len, found.values())), 'key')} for {count(len(found), 'account')}")
+    for name in sorted(set(found) | set(wanted)):
+        extra, missing = (
+            found.get(name, set()) - wanted.get(name, set()),
+            wanted.get(name, set()) - found.get(name, set()),
+        )
+        assert not extra, f"{name} has {len(extra)} key(s) that the stack file does not name"
+        assert not missing, f"{name} lacks {len(missing)} of the declared keys"
+
+
+@pytest.mark.control("users-02")
+@pytest.mark.look(asked("sshd"))
+def test_no_other_door(sight: Sight, note: Callable[[str], None]) -> None:
+    """The ssh server takes keys from nowhere else: no command, no certificate authority."""
+    answers = effective(sight.data)
+    assert answers, "sshd -T says nothing"
+    for (user, _), values in answers.items():
+        for keyword, closed in _OTHER_DOORS.items():
+            assert values.get(keyword, closed) == closed, f"{keyword} is {values[keyword]} for {user}"
+    note(", ".join(f"{keyword} {closed}" for keyword, closed in _OTHER_DOORS.items()))
+
+
+@pytest.mark.control("users-03")
+@pytest.mark.look(asked("sudo"))
+def test_sudo_is_for_the_declared(sight: Sight, settings: Settings, note: Callable[[str], None]) -> None:
+    """Those who may use sudo are the declared administrators, automation, and root itself."""
+    wanted = {name for name, person in settings.users.people.items() if person.sudo}
+    wanted |= {settings.users.automation.name}
+    found = set(sight.data.text.split()) - {"root"}
+    note(f"{count(len(found & set(settings.users.people)), 'person', 'people')} and automation")
+    assert not found - wanted, f"sudo without being declared: {', '.join(sorted(found - wanted))}"
+    assert not wanted - found, f"declared but without sudo: {', '.join(sorted(wanted - found))}"
+
+
+@pytest.mark.control("users-03")
+@pytest.mark.look(asked("groups"))
+def test_no_back_way_to_root(sight: Sight, note: Callable[[str], None]) -> None:
+    """Nobody is in a group whose members can make themselves root."""
+    members = {fields[0]: fields[3] for line in sight.data.text.splitlines() if len(fields := line.split(":")) == 4}
+    dangerous = {group: members[group] for group in _ROOT_GROUPS if members.get(group)}
+    note("members of disk, shadow, docker, lxd, wheel: none" if not dangerous else "")
+    assert not dangerous, f"members: {', '.join(f'{group}: {names}' for group, names in dangerous.items())}"
+
+
+@pytest.mark.control("users-04")
+@pytest.mark.look(asked("accounts"))
+def test_accounts_of_who_left_are_gone(sight: Sight, settings: Settings, note: Callable[[str], None]) -> None:
+    """There is no account of anybody who left."""
+    _somebody_left(settings)
+    names = {line.partition(":")[0] for line in sight.data.text.splitlines()}
+    left = names & set(settings.users.removed)
+    note(f"{len(settings.users.removed)} looked for, {len(left)} found")
+    assert not left, f"still there: {', '.join(sorted(left))}"
+
+
+@pytest.mark.control("users-04")
+@pytest.mark.look(removed_logins)
+def test_who_left_is_refused(sight: Sight, settings: Settings, note: Callable[[str], None]) -> None:
+    """A login under the name of anybody who left is refused."""
+    _somebody_left(settings)
+    for name, attempt in sight.data.items():
+        assert refused(attempt), f"{name} was not refused"
+    note(f"{count(len(sight.data), 'login')} tried: Permission denied")
+
+
+@pytest.mark.control("users-05")
+@pytest.mark.look(asked("keys"))
+def test_automation_key_opens_one_account(sight: Sight, settings: Settings, note: Callable[[str], None]) -> None:
+    """The automation key opens the automation account and no other."""
+    automation = settings.users.automation
+    owners = {user for user, keys in _keys(sight).items() if key_blob(automation.key) in keys}
+    note(f"opens {count(len(owners), 'account')}")
+    assert owners == {automation.name}, f"the automation key opens: {', '.join(sorted(owners)) or 'nothing'}"
+
+
+@pytest.mark.control("users-05")
+@pytest.mark.look(asked("sshd"))
+def test_automation_forwards_nothing(
+    sight: Sight, settings: Settings, machine: Machine, note: Callable[[str], None]
+) -> None:
+    """A session of the automation account cannot forward connections, agents or displays."""
+    name = settings.users.automation.name
+    answers = {address: values for (user, address), values in effective(sight.data).items() if user == name}
+    assert STRANGER in answers, "sshd -T says nothing of the automation account"
+    for values in answers.values():
+        for keyword in ("allowtcpforwarding", "allowagentforwarding", "x11forwarding", "allowstreamlocalforwarding"):
+            open_ = values.get(keyword) != "no" and values.get("disableforwarding") != "yes"
+            assert not open_, f"{keyword} is {values.get(keyword)} for {name}"
+    note("tcp, agent, x11 and socket forwarding: no")
+
+
+def _somebody_left(settings: Settings) -> None:
+    if not settings.users.removed:
+        not_provable_here("the stack file names nobody who left")

@@ -1,0 +1,143 @@
+"""What a check may use: the stack's plain settings, its inventory, and a way to each machine. No secret, no Pulumi."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import testinfra  # type: ignore[import-untyped]
+from testinfra.host import Host  # type: ignore[import-untyped]
+
+from bastide.console import Completed, run
+from bastide.errors import BastideError, StackError
+from bastide.machines import Inventory, Machine, build_dir, inventory_path, load_inventory
+from bastide.settings import Settings
+from bastide.stackfile import read, stack_path
+
+ROOT = Path(__file__).parents[2]
+CONNECT_SECONDS = 10
+
+
+class NotSeen(BastideError):
+    """A look could not be taken: the machine does not answer, or a program is missing there."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What a look gave. `command` is how a person could repeat it, `at` when (UTC), `seconds` how long it took."""
+
+    command: str
+    data: Any
+    at: datetime
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Output:
+    """What one command on a machine printed (both outputs) and its exit code."""
+
+    code: int
+    text: str
+
+
+@dataclass(frozen=True)
+class World:
+    """One stack, seen from the operator's machine."""
+
+    stack: str
+    settings: Settings
+    inventory: Inventory
+    ssh_config: Path
+    root: Path = ROOT
+    all_ports: bool = False
+    silent: set[str] = field(default_factory=set)
+    asked: set[str] = field(default_factory=set)
+
+    @property
+    def environment(self) -> Literal["lab", "cloud"]:
+        """Where the stack lives."""
+        return "lab" if self.inventory.environment == "lab" else "cloud"
+
+    def host(self, name: str) -> Host:
+        """The testinfra host of a machine or the prober: over ssh with our own configuration, never the local one."""
+        return testinfra.get_host(f"ssh://{name}", ssh_config=str(self.ssh_config), timeout=CONNECT_SECONDS)
+
+    def greet(self, name: str) -> None:
+        """Open the shared connection to a machine, and remember when it does not answer: nobody waits for it twice."""
+        try:
+            self.host(name).run("true")
+        except RuntimeError:
+            self.silent.add(name)
+
+    def as_root(self, name: str, script: str) -> Output:
+        """Run a shell script as root on a machine, over its one shared connection. Returns what it printed."""
+        if name in self.silent:
+            raise NotSeen(*_silence(name))
+        try:
+            prober = self.inventory.prober
+            rooted = prober is not None and name == prober.name and prober.user == "root"
+            done = self.host(name).run("sh -c %s" if rooted else "sudo -n sh -c %s", script)
+        except RuntimeError:  # testinfra's word for ssh's own exit code 255
+            raise NotSeen(*_silence(name)) from None
+        return Output(done.rc, (done.stdout if done.rc == 0 else done.stdout + done.stderr).strip())
+
+    def batch(self, name: str, commands: Mapping[str, str]) -> dict[str, Output]:
+        """Run several commands as root on a machine in one round trip, each with its own output and exit code."""
+        mark = f"--{secrets.token_hex(8)}"
+        script = "".join(
+            f"echo '{mark} {key}'; ( {command}\n ) </dev/null 2>&1; code=$?; echo; echo \"{mark} $code\"\n"
+            for key, command in commands.items()
+        )
+        outputs: dict[str, Output] = {}
+        key, lines = "", list[str]()
+        for line in self.as_root(name, script).text.splitlines():
+            first, _, rest = line.partition(" ")
+            if first != mark:
+                lines.append(line)
+            elif rest in commands:
+                key, lines = rest, []
+            else:
+                outputs[key] = Output(int(rest), "\n".join(lines).strip())
+        if missing := set(commands) - set(outputs):
+            raise NotSeen(f"{name} did not answer for {', '.join(sorted(missing))}", "is sudo without password there?")
+        return outputs
+
+    def knock(self, name: str, *options: str, command: str = "true") -> Completed:
+        """A fresh ssh connection of its own, with the client's account of it in `stderr`."""
+        words = ["ssh", "-F", str(self.ssh_config), "-v", "-o", "ControlMaster=no", "-o", "ControlPath=none"]
+        words += ["-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_SECONDS}", *options, name, command]
+        return run(words, check=False, timeout=CONNECT_SECONDS * 3)
+
+    def sibling(self, machine: Machine) -> Machine:
+        """The machine after this one: a neighbour in the private network."""
+        machines = self.inventory.machines
+        return machines[(machines.index(machine) + 1) % len(machines)]
+
+
+def open_world(stack: str = "", *, all_ports: bool = False) -> World:
+    """Read what the checks need of `stack` (default: $BASTIDE_STACK, else lab).
+
+    Raises `StackError` when there is no inventory: the checks never fall back to the machine they run on.
+    """
+    stack = stack or os.environ.get("BASTIDE_STACK", "") or "lab"
+    inventory = load_inventory(inventory_path(stack, ROOT))
+    if not inventory.machines:
+        raise StackError(f"the inventory of {stack} names no machine", "run `make inventory`")
+    ssh_config = build_dir(stack, ROOT) / "ssh_config"
+    if not ssh_config.exists():
+        raise StackError(f"{ssh_config} does not exist", "run `make inventory`")
+    return World(stack, read(stack_path(stack, ROOT)), inventory, ssh_config, all_ports=all_ports)
+
+
+def _silence(name: str) -> tuple[str, str]:
+    return f"{name} does not answer over ssh", f"look with `ssh -v -F build/<stack>/ssh_config {name}`"
+
+
+def now() -> datetime:
+    """The time, to the second, in UTC."""
+    return datetime.now(UTC).replace(microsecond=0)

@@ -1,0 +1,56 @@
+"""`python3 -m tools install | bootstrap | env --stack NAME`."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+from pathlib import Path
+from types import FrameType
+
+from bastide.console import guard, say
+from bastide.errors import BastideError
+from tools.env import as_shell, environment
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main() -> int:
+    """Parse the command line and do what it says."""
+    parser = argparse.ArgumentParser(prog="python3 -m tools", description="What Bastide needs on this machine.")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    verbs.add_parser("bootstrap", help="Debian packages and .venv")
+    verbs.add_parser("install", help="Pulumi, its Python language host and the hcloud plugin")
+    env = verbs.add_parser("env", help='shell lines for eval "$(python3 -m tools env --stack NAME)"')
+    env.add_argument("--stack", required=True, metavar="NAME")
+    words = parser.parse_args()
+    # a TERM ends what we started too, and releases the lock, as Ctrl-C does
+    signal.signal(signal.SIGTERM, _interrupt)
+    # imported when needed: `env` runs in front of every command and must be quick
+    if words.verb == "bootstrap":
+        from tools.bootstrap import bootstrap
+
+        bootstrap(ROOT)
+    elif words.verb == "install":
+        from tools.install import install
+
+        install()
+    else:
+        _print_environment(words.stack)
+    return 0
+
+
+def _print_environment(stack: str) -> None:
+    try:
+        lines = as_shell(environment(stack, ROOT))
+    except BastideError:
+        # `eval "$(...)"` swallows our exit code; this makes eval itself fail
+        say("false")
+        raise
+    say(lines)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+guard(main)
