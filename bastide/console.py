@@ -143,7 +143,8 @@ def step(title: str, *, quiet_under: float = 0.0) -> Iterator[None]:
 
 def say(text: str) -> None:
     """Print a line for the user, at once."""
-    print(text, flush=True)
+    # one write a line: lines of several threads do not mix
+    print(f"{text}\n", end="", flush=True)
 
 
 def warn(text: str) -> None:

@@ -13,11 +13,10 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.env import environment
-
 from bastide.console import run
 from bastide.machines import build_dir
 from bastide.stackfile import stack_path
+from tools.env import environment
 
 STACK = "bench"
 _SSH_DEADLINE = 120.0

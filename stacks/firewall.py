@@ -8,6 +8,7 @@ import pulumi_hcloud as hcloud
 from bastide.settings import Settings
 
 ANYWHERE = ("0.0.0.0/0", "::/0")
+IMAGE_SSH_PORT = 22
 
 
 class CloudFirewall(pulumi.ComponentResource):
@@ -30,8 +31,16 @@ def firewall_rules(settings: Settings) -> list[hcloud.FirewallRuleArgs]:
     return [
         hcloud.FirewallRuleArgs(direction="in", protocol="icmp", source_ips=list(ANYWHERE), description="ping"),
         _port("tcp", settings.ssh.port, ssh_from, "ssh"),
+        *_image_port(settings),
         *(_port(item.protocol, item.port, ANYWHERE, item.reason) for item in settings.firewall.public),
     ]
+
+
+def _image_port(settings: Settings) -> list[hcloud.FirewallRuleArgs]:
+    """A new server's ssh listens on 22 until its first deploy moves it; its own firewall closes 22 then."""
+    if settings.ssh.port == IMAGE_SSH_PORT:
+        return []
+    return [_port("tcp", IMAGE_SSH_PORT, settings.firewall.operators, "ssh of a new server")]
 
 
 def _port(protocol: str, port: int, sources: tuple[str, ...], reason: str) -> hcloud.FirewallRuleArgs:

@@ -37,6 +37,8 @@ def init_stack(stack: str, root: Path, *, lab: bool) -> None:
         _write_lab_file(stack, root)
         made.append(str(file.relative_to(root)))
     settings = read(file)
+    if settings.lab is None:
+        _refuse_forgetful_backend(stack, root)
     env = passphrase_env(stack, root, lab=settings.lab is not None)
     config = load(file)["config"]
     run(["pulumi", "stack", "select", "--create", "--stack", stack], cwd=root, env=env, hint=_passphrase_hint(stack))
@@ -131,6 +133,16 @@ def _set_secret(stack: str, root: Path, env: dict[str, str], key: str, value: st
     """Encrypt a value into the stack file; it goes through standard input, never through argv."""
     flags = ["--path"] if path else []
     run(["pulumi", "config", "set", "--secret", *flags, "--stack", stack, key], cwd=root, env=env, input=value)
+
+
+def _refuse_forgetful_backend(stack: str, root: Path) -> None:
+    """A real stack's state must not lie in build/, which is git-ignored and may be deleted at any time."""
+    backend = os.environ.get("PULUMI_BACKEND_URL", "")
+    if backend.startswith(f"file://{(root / 'build').resolve()}"):
+        raise StackError(
+            f"the state of stack {stack} would lie under build/ and be lost with it",
+            "set PULUMI_BACKEND_URL to a place that is kept and backed up (an S3 bucket, or file:///srv/pulumi)",
+        )
 
 
 def _free_port() -> int:

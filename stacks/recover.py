@@ -1,8 +1,10 @@
-"""After a killed `pulumi up`: give up its lock, and take into the state what it had already made.
+"""Before a `pulumi up`: make good what a stopped or failed run, or a person at the console, has left behind.
 
-The engine writes "creating X" before it asks the provider and "X is 1234" after. Killed in between, the resource may
-exist while the state does not know its id; a second `up` would make it again and meet "name already used". So each
-pending creation is looked up by its name at the provider: what is there is taken over, the rest is forgotten.
+- The engine writes "creating X" before it asks the provider and "X is 1234" after. Killed in between, the resource may
+  exist while the state does not know its id; a second `up` would make it again and meet "name already used". So each
+  pending creation is looked up by its name at the provider: what is there is taken over, the rest is forgotten.
+- `pulumi up` asks the provider nothing when nothing changed: a server that vanished, is off, or never got its private
+  address is seen by asking for all servers once.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -21,42 +23,67 @@ from bastide.console import run, say, step
 from bastide.errors import StackError
 
 _UPSTREAM_ENDPOINT = "https://api.hetzner.cloud/v1"
+_POLL_SECONDS = 0.5
+Resource = dict[str, Any]
 
 
 def recover(stack: str, root: Path) -> None:
-    """Make the stack ready for another `pulumi up`. Silent when the last run ended by itself.
+    """Make the stack ready for another `pulumi up`. Silent when there is nothing to mend.
 
     Raises `StackError` when another run is still at work, `CommandFailed` when pulumi refuses.
     """
     _release_dead_lock(stack, root)
-    pending = _pending_creations(stack, root)
-    if not pending:
+    deployment = _deployment(stack, root)
+    pending, servers = _pending_creations(deployment), _servers(deployment)
+    if not pending and not servers:
         return
+    client = _client(stack, root)
+    if pending:
+        _take_over(stack, root, client, pending)
+    if servers:
+        _mend_servers(stack, root, client, servers)
+
+
+def _take_over(stack: str, root: Path, client: hcloud.Client, pending: list[Resource]) -> None:
     with step(f"taking over what a stopped `pulumi up` had begun ({len(pending)} resources)"):
-        find = _finder(stack, root)
         flags: list[str] = []
         for resource in pending:
-            name, found = str(resource["urn"]).rsplit("::", 1)[-1], find(resource)
-            say(f"    {name}: {f'exists at the provider as {found}' if found else 'was not made'}")
+            found = _find(client, resource)
+            say(f"    {_short(resource)}: {f'exists at the provider as {found}' if found else 'was not made'}")
             if found:
                 flags += ["--import-pending-creates", str(resource["urn"]), "--import-pending-creates", found]
-        flags = flags or ["--clear-pending-creates"]
-        # targets: only what is pending is asked for, a refresh of everything is the operator's decision
-        run(["pulumi", "refresh", "--yes", "--skip-preview", "--non-interactive", "--stack", stack, *flags], cwd=root)
-    if _pending_creations(stack, root):
-        run(
-            [
-                "pulumi",
-                "refresh",
-                "--yes",
-                "--skip-preview",
-                "--non-interactive",
-                "--stack",
-                stack,
-                "--clear-pending-creates",
-            ],
-            cwd=root,
-        )
+        if flags:
+            _refresh(stack, root, *flags)
+        if _pending_creations(_deployment(stack, root)):
+            _refresh(stack, root, "--clear-pending-creates")
+
+
+def _mend_servers(stack: str, root: Path, client: hcloud.Client, servers: list[Resource]) -> None:
+    """Switch on what is off; read again what is not as the state says, so that the next `up` sees the difference."""
+    real = {str(server.id): server for server in client.servers.get_all()}
+    outdated: list[str] = []
+    for resource in servers:
+        name, server = _short(resource), real.get(str(resource.get("id")))
+        wanted = {network.get("ip") for network in resource["inputs"].get("networks", [])}
+        if server is None:
+            say(f"{name} is gone from the provider; it is made again")
+        elif wanted - {attached.ip for attached in server.private_net or []}:
+            say(f"{name} has not got its private address; it is given")
+        else:
+            if server.status == "off":
+                with step(f"{name} is off; switching it on"):
+                    client.servers.power_on(server).wait_until_finished()
+            continue
+        if server is not None and server.status == "off":
+            client.servers.power_on(server).wait_until_finished()
+        outdated += ["--target", str(resource["urn"])]
+    if outdated:
+        with step("reading those servers again"):
+            _refresh(stack, root, *outdated)
+
+
+def _refresh(stack: str, root: Path, *flags: str) -> None:
+    run(["pulumi", "refresh", "--yes", "--skip-preview", "--non-interactive", "--stack", stack, *flags], cwd=root)
 
 
 def _release_dead_lock(stack: str, root: Path) -> None:
@@ -81,20 +108,39 @@ def _locks(stack: str) -> list[Path]:
     return sorted(Path(unquote(backend.path)).glob(f".pulumi/locks/organization/bastide/{stack}/*.json"))
 
 
-def _pending_creations(stack: str, root: Path) -> list[dict[str, Any]]:
-    """The resources whose creation was begun and not recorded as done."""
+def _deployment(stack: str, root: Path) -> dict[str, Any]:
     done = run(["pulumi", "stack", "export", "--stack", stack], cwd=root)
-    deployment = json.loads(done.stdout).get("deployment") or {}
+    return json.loads(done.stdout).get("deployment") or {}
+
+
+def _pending_creations(deployment: dict[str, Any]) -> list[Resource]:
+    """The resources whose creation was begun and not recorded as done."""
     operations = deployment.get("pending_operations") or []
     return [operation["resource"] for operation in operations if operation.get("type") == "creating"]
 
 
-def _finder(stack: str, root: Path) -> Callable[[dict[str, Any]], str]:
-    """A function from a pending resource to the provider's id of it, "" when there is none."""
+def _servers(deployment: dict[str, Any]) -> list[Resource]:
+    return [item for item in deployment.get("resources") or [] if item["type"] == "hcloud:index/server:Server"]
+
+
+def _short(resource: Resource) -> str:
+    return str(resource["urn"]).rsplit("::", 1)[-1]
+
+
+def _client(stack: str, root: Path) -> hcloud.Client:
+    """The provider's own client, with the stack's token and endpoint."""
     done = run(["pulumi", "config", "--json", "--show-secrets", "--stack", stack], cwd=root)
     config = {key: item.get("value", "") for key, item in json.loads(done.stdout).items()}
     token = config.get("hcloud:token") or os.environ.get("HCLOUD_TOKEN", "")
-    client = hcloud.Client(token=token, api_endpoint=config.get("hcloud:endpoint") or _UPSTREAM_ENDPOINT)
+    endpoint = config.get("hcloud:endpoint") or _UPSTREAM_ENDPOINT
+    return hcloud.Client(token=token, api_endpoint=endpoint, poll_interval=_POLL_SECONDS)
+
+
+def _find(client: hcloud.Client, resource: Resource) -> str:
+    """The provider's id of a pending resource, "" when it was not made."""
+    kind, inputs = str(resource["type"]).rsplit(":", 1)[-1], resource.get("inputs", {})
+    if kind == "NetworkSubnet":
+        return next(_subnets(client, str(inputs.get("ipRange"))), "")
     collections: dict[str, Any] = {
         "Server": client.servers,
         "PrimaryIp": client.primary_ips,
@@ -102,16 +148,8 @@ def _finder(stack: str, root: Path) -> Callable[[dict[str, Any]], str]:
         "Firewall": client.firewalls,
         "SshKey": client.ssh_keys,
     }
-
-    def find(resource: dict[str, Any]) -> str:
-        kind, inputs = str(resource["type"]).rsplit(":", 1)[-1], resource.get("inputs", {})
-        if kind == "NetworkSubnet":
-            return next(_subnets(client, str(inputs.get("ipRange"))), "")
-        collection = collections.get(kind)
-        found = collection.get_by_name(inputs.get("name")) if collection else None
-        return str(found.id) if found else ""
-
-    return find
+    found = collections[kind].get_by_name(inputs.get("name")) if kind in collections else None
+    return str(found.id) if found else ""
 
 
 def _subnets(client: hcloud.Client, ip_range: str) -> Iterator[str]:

@@ -18,6 +18,7 @@ _EARLY = "/etc/ssh/sshd_config.d/00-a-sabotage.conf"  # sorts before the platfor
 _JOURNAL = "/etc/systemd/journald.conf.d/zz-sabotage.conf"  # sorts last, and journald takes the last value
 # a public key whose private part was never kept
 _KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEVVB8Ak6bPd3q8FfLk0n7z2WbqWnS2N0y5bT0i3QH1c sabotage"
+_JOURNALD = "systemctl reset-failed systemd-journald; systemctl restart systemd-journald"  # past its start limit
 _RELOAD = "sshd -t && systemctl reload ssh"
 # the file that sshd really reads for an account, and a key added to it
 _KEY_FILE = (
@@ -204,7 +205,7 @@ SABOTAGES: tuple[Sabotage, ...] = (
     _sshd("ssh-03", "a message code with SHA-1", "MACs hmac-sha2-512-etm@openssh.com,hmac-sha1"),
     _sshd("ssh-03", "ciphers in CBC mode", "Ciphers aes256-gcm@openssh.com,aes256-cbc"),
     _sshd("ssh-04", "everybody is spared from penalties", "PerSourcePenaltyExemptList 0.0.0.0/0,::/0"),
-    _sshd("ssh-04", "no penalties at all", "PerSourcePenalties no"),
+    _sshd("ssh-04", "a failed login costs nothing", "PerSourcePenalties authfail:0"),
     _sshd("ssh-04", "operators are not spared", "PerSourcePenaltyExemptList 192.0.2.1"),
     _sshd("ssh-04", "twenty tries a connection", "MaxAuthTries 20"),
     Sabotage(
@@ -253,20 +254,20 @@ SABOTAGES: tuple[Sabotage, ...] = (
     Sabotage(
         "base-02",
         "the journal may grow to four gigabytes",
-        f"printf '[Journal]\\nSystemMaxUse=4G\\n' > {_JOURNAL} && systemctl restart systemd-journald",
-        f"rm {_JOURNAL} && systemctl restart systemd-journald",
+        f"printf '[Journal]\\nSystemMaxUse=4G\\n' > {_JOURNAL} && {_JOURNALD}",
+        f"rm {_JOURNAL} && {_JOURNALD}",
     ),
     Sabotage(
         "base-02",
         "entries are kept for ever",
-        f"printf '[Journal]\\nMaxRetentionSec=0\\n' > {_JOURNAL} && systemctl restart systemd-journald",
-        f"rm {_JOURNAL} && systemctl restart systemd-journald",
+        f"printf '[Journal]\\nMaxRetentionSec=0\\n' > {_JOURNAL} && {_JOURNALD}",
+        f"rm {_JOURNAL} && {_JOURNALD}",
     ),
     Sabotage(
         "base-02",
         "the right file, but the journal was never told",
-        f"printf '[Journal]\\nSystemMaxUse=4G\\n' > {_JOURNAL} && systemctl restart systemd-journald && rm {_JOURNAL}",
-        "systemctl restart systemd-journald",
+        f"printf '[Journal]\\nSystemMaxUse=4G\\n' > {_JOURNAL} && {_JOURNALD} && rm {_JOURNAL}",
+        _JOURNALD,
     ),
     Sabotage(
         "base-03",

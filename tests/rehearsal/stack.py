@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tools.env import environment
-
 from bastide.console import Completed, run
 from bastide.machines import Inventory, build_dir, inventory_path, load_inventory
 from bastide.stackfile import dump, load, stack_path
+from tools.env import environment
 
 # what a user's shell may have set for a stack of their own: none of it may reach the rehearsal
 FOREIGN = ("PULUMI_", "HCLOUD_", "BASTIDE_", "MAKE", "MFLAGS")
@@ -124,6 +124,15 @@ class Rehearsal:
             yield
         finally:
             self.file.write_bytes(before)
+
+
+def wait_for(condition: Callable[[], bool], what: str, *, seconds: float) -> None:
+    """Wait until `condition` holds; fails with `what` when it does not within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds:g} s: {what}")
+        time.sleep(0.1)
 
 
 def _operations(data: Any) -> Iterator[dict[str, Any]]:

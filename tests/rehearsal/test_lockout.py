@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
 
 import pytest
 
-from bastide.console import run
-from tests.rehearsal.stack import Rehearsal
+from tests.rehearsal.stack import Rehearsal, wait_for
 
 ELSEWHERE = ["203.0.113.1/32"]
 
@@ -63,7 +63,8 @@ def test_a_full_disk_stops_before_the_first_change(rehearsal: Rehearsal) -> None
 def test_a_deploy_that_was_killed_is_completed_by_the_next(rehearsal: Rehearsal) -> None:
     rehearsal.exec("witness", "timedatectl set-timezone Asia/Tokyo; rm -f /etc/ssh/sshd_config.d/00-bastide.conf")
     words = ["pyinfra", "-y", "hosts/inventory.py", "deploys/site.py", "--limit", "witness"]
-    process = subprocess.Popen(words, cwd=rehearsal.root, env={**_environ(), **rehearsal.env}, stdout=subprocess.PIPE, text=True)  # fmt: skip
+    env = {**os.environ, **rehearsal.env}
+    process = subprocess.Popen(words, cwd=rehearsal.root, env=env, stdout=subprocess.PIPE, text=True)
     time.sleep(1.5)  # somewhere in the middle, on purpose anywhere
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=30)
@@ -132,16 +133,5 @@ def _without_counters(rules: str) -> list[str]:
     return [line.split("counter packets")[0] for line in rules.splitlines()]
 
 
-def _environ() -> dict[str, str]:
-    import os
-
-    return dict(os.environ)
-
-
 def _wait_for_ssh(rehearsal: Rehearsal, machine: str) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        if rehearsal.ssh(machine, "true").ok:
-            return
-        run(["sleep", "0.2"])
-    raise AssertionError(f"{machine} did not answer ssh within 30 s")
+    wait_for(lambda: rehearsal.ssh(machine, "true").ok, f"{machine} answers ssh", seconds=30)

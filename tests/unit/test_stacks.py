@@ -89,9 +89,7 @@ def test_addresses_outlive_servers(asked: Asked) -> None:
 
 def test_user_data_makes_one_account_and_a_known_host_key(asked: Asked) -> None:
     secrets = [item.inputs["userData"] for item in asked["Server"]]
-    assert all(SECRET_MARK in item for item in secrets), (
-        "it carries the bootstrap host key"
-    )
+    assert all(SECRET_MARK in item for item in secrets), "it carries the bootstrap host key"
     texts = [item["value"] for item in secrets]
     documents = [json.loads(text.removeprefix("#cloud-config\n")) for text in texts]
     assert len({document["ssh_keys"]["ed25519_public"] for document in documents}) == 3

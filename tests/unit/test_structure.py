@@ -21,7 +21,6 @@ def test_import_contracts_hold(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
 @pytest.mark.parametrize("word", CAPABILITIES)
 def test_a_capability_has_its_settings_deploy_check_and_controls(word: str) -> None:
     from bastide.controls import CONTROLS
-
     from bastide.settings import Settings
 
     assert word in Settings.model_fields
