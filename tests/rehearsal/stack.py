@@ -41,7 +41,11 @@ class Rehearsal:
         """`make TARGET ... stack=rehearsal`, as a user types it."""
         env = self.env
         words = ["make", "--no-print-directory", *targets, f"stack={self.stack}", "lab=1"]
-        return run(words, cwd=self.root, env=env, check=check, timeout=timeout)
+        done = run(words, cwd=self.root, env=env, check=False, timeout=timeout)
+        if check:
+            # the reason stands in what the failing command printed, not in make's last line
+            assert done.ok, f"{' '.join(words)} failed:\n{done.stdout[-3000:]}\n{done.stderr[-2000:]}"
+        return done
 
     def lab(self, *argv: str, input: str | None = None, check: bool = True, timeout: float = 60) -> Completed:
         """`python -m lab --name rehearsal VERB ...`."""

@@ -30,7 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     option("--control", action="append", default=[], metavar="ID", help="only this control (may be repeated)")
     option("--machine", action="append", default=[], metavar="NAME", help="only this machine (may be repeated)")
     option("--evidence", type=Path, metavar="FILE", help="write evidence here (build/<stack>/evidence.json)")
-    option("--all-ports", action="store_true", help="scan all 65,535 TCP ports (half a minute more)")
+    option("--all-ports", action="store_true", help="scan all 65,535 TCP ports (about two minutes)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
