@@ -2,7 +2,7 @@
 # Every target only shortens commands that also work by themselves; see `make help`.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help up down setup lab infra preview deploy verify page inventory env check doctor destroy test test-full lint bench
+.PHONY: help up down setup lab infra preview deploy verify prove page inventory env check doctor destroy test test-full lint bench
 
 # without stack= the stack is `lab`, and its file is made from the example; with lab=1 that holds for any other name
 ifeq ($(origin stack),undefined)
@@ -23,7 +23,7 @@ help: ## this list
 	@echo "  stack=NAME    another stack than lab        only=ssh,users   some capabilities (deploy, verify), some tests (test)"
 	@echo "  limit=NAME    one machine or group          eval \"\$$(make env stack=NAME)\"   for the bare commands"
 
-up: setup lab infra deploy verify page ## from nothing to a proven platform and its security page
+up: setup lab infra deploy prove ## from nothing to a proven platform and its security page
 	@echo
 	@echo "next: open build/$(stack)/security.html      look around: ssh -F build/$(stack)/ssh_config primary"
 	@echo "      change $(FILE), then make deploy      remove the local cloud again: make down"
@@ -49,6 +49,9 @@ deploy: ## pyinfra: harden and configure the machines      [only=ssh,users] [lim
 
 verify: inventory ## testinfra: prove every control, write the evidence     [only=ssh]
 	@$(IN) pytest tests/verify -q $(if $(only),-k $(only))
+
+prove: inventory ## verify, then write the page, with its reasons when something is not proven
+	@$(IN) code=0; pytest tests/verify -q || code=$$?; python -m bastide page --stack $(stack) || code=$$?; exit $$code
 
 page: ## write the security page from the evidence
 	@$(IN) python -m bastide page --stack $(stack)

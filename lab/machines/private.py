@@ -59,13 +59,22 @@ def unplug(record: Record, network_id: int) -> None:
 
 
 def refresh(here: Place, network_id: int) -> None:
-    """Bring the leases in line with who is attached."""
+    """Bring the leases in line with who is attached.
+
+    By a new server: dnsmasq keeps a lease in memory over SIGHUP, so that an address whose machine is gone would never
+    be given to its successor, which has another MAC.
+    """
     with _lock(here, network_id):
-        _write_leases(here, network_id)
-        for pid in open_tree(here.cgroup, make=False).pids(f"net/n{network_id}"):
-            # dnsmasq(8): SIGHUP reads the hosts file again
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGHUP)
+        tree = open_tree(here.cgroup)
+        tree.kill(f"net/n{network_id}")
+        ranges = {
+            card.nic.network_range
+            for record in records(here)
+            for card in record.plugs()
+            if card.nic.network_id == network_id
+        }
+        for network_range in ranges:
+            _ensure(here, network_id, network_range)
 
 
 def delete(here: Place, network_id: int) -> None:
