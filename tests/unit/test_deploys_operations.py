@@ -18,13 +18,13 @@ from deploys.facts import machine
 from deploys.operations import admit, files, guarded, links, packages, phase, units, wait
 from tests.unit.deploys_box import MACHINES, SETTINGS
 
-LEFT = {"pending": [], "guard": []}
+LEFT: dict[str, list[str]] = {"pending": [], "guard": []}
 
 
 class Fake(SimpleNamespace):
     """A stand-in that can be a key of a weak dictionary."""
 
-    __hash__ = object.__hash__
+    __hash__ = object.__hash__  # type: ignore[assignment]
 
 
 @pytest.fixture

@@ -33,7 +33,12 @@ def machine(tmp_path, monkeypatch):
 @pytest.fixture
 def ran(monkeypatch):
     lines: list[str] = []
-    monkeypatch.setattr(change, "_run", lambda line: lines.append(line) or "")
+
+    def record(line: str) -> str:
+        lines.append(line)
+        return ""
+
+    monkeypatch.setattr(change, "_run", record)
     return lines
 
 
@@ -186,6 +191,7 @@ def test_look_reads_files_packages_and_links(machine):
     assert look.links(["/etc/link", "/etc/one"]) == {"/etc/link": "/usr/share/zoneinfo/Etc/UTC", "/etc/one": ""}
     seen = look.files(["/etc/one", "/etc/none"])
     assert seen["/etc/none"] is None
+    assert seen["/etc/one"] is not None
     assert seen["/etc/one"]["sha256"].startswith("6b86b273")
     assert seen["/etc/one"]["owner"] == pwd.getpwuid(os.getuid()).pw_name
 

@@ -83,7 +83,7 @@ def test_a_partial_run_keeps_the_other_rows_with_their_own_times() -> None:
 @pytest.mark.parametrize(("outcome", "kept"), [("proven", AT), ("not_provable_here", AT), ("failed", None)])
 def test_half_a_control_proves_nothing_but_may_disprove(outcome: str, kept: object) -> None:
     machines = inventory()
-    half = row("ssh-01", machines.machines[0], check(outcome, "so", AT + timedelta(hours=3)))  # type: ignore[arg-type]
+    half = row("ssh-01", machines.machines[0], check(outcome, "so", AT + timedelta(hours=3)))
     merged = merge(all_green(), run(machines, complete=False), [half], partial={("ssh-01", "primary")})
     found = merged.row("ssh-01", "primary")
     assert found is not None

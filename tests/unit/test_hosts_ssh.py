@@ -49,7 +49,7 @@ def test_records_are_sorted_lines_of_known_hosts_with_the_generation_as_comment(
 @pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="needs ssh-keygen (openssh-client)")
 def test_openssh_finds_a_final_record_and_no_pending_one(known: Path) -> None:
     put(known, ssh.Record("bastide-unit-a-1", KEY, 1), ssh.Record("bastide-unit-b-1", OTHER, 1, final=False))
-    find = ["ssh-keygen", "-f", known, "-F"]
+    find = ["ssh-keygen", "-f", str(known), "-F"]
     assert KEY in subprocess.run([*find, "bastide-unit-a-1"], capture_output=True, text=True, check=True).stdout
     assert not subprocess.run([*find, "bastide-unit-b-1"], capture_output=True, text=True, check=False).stdout
 

@@ -94,7 +94,7 @@ def test_host_side_of_the_seal_comes_before_other_tables_and_drops_last() -> Non
 @pytest.mark.skipif(not shutil.which("nft"), reason="no nft here")
 def test_nft_takes_every_kind_of_rule() -> None:
     every = [
-        FirewallRule(direction, protocol, port, networks)  # type: ignore[arg-type]
+        FirewallRule(direction, protocol, port, networks)
         for direction in ("in", "out")
         for protocol, port in (("tcp", "22"), ("udp", "1-9"), ("tcp", ""), ("icmp", ""), ("esp", ""), ("gre", ""))
         for networks in (EVERYWHERE, ("192.0.2.0/24", "2001:db8::/32"))

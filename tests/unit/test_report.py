@@ -64,7 +64,7 @@ def test_what_is_proven_is_printed_with_when_where_and_how(page: Page) -> None:
 
 @pytest.mark.parametrize("outcome", ["failed", "not_provable_here"])
 def test_what_failed_or_cannot_be_proven_is_not_claimed(outcome: str, page: Page, stack: Path) -> None:
-    bad = row("ssh-01", _primary(), check(), check(outcome, "mallory at 198.18.0.0 got in"))  # type: ignore[arg-type]
+    bad = row("ssh-01", _primary(), check(), check(outcome, "mallory at 198.18.0.0 got in"))
     text = page(with_row(all_green(), bad))
     assert CLAIM not in text
     assert "Not proven" in text

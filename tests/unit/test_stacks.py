@@ -49,7 +49,7 @@ def asked() -> Asked:
 
     settings = example()
 
-    @pulumi.runtime.test  # type: ignore[untyped-decorator]  # the SDK's own decorator carries no types
+    @pulumi.runtime.test
     def program() -> None:
         keyring = pulumi.Output.secret({"v1": MASTER}).apply(lambda masters: keyring_from("lab", masters))
         network = PrivateNetwork("network", settings)

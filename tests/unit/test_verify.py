@@ -105,7 +105,7 @@ def _report(outcome: str, error: BaseException | None, *, xfail: bool = False) -
             raise error
 
     call = pytest.CallInfo.from_call(phase, "call")
-    report = pytest.TestReport("n", ("f", 0, "d"), {}, outcome, None, "call")  # type: ignore[arg-type]
+    report = pytest.TestReport("n", ("f", 0, "d"), {}, outcome, None, "call")
     if xfail:
         report.wasxfail = "known"
     return _verdict(report, call)
