@@ -65,10 +65,10 @@ class Bench:
         watcher.join(timeout=1)
         return took, answered[0] if answered else float("nan")
 
-    def deploy(self, *, stock: bool, limit: str = "") -> None:
+    def deploy(self, *, stock: bool, limit: str = "", deploy: str = "deploys/site.py") -> None:
         """A deploy that changes nothing, over our connector or pyinfra's own."""
         inventory = "benchmarks/stock_inventory.py" if stock else "hosts/inventory.py"
-        self._run(["pyinfra", "-y", inventory, "deploys/site.py", *(["--limit", limit] if limit else [])])
+        self._run(["pyinfra", "-y", inventory, deploy, *(["--limit", limit] if limit else [])])
 
     def verify(self) -> None:
         """`pytest tests/verify` over three machines."""

@@ -7,9 +7,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import paramiko.client
+
+from hosts.key_exchange import HybridTransport as _HybridTransport
 from hosts.stack import load_stack as _load_stack
 from hosts.stack import stack_name as _stack_name
 
+# a hardened machine lets no client in without it; nothing else of ours is in this connection
+paramiko.client.Transport = _HybridTransport  # type: ignore[attr-defined]
 _root = Path.cwd()
 _stack = _load_stack(_stack_name(), _root)
 _known = _root / "build" / _stack.name / "stock_known_hosts"

@@ -11,6 +11,7 @@ pyinfra finds it by the entry point in pyproject.toml, so the project must be in
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,9 @@ class BastideConnector(SSHConnector):
             raise ConnectError("not a machine of a stack: use `pyinfra hosts/inventory.py ...`")
         try:
             goal = target(data.stack, Path.cwd(), data.settings, data.machine, data.get("keyring"))
+            if port := self.data.get("ssh_port"):
+                # a guarded change asks whether this very port lets it in
+                goal = replace(goal, endpoint=replace(goal.endpoint, ports=(int(port),)))
             self.client = open_strictly(goal, self.host.log)
         except BastideError as error:
             raise ConnectError(f"{error.message}; next: {error.hint}" if error.hint else error.message) from None

@@ -29,8 +29,6 @@ def user_data(settings: Settings, host_key: HostKeyPair) -> str:
         ],
         "disable_root": True,
         "ssh_pwauth": False,
-        # sudo looks up the machine's own name: with no answer from a name server yet, that is 40 s a command (measured)
-        "manage_etc_hosts": "localhost",
         # no host key of cloud-init's own making: nobody could know it
         "ssh_deletekeys": True,
         "ssh_genkeytypes": [],
