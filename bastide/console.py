@@ -82,7 +82,7 @@ def run(
                 stdin=subprocess.PIPE if data is not None else (None if stream else subprocess.DEVNULL),
                 stdout=out,
                 stderr=err,
-                env={**os.environ, **env} if env is not None else None,
+                env={**_environment(), **(env or {})},
                 cwd=cwd,
                 start_new_session=not at_terminal,
             )
@@ -182,6 +182,16 @@ def tail_of(text: str, lines: int = _TAIL_LINES) -> str:
     """The last lines of a program's output: where it says why."""
     kept = [line.rstrip() for line in text.splitlines() if line.strip()]
     return "\n".join(kept[-lines:])
+
+
+def _environment() -> dict[str, str]:
+    """This process's environment, copied.
+
+    Without an `env` a program starts with the C library's own array, which another thread may be moving at that very
+    moment by setting a variable (pytest does for every test): execve(2) then fails with "Bad address".
+    """
+    names = list(os.environ)
+    return {name: value for name in names if (value := os.environ.get(name)) is not None}
 
 
 def _text(data: bytes | None) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -66,3 +69,24 @@ def test_steps_show_begin_end_and_failure(capsys: pytest.CaptureFixture[str]) ->
     assert out[0] == "• outer …"
     assert out[1].startswith("✓ outer")
     assert out[3].startswith("✗ bad")
+
+
+def test_programs_start_while_another_thread_sets_variables() -> None:
+    """pytest sets one for every test; with the C library's own array execve fails now and then (seen: 9 in 100)."""
+    over = threading.Event()
+
+    def meddle() -> None:
+        for number in itertools.count():
+            if over.is_set():
+                break
+            os.environ["BASTIDE_TEST_MEDDLE"] = "x" * (number % 400)
+            os.environ.pop("BASTIDE_TEST_MEDDLE")
+
+    meddler = threading.Thread(target=meddle)
+    meddler.start()
+    try:
+        for _ in range(150):
+            run(["true"])
+    finally:
+        over.set()
+        meddler.join()

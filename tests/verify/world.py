@@ -7,10 +7,12 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import testinfra  # type: ignore[import-untyped]
+from testinfra.backend.base import CommandResult  # type: ignore[import-untyped]
+from testinfra.backend.ssh import SshBackend  # type: ignore[import-untyped]
 from testinfra.host import Host  # type: ignore[import-untyped]
 
 from bastide.console import Completed, run
@@ -21,6 +23,7 @@ from bastide.stackfile import read, stack_path
 
 ROOT = Path(__file__).parents[2]
 CONNECT_SECONDS = 10
+_LOOK_SECONDS = 300  # every port of three machines takes a good two minutes; nothing takes longer
 
 
 class NotSeen(BastideError):
@@ -65,7 +68,7 @@ class World:
 
     def host(self, name: str) -> Host:
         """The testinfra host of a machine or the prober: over ssh with our own configuration, never the local one."""
-        return testinfra.get_host(f"ssh://{name}", ssh_config=str(self.ssh_config), timeout=CONNECT_SECONDS)
+        return _host(name, self.ssh_config)
 
     def greet(self, name: str) -> None:
         """Open the shared connection to a machine, and remember when it does not answer: nobody waits for it twice."""
@@ -89,7 +92,8 @@ class World:
     def batch(self, name: str, commands: Mapping[str, str]) -> dict[str, Output]:
         """Run several commands as root on a machine in one round trip, each with its own output and exit code."""
         mark = f"--{secrets.token_hex(8)}"
-        script = "".join(
+        # programs answer in one language, whatever settings.base.locale says
+        script = "export LC_ALL=C.UTF-8\n" + "".join(
             f"echo '{mark} {key}'; ( {command}\n ) </dev/null 2>&1; code=$?; echo; echo \"{mark} $code\"\n"
             for key, command in commands.items()
         )
@@ -130,7 +134,7 @@ def open_world(stack: str = "", *, all_ports: bool = False) -> World:
         raise StackError(f"the inventory of {stack} names no machine", "run `make inventory`")
     ssh_config = build_dir(stack, ROOT) / "ssh_config"
     if not ssh_config.exists():
-        raise StackError(f"{ssh_config} does not exist", "run `make inventory`")
+        raise StackError(f"{ssh_config} does not exist", f"run `python -m hosts ssh-config --stack {stack}`")
     return World(stack, read(stack_path(stack, ROOT)), inventory, ssh_config, all_ports=all_ports)
 
 
@@ -141,3 +145,20 @@ def _silence(name: str) -> tuple[str, str]:
 def now() -> datetime:
     """The time, to the second, in UTC."""
     return datetime.now(UTC).replace(microsecond=0)
+
+
+@cache
+def _host(name: str, ssh_config: Path) -> Host:
+    backend = _OwnSsh(name, ssh_config=str(ssh_config), timeout=CONNECT_SECONDS)
+    host = Host(backend)
+    backend.set_host(host)
+    return host
+
+
+class _OwnSsh(SshBackend):  # type: ignore[misc]
+    """testinfra's ssh, started through the one door: looks run in threads, see `bastide.console._environment`."""
+
+    def run_local(self, command: str, *args: str) -> CommandResult:
+        line = self.quote(command, *args)
+        done = run(["sh", "-c", line], check=False, timeout=_LOOK_SECONDS)
+        return self.result(done.returncode, self.encode(line), done.stdout, done.stderr)
