@@ -2,7 +2,7 @@
 # Every target only shortens commands that also work by themselves; see `make help`.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help up down setup lab infra preview deploy verify prove page inventory env check doctor destroy test test-full lint bench
+.PHONY: help sudo up down setup lab infra preview deploy verify prove page inventory env check doctor destroy test test-full lint bench
 
 # without stack= the stack is `lab`, and its file is made from the example; with lab=1 that holds for any other name
 ifeq ($(origin stack),undefined)
@@ -16,6 +16,9 @@ VENV := .venv/bin
 # the environment of the bare commands, for one recipe line
 IN = set -e; eval "$$($(VENV)/python -m tools env --stack $(stack))";
 FILE = stacks/Pulumi.$(stack).yaml
+comma := ,
+# what pytest calls "a or b"
+PICK = $(if $(only),-k "$(subst $(comma), or ,$(only))")
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -23,10 +26,14 @@ help: ## this list
 	@echo "  stack=NAME    another stack than lab        only=ssh,users   some capabilities (deploy, verify), some tests (test)"
 	@echo "  limit=NAME    one machine or group          eval \"\$$(make env stack=NAME)\"   for the bare commands"
 
-up: setup lab infra deploy prove ## from nothing to a proven platform and its security page
+up: sudo setup lab infra deploy prove ## from nothing to a proven platform and its security page
 	@echo
 	@echo "next: open build/$(stack)/security.html      look around: ssh -F build/$(stack)/ssh_config primary"
 	@echo "      change $(FILE), then make deploy      remove the local cloud again: make down"
+
+# asked for once, here, where there is a terminal; the lab needs root
+sudo:
+	@[ "$$(id -u)" = 0 ] || ! command -v sudo >/dev/null || sudo -n true 2>/dev/null || sudo -v
 
 setup: ## install what is missing: Debian packages, .venv, Pulumi and its provider
 	@$(PYTHON) -m tools bootstrap
@@ -47,8 +54,8 @@ preview: ## pulumi preview: what `make infra` would change
 deploy: ## pyinfra: harden and configure the machines      [only=ssh,users] [limit=standby]
 	@$(IN) pyinfra -y --fail-percent 0 hosts/inventory.py deploys/site.py $(if $(only),--data only=$(only)) $(if $(limit),--limit $(limit))
 
-verify: inventory ## testinfra: prove every control, write the evidence     [only=ssh]
-	@$(IN) pytest tests/verify -q $(if $(only),-k $(only))
+verify: inventory ## testinfra: prove every control, write the evidence     [only=ssh,users]
+	@$(IN) pytest tests/verify -q $(PICK)
 
 prove: inventory ## verify, then write the page, with its reasons when something is not proven
 	@$(IN) code=0; pytest tests/verify -q || code=$$?; python -m bastide page --stack $(stack) || code=$$?; exit $$code
@@ -69,20 +76,21 @@ doctor: ## what this machine lacks for the local cloud
 	@$(VENV)/python -m lab --name $(stack) doctor
 
 down: ## remove the local cloud of a stack and what was recorded of its machines
+	@$(VENV)/python -m lab --name $(stack) down
 	@$(IN) python -m stacks lab-down $(stack)
 
 destroy: ## pulumi destroy; refused while settings.protection is true
 	@$(IN) python -m stacks may-destroy $(stack)
 	@$(IN) pulumi destroy --stack $(stack)
 
-test: setup ## unit tests, the cloud's API, and the whole flow with its faults       [only=test_firewall]
-	@$(VENV)/pytest $(if $(only),-k "$(only)")
+test: sudo setup ## unit tests, the cloud's API, and the whole flow with its faults       [only=test_firewall]
+	@$(VENV)/pytest $(PICK)
 
-test-full: setup ## the same, with the slow faults too
-	@$(VENV)/pytest --full $(if $(only),-k "$(only)")
+test-full: sudo setup ## the same, with the slow faults too
+	@$(VENV)/pytest --full $(PICK)
 
 lint: ## ruff and mypy --strict
 	@$(VENV)/ruff check . && $(VENV)/ruff format --check . && $(VENV)/mypy
 
-bench: setup ## what users wait for, measured side by side
+bench: sudo setup ## what users wait for, measured side by side
 	@$(VENV)/python -m benchmarks

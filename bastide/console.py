@@ -84,7 +84,8 @@ def run(
                 stderr=err,
                 env={**_environment(), **(env or {})},
                 cwd=cwd,
-                start_new_session=not at_terminal,
+                # a group of its own ends with all its children; still in the session, where sudo's ticket counts
+                process_group=None if at_terminal else 0,
             )
         except OSError as error:
             raise CommandFailed(f"cannot run {words[0]}: {error.strerror}", hint, returncode=127) from error

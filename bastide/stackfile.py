@@ -113,6 +113,11 @@ def load(path: Path) -> CommentedMap:
             [f"{path}{f':{place.line + 1}' if place else ''}: is not YAML: {reason}"],
             "mend the line, check its indentation",
         ) from None
+    except ValueError as error:
+        # a date that no calendar has, a number of thousands of digits
+        raise SettingsError(
+            [f"{path}: holds a value that cannot be read: {error}"], "quote it, if it is text"
+        ) from None
     if not isinstance(document, CommentedMap):
         raise SettingsError([f"{path}: must be a mapping with the key config"], _see_example())
     return document

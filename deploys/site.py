@@ -38,7 +38,7 @@ if "base" in only:
 
 # before ssh: it will read only the key files, and let in only the accounts, that this makes
 if "users" in only:
-    users(wanted=wanted.users, ssh_port=wanted.ssh.port, _sudo=True)
+    users(wanted=wanted.users, _sudo=True)
 
 # before the firewall: a new ssh port is let in and tried here, then the firewall closes the old one
 if "ssh" in only:

@@ -18,19 +18,17 @@ _AUTOMATION_OPTIONS = "restrict,pty "
 
 
 @deploy("users")
-def users(wanted: Users, ssh_port: int) -> None:
-    """Accounts, then keys and sudo rights, then the removal of everybody else.
-
-    `ssh_port` is where a new login is tried before new keys and rights are kept.
-    """
+def users(wanted: Users) -> None:
+    """Accounts, then keys and sudo rights, then the removal of everybody else."""
     host = this_host()
     who = roster(wanted)
     for sentence in undeclared(who, ask(host, accounts=who.asked)["accounts"]):
         host.log(f"! {sentence}")
     packages(name="packages", names=PACKAGES)
     accounts(name="accounts", roster=who)
-    # guarded: another automation key, or a sudoers file that sudo reads otherwise than meant, must not lock us out
-    guarded(name="keys and sudo rights", name_="users", wanted=key_files(wanted), settle="", port=ssh_port)
+    # guarded: another automation key, or a sudoers file that sudo reads otherwise than meant, must not lock us out;
+    # at the port of this very session: on a new machine ssh.port is where sshd will be, not where it is
+    guarded(name="keys and sudo rights", name_="users", wanted=key_files(wanted), settle="", port=None)
     # last: the image's own sudo rule for the automation account goes only when ours is known to work
     leavers(name="nobody else", roster=who)
 

@@ -15,11 +15,12 @@ from bastide.machines import build_dir, inventory_path, load_inventory
 from bastide.settings import Settings
 from bastide.stackfile import read, stack_path
 
+IMAGE_PORT = 22  # of the provider's images; the cloud firewall leaves it open to the operators
 _CONNECT_SECONDS = 10
 
 
 def refuse_lockout(stack: str, root: Path) -> None:
-    """Raise `StackError` when the settings would shut out the address that this operator comes from.
+    """Raise `StackError` when the settings would shut out this operator: the address, or the port that sshd listens on.
 
     Nothing is asked before the first machines exist. When no machine answers, it says so and lets the change pass:
     the change may be what opens the way again.
@@ -27,16 +28,23 @@ def refuse_lockout(stack: str, root: Path) -> None:
     settings = read(stack_path(stack, root))
     known = inventory_path(stack, root)
     config = build_dir(stack, root) / "ssh_config"
-    if settings.ssh.open_to == "anywhere" or not known.exists() or not config.exists():
+    if not known.exists() or not config.exists():
         return
-    for machine in load_inventory(known):
-        if (address := _own_address(machine.name, config, root)) and not admitted(settings, address):
+    inventory = load_inventory(known)
+    for machine in inventory:
+        if not (address := _own_address(machine.name, config, root)):
+            continue
+        if not admitted(settings, address):
             raise StackError(
                 f"this would shut you out: you come from {address}, and firewall.operators does not hold it",
                 f"add it to settings.firewall.operators in {stack_path(stack)}; nothing has been changed",
             )
-        if address:
-            return
+        if inventory.port not in (settings.ssh.port, IMAGE_PORT):
+            raise StackError(
+                f"this would shut you out: ssh answers on port {inventory.port}, which the cloud firewall would close",
+                f"set ssh.port back to {inventory.port}: it can only be moved away from {IMAGE_PORT}",
+            )
+        return
     warn("no machine answered, so it could not be checked whether firewall.operators still lets you in")
 
 

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 import paramiko
-from cryptography.hazmat.primitives import constant_time
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from paramiko.message import Message
@@ -93,9 +92,10 @@ class HybridExchange:
         transport._activate_outbound()
 
     def _secret(self, ciphertext: bytes, point: bytes) -> bytes:
-        curve_secret = self._curve.exchange(X25519PublicKey.from_public_bytes(point))
-        if constant_time.bytes_eq(curve_secret, bytes(_X25519_BYTES)):
-            raise paramiko.SSHException(f"{NAME}: the server's X25519 value has a low order")  # RFC 7748, 6.1
+        try:
+            curve_secret = self._curve.exchange(X25519PublicKey.from_public_bytes(point))
+        except ValueError:  # `cryptography` refuses a result of zeros, see RFC 7748, 6.1
+            raise paramiko.SSHException(f"{NAME}: the server's X25519 value has a low order") from None
         return hashlib.sha256(self._lattice.decapsulate(ciphertext) + curve_secret).digest()
 
 

@@ -148,11 +148,14 @@ def _write_info(here: Place, order: Order, found: prober.Prober) -> None:
         },
     }
     text = json.dumps(info, indent=1) + "\n"
-    if order.info.exists() and order.info.read_text() == text:
+    if order.info.is_file() and not order.info.is_symlink() and order.info.read_text() == text:
         return
     work = order.info.with_name(f".{order.info.name}.{os.getpid()}")
+    work.unlink(missing_ok=True)
     try:
-        work.write_text(text)
+        # the folder is the user's, and we are root: a new file or none, never one that somebody has put there
+        with os.fdopen(os.open(work, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "w") as file:
+            file.write(text)
     except OSError as error:
         raise LabError(
             f"cannot write {order.info}: {error.strerror}", "give --info a file in a folder that exists"

@@ -12,13 +12,18 @@ ENVIRONMENT = ("XDG_CACHE_HOME", "BASTIDE_LAB", "BASTIDE_LAB_MIRROR", "SUDO_UID"
 
 def kept_environment() -> list[str]:
     """The caller's variables that go on to root's processes, as NAME=VALUE."""
-    return [f"{name}={os.environ[name]}" for name in ENVIRONMENT if name in os.environ]
+    kept = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
+    if os.geteuid() != 0:
+        # the call goes through sudo now: its own word for the caller does not pass a clean environment
+        kept |= {"SUDO_UID": str(os.getuid()), "SUDO_GID": str(os.getgid())}
+    return [f"{name}={value}" for name, value in kept.items()]
 
 
 def cache_folder() -> Path:
     """The invoking user's cache folder of this project, also when sudo made us root."""
     given = os.environ.get("XDG_CACHE_HOME", "")
-    if given:
+    # the XDG base directory specification says to ignore relative paths
+    if given.startswith("/"):
         return Path(given) / "bastide"
     user = os.environ.get("SUDO_UID", "")
     home = Path(pwd.getpwuid(int(user)).pw_dir) if user.isdigit() else Path.home()
@@ -26,10 +31,10 @@ def cache_folder() -> Path:
 
 
 def give(path: Path) -> None:
-    """Hand a file or folder to the user behind sudo; nothing to do without sudo."""
+    """Hand a file or folder to the user behind sudo, a link itself and not its target; nothing to do without sudo."""
     user, group = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_GID", "")
     if os.geteuid() == 0 and user.isdigit() and group.isdigit():
-        os.chown(path, int(user), int(group))
+        os.chown(path, int(user), int(group), follow_symlinks=False)
 
 
 def make_folders(folder: Path) -> None:

@@ -74,7 +74,9 @@ def claim(name: str) -> Place:
     with locked(place.ROOT / "lock"):
         known = read_json(_file())
         slots: dict[str, int] = known.setdefault("slots", {})
-        if wanted not in slots:
+        # also for a lab that has its slot: the kernel forgets them when the host is booted
+        changes, is_new = _low_sysctls(), wanted not in slots
+        if is_new:
             taken = set(slots.values())
             for slot in range(place.SLOTS):
                 if slot not in taken and not _routed(Place(name, wanted, slot)):
@@ -82,7 +84,7 @@ def claim(name: str) -> Place:
                     break
             else:
                 raise LabError("all 256 slots for labs are taken", "take labs away with `python -m lab down`")
-            changes = _low_sysctls()
+        if is_new or changes:
             known["sysctls"] = {**changes, **known.get("sysctls", {})}
             # what they were is on disk before they are changed
             write_json(_file(), known)

@@ -5,6 +5,7 @@ The lab takes them from here at run time and lets its machines reach exactly the
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections import Counter
@@ -43,7 +44,7 @@ class Upstream:
 def read_upstream() -> Upstream:
     """Ask apt and the file system. Raises `LabError` when no Debian mirror can be found."""
     chosen = os.environ.get("BASTIDE_LAB_MIRROR", "").rstrip("/")
-    mirror, security = (chosen, "") if chosen else pick_mirrors(_sources())
+    mirror, security = (chosen, "") if chosen else pick_mirrors(unfolded(_sources()))
     if not mirror:
         raise LabError(
             "this machine's apt knows no Debian mirror over http or https",
@@ -76,6 +77,20 @@ def pick_mirrors(sources: Iterable[tuple[str, str]]) -> tuple[str, str]:
         elif uri.endswith("/debian"):
             main[uri] += 100 if suite.endswith("-updates") else 1
     return (main.most_common(1)[0][0] if main else ""), security
+
+
+def unfolded(sources: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """The same pairs, with a file of mirrors ("mirror+file:/path", as Debian's cloud images have) as what is in it.
+
+    apt-transport-mirror(1): a URI a line, perhaps a tab and more words after it.
+    """
+    for uri, suite in sources:
+        if not uri.startswith("mirror+file:"):
+            yield uri, suite
+            continue
+        with contextlib.suppress(OSError):
+            lines = Path(urlsplit(uri).path).read_text(errors="replace").splitlines()
+            yield from ((line.split()[0], suite) for line in lines if line.strip() and not line.startswith("#"))
 
 
 def parse_one_line(text: str) -> Iterator[tuple[str, str]]:

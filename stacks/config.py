@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 import pulumi
 
@@ -33,4 +34,12 @@ def read_config() -> tuple[Settings, pulumi.Output[Keyring]]:
     if secrets is None:
         keyring_from(stack, None)  # says how to set one
         raise AssertionError("an empty keyring is refused")
-    return settings, secrets.apply(lambda value: keyring_from(stack, value.get("master")))
+    return settings, secrets.apply(lambda value: _keyring(stack, value))
+
+
+def _keyring(stack: str, secrets: object) -> Keyring:
+    """The keyring, or what is wrong with it in the words that the engine shows (it is opened after the program ran)."""
+    try:
+        return keyring_from(stack, secrets.get("master") if isinstance(secrets, Mapping) else None)
+    except StackError as error:
+        raise pulumi.RunError(f"{error.message}\nnext: {error.hint}") from None

@@ -26,7 +26,7 @@ def lab_up(stack: str, root: Path) -> None:
     flags = [
         "--port", str(settings.lab.port),
         "--token-file", "-",
-        "--authorized-key", f"{root / settings.users.automation.identity}.pub",
+        "--authorized-key", f"{root / Path(settings.users.automation.identity).expanduser()}.pub",
         "--info", str(build / "lab.json"),
     ]  # fmt: skip
     # its output is the user's: the lab says what it does and what is missing
@@ -40,8 +40,11 @@ def lab_down(stack: str, root: Path) -> None:
     """
     if read(stack_path(stack, root)).lab is None:
         raise StackError(f"the stack {stack} is a real one", f"`make destroy stack={stack}` is for those")
-    run([*_lab(stack), "down"], cwd=root, show=True)
-    env = passphrase_env(stack, root, lab=True)
+    run([*_lab(stack), "down"], cwd=root)  # `make down` did it already, and does so without a readable stack file too
+    try:
+        env = passphrase_env(stack, root, lab=True)
+    except StackError:
+        env = {"PULUMI_CONFIG_PASSPHRASE": ""}  # gone with build/, and the state with it: there is nothing to open
     done = run(
         ["pulumi", "stack", "rm", "--force", "--yes", "--preserve-config", stack], cwd=root, env=env, check=False
     )

@@ -12,12 +12,12 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
 import hcloud
+import requests
 
 from bastide.console import run, say, step
 from bastide.errors import StackError
@@ -30,45 +30,88 @@ Resource = dict[str, Any]
 def recover(stack: str, root: Path) -> None:
     """Make the stack ready for another `pulumi up`. Silent when there is nothing to mend.
 
-    Raises `StackError` when another run is still at work, `CommandFailed` when pulumi refuses.
+    Raises `StackError` when another run is still at work, or when the provider refuses or does not answer (nothing is
+    lost then, and the next call goes on); `CommandFailed` when pulumi refuses.
     """
     _release_dead_lock(stack, root)
     deployment = _deployment(stack, root)
     if not deployment.get("resources"):
         return
-    client = _client(stack, root)
-    if _pending_creations(deployment):
-        _take_over(stack, root, client, deployment)
-        deployment = _deployment(stack, root)
-    _mend_servers(stack, root, client, _servers(deployment))
+    try:
+        client = _client(stack, root)
+        _refuse_other_project(client, deployment)
+        if _pending_creations(deployment):
+            _take_over(stack, root, client, deployment)
+            deployment = _deployment(stack, root)
+        if unread := _unread(deployment):
+            _refresh(stack, root, unread)
+            deployment = _deployment(stack, root)
+        _mend_servers(stack, root, client, _servers(deployment))
+    except (hcloud.HCloudException, requests.RequestException) as error:
+        raise StackError(
+            f"the provider could not be asked what exists: {error}",
+            "is hcloud:token the right one, and does hcloud:endpoint answer? Then run the same command again",
+        ) from None
 
 
 def _take_over(stack: str, root: Path, client: hcloud.Client, deployment: dict[str, Any]) -> None:
-    """Write what exists into the state by its id, and let the provider fill in the rest.
+    """Write what exists into the state by its id; what else is to be known of it is read afterwards (`_unread`).
 
     `pulumi refresh --import-pending-creates` is meant for this, and forgets them (3.259.0 with a file backend, tried).
     """
     pending = _pending_creations(deployment)
     with step(f"taking over what a stopped `pulumi up` had begun ({len(pending)} resources)"):
-        targets: list[str] = []
         for resource in pending:
             found = _find(client, resource)
             say(f"    {_short(resource)}: {f'exists at the provider as {found}' if found else 'was not made'}")
             if found:
-                targets += ["--target", str(resource["urn"])]
-                deployment["resources"].append({**resource, "id": found, "outputs": resource.get("inputs", {})})
+                _adopt(deployment["resources"], resource, found)
         deployment["pending_operations"] = []
         # the state's text goes through standard input: secrets in it are encrypted, and need not lie in a file as well
         text = json.dumps({"version": 3, "deployment": deployment})
         run(["pulumi", "stack", "import", "--stack", stack], cwd=root, input=text)
-        if targets:
-            _refresh(stack, root, *targets)
+
+
+def _adopt(resources: list[Resource], resource: Resource, found: str) -> None:
+    """Put a resource that was half created among those of the state, unless it is there already.
+
+    While a resource is replaced, its predecessor stays in the state under the same URN: with `pendingReplacement` once
+    it is deleted at the provider, else with its own id, which is then what was found.
+    """
+    same = [item for item in resources if item["urn"] == resource["urn"] and not item.get("delete")]
+    if any(item.get("id") == found for item in same):
+        return
+    for item in same:
+        resources.remove(item)
+    resources.append({**resource, "id": found, "outputs": resource.get("inputs", {})})
+
+
+def _unread(deployment: dict[str, Any]) -> list[Resource]:
+    """What was adopted and not read yet, perhaps by a run that was stopped in between: its outputs have no id."""
+    return [
+        item
+        for item in deployment.get("resources") or []
+        if item.get("custom") and str(item["type"]).startswith("hcloud:") and "id" not in (item.get("outputs") or {})
+    ]
+
+
+def _refuse_other_project(client: hcloud.Client, deployment: dict[str, Any]) -> None:
+    """Raise `StackError` when nothing of the stack exists: a token of another project would make all of it anew."""
+    ids = [str(item["id"]) for item in deployment["resources"] if item["type"] == "hcloud:index/network:Network"]
+    servers = {str(item.get("id")) for item in _servers(deployment)}
+    if not ids or not servers or {str(network.id) for network in client.networks.get_all()} & set(ids):
+        return
+    if not servers & {str(server.id) for server in client.servers.get_all()}:
+        raise StackError(
+            "neither the network nor any server of this stack exists in the project that hcloud:token opens",
+            "set the token of the right project; if all of it was really deleted there, run `pulumi refresh` first",
+        )
 
 
 def _mend_servers(stack: str, root: Path, client: hcloud.Client, servers: list[Resource]) -> None:
     """Switch on what is off; read again what is not as the state says, so that the next `up` sees the difference."""
     real = {str(server.id): server for server in client.servers.get_all()}
-    outdated: list[str] = []
+    outdated: list[Resource] = []
     for resource in servers:
         name, server = _short(resource), real.get(str(resource.get("id")))
         wanted = {network.get("ip") for network in resource["inputs"].get("networks", [])}
@@ -83,29 +126,39 @@ def _mend_servers(stack: str, root: Path, client: hcloud.Client, servers: list[R
             continue
         if server is not None and server.status == "off":
             client.servers.power_on(server).wait_until_finished()
-        outdated += ["--target", str(resource["urn"])]
+        outdated.append(resource)
     if outdated:
         with step("reading those servers again"):
-            _refresh(stack, root, *outdated)
+            _refresh(stack, root, outdated)
 
 
-def _refresh(stack: str, root: Path, *flags: str) -> None:
-    run(["pulumi", "refresh", "--yes", "--skip-preview", "--non-interactive", "--stack", stack, *flags], cwd=root)
+def _refresh(stack: str, root: Path, resources: list[Resource]) -> None:
+    """Have the engine read these resources at the provider, and no others."""
+    targets = [word for resource in resources for word in ("--target", str(resource["urn"]))]
+    run(["pulumi", "refresh", "--yes", "--skip-preview", "--non-interactive", "--stack", stack, *targets], cwd=root)
 
 
 def _release_dead_lock(stack: str, root: Path) -> None:
     """Cancel the lock of a run on this machine whose process is gone (file backend only)."""
+    dead: list[int] = []
     for lock in _locks(stack):
-        holder = json.loads(lock.read_text(encoding="utf-8"))
+        try:
+            holder = json.loads(lock.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            continue  # given back just now
+        except ValueError:
+            holder = {}  # killed, or at work, while it was written
         pid = int(holder.get("pid", 0))
         if holder.get("hostname") != socket.gethostname() or Path(f"/proc/{pid}").exists():
             raise StackError(
                 f"another `pulumi up` holds the stack {stack} (process {pid} on {holder.get('hostname')})",
                 f"wait for it, or run `pulumi cancel --stack {stack}` when you know that it is gone",
             )
-        say(f"the last run on stack {stack} was stopped (process {pid}); its lock is given up")
+        dead.append(pid)
+    if dead:
+        say(f"the last run on stack {stack} was stopped (process {dead[0]}); its lock is given up")
+        # gives up all locks of the stack, which is why all of them have been looked at
         run(["pulumi", "cancel", "--yes", "--stack", stack], cwd=root)
-        return
 
 
 def _locks(stack: str) -> list[Path]:
@@ -144,10 +197,14 @@ def _client(stack: str, root: Path) -> hcloud.Client:
 
 
 def _find(client: hcloud.Client, resource: Resource) -> str:
-    """The provider's id of a pending resource, "" when it was not made."""
+    """The provider's id of a pending resource, "" when it was not made.
+
+    Names are unique in a project. Something of the same name that is another's is not taken over: `pulumi up` then
+    says that the name is taken.
+    """
     kind, inputs = str(resource["type"]).rsplit(":", 1)[-1], resource.get("inputs", {})
     if kind == "NetworkSubnet":
-        return next(_subnets(client, str(inputs.get("ipRange"))), "")
+        return _find_subnet(client, int(inputs.get("networkId") or 0), str(inputs.get("ipRange")))
     collections: dict[str, Any] = {
         "Server": client.servers,
         "PrimaryIp": client.primary_ips,
@@ -156,12 +213,14 @@ def _find(client: hcloud.Client, resource: Resource) -> str:
         "SshKey": client.ssh_keys,
     }
     found = collections[kind].get_by_name(inputs.get("name")) if kind in collections else None
-    return str(found.id) if found else ""
+    if found is None or (found.labels or {}) != (inputs.get("labels") or {}):
+        return ""
+    return str(found.id)
 
 
-def _subnets(client: hcloud.Client, ip_range: str) -> Iterator[str]:
-    """Ids of subnets with this range: "<network id>-<range>", as the provider plugin names them."""
+def _find_subnet(client: hcloud.Client, network_id: int, ip_range: str) -> str:
+    """A subnet of this very network, by the id that the provider plugin gives it: "<network id>-<range>"."""
     for network in client.networks.get_all():
-        for subnet in network.subnets or []:
-            if subnet.ip_range == ip_range:
-                yield f"{network.id}-{ip_range}"
+        if network.id == network_id and any(subnet.ip_range == ip_range for subnet in network.subnets or []):
+            return f"{network_id}-{ip_range}"
+    return ""

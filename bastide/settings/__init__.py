@@ -39,6 +39,10 @@ __all__ = [
 ]
 
 
+# every machine's name for itself, the outside machine of lab and checks, pyinfra's group of all hosts
+_TAKEN = {"localhost", "prober", "all"}
+
+
 class Settings(Area):
     """Everything a stack file says under `bastide:settings`."""
 
@@ -65,6 +69,9 @@ class Settings(Area):
     def _platform(self) -> Self:
         """Rules between servers: two sites in two countries and a witness in a third location."""
         problems = [*self._roles(), *self._addresses()]
+        problems += [
+            f"servers.{name}: is taken by something else; choose another name" for name in _TAKEN & set(self.servers)
+        ]
         taken = {(port.protocol, port.port) for port in self.firewall.public}
         if len(taken) != len(self.firewall.public):
             problems.append("firewall.public names a port twice")

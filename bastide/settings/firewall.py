@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import ipaddress
+from itertools import combinations
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bastide.settings.common import Area, Cidr
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+# shorter prefixes are no office, provider or VPN any more: larger than any network that one operator comes from
+_SHORTEST = {4: 8, 6: 16}
 
 
 class PublicPort(Area):
@@ -29,3 +35,16 @@ class Firewall(Area):
     """Networks that the operators come from; ssh is open to them and they are spared from sshd's penalties."""
     public: tuple[PublicPort, ...] = ()
     """Ports open to everybody, besides those that other capabilities open."""
+
+    @model_validator(mode="after")
+    def _operators_are_some(self) -> Self:
+        networks = [ipaddress.ip_network(text) for text in self.operators]
+        for network in networks:
+            if network.prefixlen < _SHORTEST[network.version]:
+                raise ValueError(f"operators: {network} is no network of operators: say ssh.open_to: anywhere for that")
+        for one, other in combinations(networks, 2):
+            if one.overlaps(other):
+                raise ValueError(f"operators: {one} and {other} overlap: name the larger one only")
+        if not any(network.version == 4 for network in networks):
+            raise ValueError("operators must hold an IPv4 network: deploys and checks reach the machines over IPv4")
+        return self

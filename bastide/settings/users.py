@@ -4,9 +4,24 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from bastide.settings.common import Area, Name, PublicKey, key_blob
+
+# Debian's own users and groups (base-passwd, files passwd.master and group.master), and those of packages that every
+# machine has: as a person's name each of them would be refused by useradd(8) in the midst of a deploy, or worse not
+_SYSTEM = {
+    "root", "daemon", "bin", "sys", "sync", "games", "man", "lp", "mail", "news", "uucp", "proxy", "www-data",
+    "backup", "list", "irc", "nobody", "nogroup", "adm", "tty", "disk", "kmem", "dialout", "fax", "voice", "cdrom",
+    "floppy", "tape", "sudo", "audio", "dip", "operator", "src", "shadow", "utmp", "video", "sasl", "plugdev",
+    "staff", "users", "sshd", "messagebus", "crontab",
+}  # fmt: skip
+
+
+def _path(value: str) -> str:
+    if "PRIVATE KEY" in value:
+        raise ValueError("is a private key itself; it names the file that one lies in")
+    return value
 
 
 class Automation(Area):
@@ -16,7 +31,7 @@ class Automation(Area):
     """Account name."""
     key: PublicKey
     """Its public ssh key; used by deploys and checks only, never by a person."""
-    identity: Annotated[str, Field(min_length=1)] = "~/.ssh/bastide"
+    identity: Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_path)] = "~/.ssh/bastide"
     """Where the private key lies on the operator's machine (a path, not a secret); relative to the project."""
 
 
@@ -43,10 +58,12 @@ class Users(Area):
     def _nobody_twice(self) -> Self:
         if both := sorted(set(self.people) & set(self.removed)):
             raise ValueError(f"{', '.join(both)} cannot be in both people and removed")
+        if system := sorted({self.automation.name, *self.people, *self.removed} & _SYSTEM):
+            raise ValueError(f"{', '.join(system)}: a name of Debian's own, and no person's; choose another")
         if self.automation.name in self.people:
             raise ValueError(f"{self.automation.name} is the automation account and cannot be a person's too")
-        if self.automation.name in self.removed or "root" in self.removed:
-            raise ValueError("removed must not name root or the automation account: that would lock everyone out")
+        if self.automation.name in self.removed:
+            raise ValueError("removed must not name the automation account: that would lock everyone out")
         if len(set(self.removed)) != len(self.removed):
             raise ValueError("removed names somebody twice")
         owners: dict[str, str] = {key_blob(self.automation.key): self.automation.name}

@@ -27,13 +27,13 @@ _BACK_SECONDS = GUARD_SECONDS + 30
 
 
 @operation()
-def guarded(name_: str, wanted: tuple[File, ...], settle: str, port: int, drift: str = "") -> Commands:
+def guarded(name_: str, wanted: tuple[File, ...], settle: str, port: int | None, drift: str = "") -> Commands:
     """Write files and make them effective; keep that only if a new login works then.
 
     + name_: one word, the capability
     + wanted: the files
     + settle: a shell line that makes the files at hand effective; also what makes the old ones effective again
-    + port: the ssh port that the new login must use
+    + port: the ssh port that the new login must use; None: that of this run's own session, for what moves no port
     + drift: why to do it although the files are as wanted; "" when there is no reason
 
     A timer on the machine takes everything back unless the new login confirms it: also when this process is killed,
@@ -55,11 +55,11 @@ def guarded(name_: str, wanted: tuple[File, ...], settle: str, port: int, drift:
         forget(host)
 
 
-def _confirm(state: State, host: Host, name: str, port: int) -> bool:
+def _confirm(state: State, host: Host, name: str, port: int | None) -> bool:
     """Log in anew and confirm; else see to it that the old state is back, and say so."""
     # paramiko prints a traceback for each connection that breaks off; here that is expected and told in words
     logging.getLogger("paramiko.transport").setLevel(logging.CRITICAL)
-    problem = _try_login(host, port, remote.call("change", "confirm", name))
+    problem = _try_login(host, port or _port_in_use(host), remote.call("change", "confirm", name))
     if problem is None:
         return True
     _say(host, f"{name}: no new login within {LOGIN_SECONDS} s ({problem}); taking it back")

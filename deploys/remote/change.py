@@ -172,6 +172,8 @@ def _arm(name: str, seconds: int) -> str:
     wants.unlink(missing_ok=True)
     wants.symlink_to(unit)
     _run(f"systemctl stop bastide-guard-{name}.timer; systemctl reset-failed bastide-guard-{name}.service")
+    # the way back must be on disk before the first file changes: power may fail at any moment after that
+    os.sync()
     return _run(
         f"systemd-run --quiet --collect --unit=bastide-guard-{name} --on-active={seconds}"
         f" --timer-property=AccuracySec=200ms {script} timer"

@@ -122,7 +122,7 @@ def accounts(names: list[str]) -> dict[str, Any]:
             found[user.pw_name] = {
                 "uid": user.pw_uid,
                 "home": user.pw_dir,
-                "login": not user.pw_shell.endswith(_NO_LOGIN),
+                "login": user.pw_shell.rpartition("/")[2] not in _NO_LOGIN,
                 "shell": user.pw_shell,
                 "password": secret[1][:1] not in ("*", "!"),
                 "expired": len(secret) > 7 and secret[7] not in ("", "-1"),

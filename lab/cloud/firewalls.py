@@ -134,7 +134,7 @@ def _port(fields: Fields, protocol: str) -> str | None:
         return None
     if text == "any":
         return text
-    ports = [int(part) for part in text.split("-")] if re.fullmatch(r"\d{1,5}(-\d{1,5})?", text) else []
+    ports = [int(part) for part in text.split("-")] if re.fullmatch(r"[0-9]{1,5}(-[0-9]{1,5})?", text) else []
     if not ports or not all(1 <= port <= 65535 for port in ports) or ports != sorted(ports):
         fields.wrong("port", "must be a port, a range such as 80-85, or any")
     return text
@@ -154,4 +154,7 @@ def _ranges(fields: Fields, name: str, needed: bool) -> list[str]:
         else:
             if "/" not in text:
                 fields.wrong(name, f"'{text}' has no prefix length")
+            # ipaddress takes any text as an IPv6 zone, and this one goes on into a rule file
+            if "%" in text:
+                fields.wrong(name, f"'{text}' names a zone")
     return texts

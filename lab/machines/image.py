@@ -69,8 +69,12 @@ def _ensure(key: str, title: str, build: Callable[[Path], None]) -> Path:
         with step(f"image {title}: building once, later runs take it from {ready.parent.parent}"):
             build(work)
         # 0755 inside a 0700 folder: the files are root's, with setuid programs among them
-        if not ready.is_dir():
+        try:
             work.rename(ready.parent)
+        except OSError:
+            # another lab has built the same image meanwhile: rename(2) replaces no folder that holds something
+            if not ready.is_dir():
+                raise
     finally:
         if work.exists():
             shutil.rmtree(work)

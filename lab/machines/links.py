@@ -64,6 +64,12 @@ def nft(rules: str, netns: str = "") -> None:
     run([*prefix, "nft", "-f", "-"], input=rules, timeout=30)
 
 
+def has_table(table: str, netns: str = "") -> bool:
+    """Is there a table (family inet) of this name?"""
+    prefix = ["nsenter", f"--net={NETNS / netns}"] if netns else []
+    return run([*prefix, "nft", "list", "table", "inet", table], check=False).ok
+
+
 def inside(netns: str, work: Callable[[], T]) -> T:
     """Call `work` in a thread that has entered the namespace, and return what it returns.
 

@@ -14,7 +14,7 @@ from bastide.console import run
 from lab.backend import MachineSpec
 from lab.machines import machine
 from lab.machines.driver import Driver
-from lab.machines.seed import first_address
+from lab.machines.seed import first_address, lay
 from lab.machines.store import Record
 from lab.place import PROBER, Place
 
@@ -54,10 +54,7 @@ def ensure(here: Place, driver: Driver, authorized_key: str) -> tuple[Prober, bo
     )
     driver.create(spec)
     # cloud-init takes keys from the seed at the first boot only
-    folder = record.root / "root/.ssh"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    (folder / "authorized_keys").touch(mode=0o600)
-    (folder / "authorized_keys").write_text(f"{authorized_key}\n")
+    lay(record.root, "root/.ssh/authorized_keys", f"{authorized_key}\n")
     driver.start(PROBER)
     return found, True
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import contextlib
 from ipaddress import IPv4Address, ip_address
-from pathlib import Path
 
+from bastide.console import run
 from bastide.errors import CommandFailed
 from lab.machines import links, seal
-from lab.machines.firewall import UPLINK, Port, router_rules
+from lab.machines.firewall import TABLE, UPLINK, Port, router_rules
 from lab.machines.recipe import RESOLVERS
 from lab.machines.store import Record, records
 from lab.place import GATEWAY4, GATEWAY6, METADATA, OPERATOR4, OPERATOR6, Place
@@ -42,12 +42,13 @@ def door_addresses(doors: tuple[tuple[str, int], ...]) -> dict[str, str]:
 
 
 def ready(here: Place) -> bool:
-    """Is the router there, sealed and cabled?"""
+    """Is the router there, whole, and sealed on both sides?"""
     return (
         links.netns_exists(here.router)
-        and Path("/sys/class/net", here.uplink).exists()
         and bool(saved_doors(here))
         and seal.closed(here)
+        and links.has_table(TABLE, here.router)
+        and _finished(here)
     )
 
 
@@ -83,7 +84,6 @@ def make(here: Place, doors: tuple[tuple[str, int], ...]) -> None:
         ],
         here.router,
     )
-    links.ip([f"route add {here.range4} via {here.router4} dev {here.uplink} src {here.host4}"])
     # a host with IPv6 switched off has no use for these
     with contextlib.suppress(CommandFailed):
         links.ip(
@@ -95,6 +95,8 @@ def make(here: Place, doors: tuple[tuple[str, int], ...]) -> None:
                 f"route add {here.range6} via {here.router6} dev {here.uplink} src {here.host6}",
             ]
         )
+    # last: by this `ready` knows that nothing is missing
+    links.ip([f"route add {here.range4} via {here.router4} dev {here.uplink} src {here.host4}"])
 
 
 def load_rules(here: Place) -> None:
@@ -132,6 +134,12 @@ def plug(record: Record) -> None:
 def unplug(record: Record) -> None:
     """Pull the public cable."""
     links.link_delete(record.port, record.place.router)
+
+
+def _finished(here: Place) -> bool:
+    """Was `make` not killed on its way? Its last step is the route."""
+    found = run(["ip", "route", "show", str(here.range4), "dev", here.uplink], check=False)
+    return found.ok and bool(found.stdout.strip())
 
 
 def _port(record: Record) -> Port:

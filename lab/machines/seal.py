@@ -7,7 +7,7 @@ uplink (`firewall.py`), and the host drops what comes from it (here). Packages c
 from __future__ import annotations
 
 from bastide.console import run
-from lab.machines.links import nft
+from lab.machines.links import has_table, nft
 from lab.place import OPERATOR4, OPERATOR6, Place
 
 
@@ -46,7 +46,7 @@ def close(here: Place) -> None:
 
 def closed(here: Place) -> bool:
     """Is the host's side loaded?"""
-    return run(["nft", "list", "table", "inet", here.host_table], check=False).ok
+    return has_table(here.host_table)
 
 
 def remove(here: Place) -> None:

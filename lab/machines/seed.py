@@ -7,9 +7,11 @@ and which keeps a MAC address or "off" from becoming a number or a boolean.
 from __future__ import annotations
 
 import json
+import os
 from ipaddress import IPv6Network, ip_network
 from pathlib import Path
 
+from bastide.errors import LabError
 from lab.backend import MachineSpec
 from lab.machines.recipe import RESOLVERS
 from lab.machines.store import Plug
@@ -20,16 +22,30 @@ SEED = "var/lib/cloud/seed/nocloud"
 
 def write(root: Path, spec: MachineSpec) -> None:
     """Lay the seed into the machine's file system `root`."""
-    folder = root / SEED
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name, text in (
         ("user-data", spec.user_data or "#cloud-config\n{}\n"),
         ("meta-data", meta_data(spec)),
         ("network-config", "\n".join(["version: 1", "config:", *network_config(spec)]) + "\n"),
     ):
-        path = folder / name
-        path.write_text(text)
-        path.chmod(0o600)
+        lay(root, f"{SEED}/{name}", text)
+
+
+def lay(root: Path, name: str, text: str) -> None:
+    """Write a file of a machine whose file system is `root`, readable by its root only, in a folder of the same kind.
+
+    The machine may have made links, which would lead to the host's own files from here. Raises `LabError` when one
+    stands on the way; one in the file's own place is replaced.
+    """
+    *folders, last = name.split("/")
+    folder = root
+    for number, part in enumerate(folders, start=1):
+        folder /= part
+        if folder.is_symlink():
+            raise LabError(f"{folder} is a symbolic link: it would lead out of the machine", "remove it in the machine")
+        folder.mkdir(mode=0o700 if number == len(folders) else 0o755, exist_ok=True)
+    (folder / last).unlink(missing_ok=True)
+    with os.fdopen(os.open(folder / last, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
 
 
 def meta_data(spec: MachineSpec) -> str:

@@ -36,9 +36,8 @@ def spawn(argv: Sequence[str], *, doors: Sequence[Path] = (), log: Path = Path(o
 def python(module: str, *words: str) -> list[str]:
     """The command that runs a module of this checkout, with a clean environment.
 
-    In a checkout that belongs to a user, root leaves no compiled files: those go to the user's cache.
+    In a checkout that belongs to a user, root leaves no compiled files. No code is taken from the working directory.
     """
-    elsewhere = ["-X", f"pycache_prefix={owner.cache_folder() / 'pycache'}"]
-    options = [] if place.CHECKOUT.stat().st_uid == 0 else elsewhere
+    options = ["-P"] if place.CHECKOUT.stat().st_uid == 0 else ["-P", "-B"]
     clean = ["env", "--ignore-environment", *owner.kept_environment(), f"PATH={PATH}", f"PYTHONPATH={place.CHECKOUT}"]
     return [*clean, sys.executable, *options, "-m", module, *words]

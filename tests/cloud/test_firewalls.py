@@ -166,6 +166,8 @@ def test_targets_that_cannot_be(api: Api) -> None:
         {"source_ips": []},
         {"source_ips": ["10.0.0.1/8"]},
         {"source_ips": ["10.0.0.1"]},
+        {"source_ips": ["fe80::1%eth0 }/128"]},
+        {"port": "２２"},
         {"source_ips": "0.0.0.0/0"},
         {"destination_ips": ["0.0.0.0/0"]},
     ],

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from bastide.console import run
 from tests.rehearsal.stack import Rehearsal
 
 ROOT = Path(__file__).parents[2]
@@ -17,6 +19,9 @@ STACK = "rehearsal"
 @pytest.fixture(scope="session")
 def fresh(request: pytest.FixtureRequest) -> Iterator[Rehearsal]:
     """The rehearsal's place, emptied of what a killed run left; removed again at the end."""
+    # its commands have no terminal at which sudo could ask
+    if os.geteuid() != 0 and not (shutil.which("sudo") and run(["sudo", "-n", "true"], check=False).ok):
+        pytest.fail("the rehearsal starts a lab: run it as root, or as a user whose sudo asks for no password", False)
     rehearsal = Rehearsal(STACK, ROOT)
     _remove(rehearsal)
     yield rehearsal

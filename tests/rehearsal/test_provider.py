@@ -138,6 +138,7 @@ def test_a_server_that_vanished_and_does_not_come_up_is_named(cloud: Rehearsal) 
         done = cloud.make("infra", check=False)
     assert not done.ok
     assert "standby is gone from the provider" in done.stdout
+    assert "Diagnostics:" in done.stdout
     assert "standby" in done.stdout.split("Diagnostics:")[-1]
     assert "Traceback" not in done.stdout + done.stderr
 

@@ -45,16 +45,18 @@ def test_it_is_caught(sabotage: Sabotage, rehearsal: Rehearsal, table: list[dict
     break_, undo = sabotage.scripts(read(rehearsal.file))
     began = time.monotonic()
     rules = _open(rehearsal, sabotage)
-    rehearsal.exec(sabotage.machine, break_)
     try:
+        rehearsal.exec(sabotage.machine, break_)
         words = ("--control", sabotage.control, "--machine", sabotage.machine, "--evidence", str(path))
         rehearsal.verify(*words, check=False)
         row = load(path).row(sabotage.control, sabotage.machine)
     finally:
-        rehearsal.exec(sabotage.machine, undo)
-        _close(rehearsal, rules)
-    # red for the wrong reason (a check that fell over) is not caught
-    caught = row is not None and row.outcome == "failed" and BROKEN not in row.detail
+        try:
+            rehearsal.exec(sabotage.machine, undo)
+        finally:
+            _close(rehearsal, rules)
+    # red for another reason (a check that fell over, a machine that did not answer) is not caught
+    caught = row is not None and row.outcome == "failed" and BROKEN not in row.detail and sabotage.says in row.detail
     detail = row.detail if row else "no evidence was written"
     seconds = round(time.monotonic() - began, 1)
     table.append(

@@ -85,7 +85,7 @@ def test_programs_start_while_another_thread_sets_variables() -> None:
     meddler = threading.Thread(target=meddle)
     meddler.start()
     try:
-        for _ in range(150):
+        for _ in range(60):
             run(["true"])
     finally:
         over.set()

@@ -97,6 +97,7 @@ def test_sabotages_have_names_of_their_own_and_scripts_for_the_example() -> None
     assert len({sabotage.name for sabotage in SABOTAGES}) == len(SABOTAGES)
     for sabotage in SABOTAGES:
         assert sabotage.control in IDS
+        assert sabotage.says
         for script in sabotage.scripts(SETTINGS):
             assert script.strip()
             assert "{person}" not in script

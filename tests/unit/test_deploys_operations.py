@@ -161,6 +161,21 @@ def test_a_new_login_confirms(host, knocked):
     assert knocked == []
 
 
+def test_what_moves_no_port_is_tried_where_this_run_came_in(host, knocked):
+    """On a new machine sshd still listens on 22, whatever settings.ssh.port says."""
+    seen = []
+
+    class Seeing(Connector):
+        def connect(self):
+            seen.append(self.data["ssh_port"])
+            super().connect()
+
+    host.connector_cls = Seeing
+    Connector.turns = [output(True, "")]
+    assert guarded._confirm(None, host, "users", None) is True
+    assert seen == [22]
+
+
 def test_without_a_new_login_the_old_state_is_waited_for(host, knocked, monkeypatch):
     monkeypatch.setattr(guarded, "LOGIN_SECONDS", 0.05)
     armed = json.dumps({"armed": True, "taken_back": None})

@@ -96,6 +96,21 @@ def test_a_refused_file_is_not_put_in_place(machine):
     assert not (path.parent / change.SCRATCH).exists()
 
 
+def test_the_way_back_is_on_disk_before_anything_changes(machine, ran, monkeypatch):
+    """A power cut may lose what was not synchronised, and the new files are."""
+    one = machine / "etc/one"
+    one.write_text("old")
+    seen = []
+
+    def sync():
+        unit = machine / "etc/systemd/system/bastide-unconfirmed-ssh.service"
+        seen.append((one.read_text(), unit.exists(), (machine / "var/lib/bastide/guard/ssh/state.json").exists()))
+
+    monkeypatch.setattr(os, "sync", sync)
+    change.begin(plan(file("/etc/one", "new")), 45)
+    assert seen == [("old", True, True)]
+
+
 def test_confirmed_stays(machine, ran):
     (machine / "etc/one").write_text("old")
     change.begin(plan(file("/etc/one", "new")), 45)

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
 
 from lab import doctor
 from lab.machines.router import door_addresses
-from lab.upstream import Upstream, apt_proxies, host_and_port, parse_deb822, parse_one_line, pick_mirrors
+from lab.upstream import (
+    Upstream,
+    apt_proxies,
+    host_and_port,
+    parse_deb822,
+    parse_one_line,
+    pick_mirrors,
+    unfolded,
+)
 
 DEB822 = """\
 Types: deb deb-src
@@ -47,6 +56,22 @@ def test_debians_own_mirror_is_found_among_third_parties() -> None:
         ("http://mirror.example/debian-security", "bookworm-security"),
     ]
     assert pick_mirrors(sources) == ("http://mirror.example/debian", "http://mirror.example/debian-security")
+
+
+def test_a_list_of_mirrors_is_looked_into(tmp_path: Path) -> None:
+    """Debian's own cloud images have their mirrors in such files (apt-transport-mirror(1))."""
+    known = tmp_path / "debian.list"
+    known.write_text("# a comment\nhttps://m.example/debian\tpriority:1\nhttps://other.example/debian\n")
+    sources = [
+        (f"mirror+file:{known}", "trixie-updates"),
+        ("mirror+file:/no/such/file", "trixie"),
+        ("http://m.example/debian-security", "trixie-security"),
+    ]
+    assert list(unfolded(sources)) == [
+        ("https://m.example/debian", "trixie-updates"),
+        ("https://other.example/debian", "trixie-updates"),
+        ("http://m.example/debian-security", "trixie-security"),
+    ]
 
 
 def test_no_mirror_is_no_mirror() -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
+import pytest
 import yaml
 
+from bastide.errors import LabError
 from lab.backend import MachineSpec, PrivateNic
 from lab.machines import seed
 from lab.machines.store import Plug
@@ -78,3 +80,20 @@ def test_private_networks_document() -> None:
         "gateway": "10.0.0.1",
     }
     assert Plug(nic, 1).interface == "enp8s0"
+
+
+def test_a_link_in_the_machine_does_not_lead_out_of_it(tmp_path: Path) -> None:
+    """Its root may have made any link, and what is absolute in there is the host's own, seen from here."""
+    root, host = tmp_path / "root", tmp_path / "host"
+    for folder in (root / seed.SEED, host):
+        folder.mkdir(parents=True)
+    (host / "passwd").write_text("precious")
+    (root / seed.SEED / "user-data").symlink_to(host / "passwd")
+    seed.write(root, SPEC)
+    assert (host / "passwd").read_text() == "precious"
+    assert (root / seed.SEED / "user-data").read_text() == SPEC.user_data
+    (root / "root").mkdir()
+    (root / "root/.ssh").symlink_to(host)
+    with pytest.raises(LabError, match="symbolic link"):
+        seed.lay(root, "root/.ssh/authorized_keys", "key")
+    assert [path.name for path in host.iterdir()] == ["passwd"]

@@ -11,10 +11,15 @@ from typing import Any
 import pytest
 
 from bastide.console import run
+from tests.unit.deploys_box import SETTINGS
 from tests.verify import nft
+from tests.verify import test_firewall as checked_firewall
+from tests.verify import test_ssh as checked_ssh
+from tests.verify import test_users as checked_users
 from tests.verify.evidence_plugin import BROKEN, _verdict
-from tests.verify.inside import effective
-from tests.verify.world import NotSeen, Output
+from tests.verify.inside import _KEYS, effective
+from tests.verify.outside import Scan
+from tests.verify.world import NotSeen, Output, Sight, now
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,7 +69,20 @@ def test_default_deny_is_seen_for_each_family(text: str, four: bool, six: bool) 
         (LOOPBACK, False, False),
         ([ACCEPT], True, True),
         (ALL_SIX, False, True),
-        (ANYWHERE, True, True),
+        (ANYWHERE, True, False),
+        ([_match({"meta": {"key": "l4proto"}}, "tcp"), ACCEPT], True, True),
+        ([_match({"meta": {"key": "iifname"}}, "eth0"), ACCEPT], True, True),
+        ([_match({"ct": {"key": "state"}}, ["established", "new"]), ACCEPT], True, True),
+        ([_match({"ct": {"key": "state"}}, ["established", "related"]), ACCEPT], False, False),
+        ([_match({"payload": {"protocol": "tcp", "field": "dport"}}, {"range": [1, 65535]}), ACCEPT], True, True),
+        (
+            [{"match": {"op": "!=", "left": {"payload": {"protocol": "tcp", "field": "dport"}}, "right": 22}}, ACCEPT],
+            True,
+            True,
+        ),
+        ([{"jump": {"target": "open"}}], True, True),
+        ([{"vmap": {"key": {"ct": {"key": "state"}}, "data": {"set": [["new", {"accept": None}]]}}}], True, True),
+        ([_match({"payload": {"protocol": "icmpv6", "field": "type"}}, "echo-request"), ACCEPT], False, False),
     ],
 )
 def test_a_rule_that_lets_everything_in_is_a_door(rule: list[dict[str, Any]], four: bool, six: bool) -> None:
@@ -97,6 +115,64 @@ def test_sshds_answers_are_kept_apart() -> None:
     answers = effective(Output(0, text))
     assert answers[("root", "192.0.2.1")] == {"permitrootlogin": "no", "hostkey": "a b"}
     assert answers[("anna", "192.0.2.1")]["permitrootlogin"] == "yes"
+
+
+def _sight(text: str) -> Sight:
+    return Sight("command", Output(0, text), now(), 0.1)
+
+
+def test_a_server_that_does_not_tell_its_settings_proves_nothing() -> None:
+    """`sshd -T` fails on a broken file while the running server goes on with the old one."""
+    silent = _sight("# root 192.0.2.1\n/etc/ssh/sshd_config: line 1: Bad configuration option\n")
+    with pytest.raises(AssertionError, match="passwordauthentication is not told"):
+        checked_ssh.test_effective_methods(silent, note=print)
+    with pytest.raises(AssertionError, match="is not told"):
+        checked_users.test_no_other_door(silent, note=print)
+
+
+@pytest.mark.parametrize("name", ["test_no_account_has_a_password", "test_no_back_way_to_root"])
+def test_a_machine_that_says_nothing_proves_nothing(name: str) -> None:
+    with pytest.raises(AssertionError):
+        getattr(checked_users, name)(_sight(""), note=print)
+
+
+def test_an_account_without_a_shell_has_one() -> None:
+    """passwd(5): an empty shell is /bin/sh."""
+    lines = "root:x:0:0::/root:/bin/bash\nbastide:x:1:1::/:/bin/bash\nanna:x:2:2::/:/bin/bash\nbruno:x:3:3::/:/bin/bash"
+    checked_users.test_only_declared_accounts_have_a_shell(_sight(lines), SETTINGS, note=print)
+    with pytest.raises(AssertionError, match="not declared: mallory"):
+        checked_users.test_only_declared_accounts_have_a_shell(
+            _sight(f"{lines}\nmallory:x:4:4::/home/mallory:"), SETTINGS, note=print
+        )
+
+
+def test_a_first_group_counts_as_any_other() -> None:
+    checked_users.test_no_back_way_to_root(_sight("root root\nanna anna\n"), note=print)
+    with pytest.raises(AssertionError, match="members: disk: anna"):
+        checked_users.test_no_back_way_to_root(_sight("root root\nanna disk\n"), note=print)
+
+
+def test_a_key_hides_in_no_option() -> None:
+    declared = SETTINGS.users.people["bruno"].keys[0]
+    line = f'bruno command="echo {declared} " ssh-ed25519 AAAAother x'
+    assert checked_users._keys(_sight(line)) == {"bruno": {"ssh-ed25519 AAAAother"}}
+
+
+def test_a_key_hides_behind_no_unended_line(tmp_path: Path) -> None:
+    """Each account's key file is read as one of lines, whatever its last byte is."""
+    (tmp_path / "root").write_text("one")
+    (tmp_path / "daemon").write_text("two\n")
+    fake = f"printf 'authorizedkeysfile {tmp_path}/%%u\\n'"
+    script = _KEYS.replace("@EFFECTIVE@", fake).replace("{ sshd -T;", "{")
+    assert set(run(["sh", "-c", script]).stdout.splitlines()) == {"root one", "daemon two"}
+
+
+def test_a_scan_that_was_given_up_proves_nothing() -> None:
+    world: Any = type("World", (), {"inventory": type("Inventory", (), {"prober": None})})
+    whole = {"tcp": 1003, "udp": 14, "alive": True}
+    checked_firewall._judge(Scan(**whole, heard={}), SETTINGS, world, print)
+    with pytest.raises(AssertionError, match="did not come to its end"):
+        checked_firewall._judge(Scan(0, 0, True, {}), SETTINGS, world, print)
 
 
 def _report(outcome: str, error: BaseException | None, *, xfail: bool = False) -> tuple[str, str]:

@@ -36,7 +36,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.option.tbstyle == "auto":
         config.option.tbstyle = "line"  # a check's own sentence says what is wrong; --tb=long shows the rest
-    config.addinivalue_line("markers", "look(look): what is looked at before the check judges it")
     try:
         world = open_world(all_ports=config.option.all_ports)
         for name in config.option.machine:

@@ -5,6 +5,7 @@ Each command prints facts that may be shown to anybody: no password hash, no pri
 
 from __future__ import annotations
 
+import secrets
 from functools import cache
 from shlex import quote
 
@@ -19,11 +20,14 @@ _JOURNAL_USAGE = "ec387f577b844b8fa948f33cad9a75e6"
 _METADATA = "http://169.254.169.254/hetzner/v1/metadata"
 _once = Once()
 
-_KEYS = """sshd -T | sed -n 's/^authorizedkeysfile //p' | tr ' ' '\\n' | while read -r pattern; do
+# every pattern that any account's effective settings name, tried for every account: a Match block may name another one;
+# `$a\` ends a last line that has no end, or the next account's first key would hide behind it
+_KEYS = """{ sshd -T; @EFFECTIVE@; } 2>/dev/null | sed -n 's/^authorizedkeysfile //p' | tr ' ' '\\n' | sort -u |
+while read -r pattern; do
   getent passwd | while IFS=: read -r user _ _ _ _ home _; do
     case $pattern in /*) file=$pattern ;; *) file=$home/$pattern ;; esac
     file=$(printf %s "$file" | sed "s,%u,$user,g;s,%h,$home,g")
-    [ -f "$file" ] && sed "s,^,$user ," "$file"
+    [ -f "$file" ] && sed -e "s,^,$user ," -e '$a\\' "$file"
   done
 done; true"""
 _SUDO = """getent passwd | cut -d: -f1 | while read -r user; do
@@ -51,9 +55,10 @@ def commands(world: World, machine: Machine) -> dict[str, str]:
         "sshd": effective,
         "accounts": "getent passwd",
         "locks": "passwd -S -a | cut -d' ' -f1,2",
-        "keys": _KEYS,
+        "keys": _KEYS.replace("@EFFECTIVE@", effective),
         "sudo": _SUDO,
-        "groups": "getent group sudo adm disk shadow docker lxd wheel",
+        # with the group that an account has from the start, which no list of members shows
+        "groups": 'getent passwd | cut -d: -f1 | while read -r user; do echo "$user $(id -Gn "$user")"; done',
         "hostkeys": _HOST_KEYS,
         "names": "hostname; readlink /etc/localtime; date +%Z",
         "clock": "systemd-detect-virt --container; timedatectl show -p NTPSynchronized --value",
@@ -91,9 +96,14 @@ def asked(name: str) -> Look:
 
 @look()
 def metadata_without_root(world: World, machine: Machine) -> tuple[str, dict[str, Output]]:
-    """The metadata service, asked by root first (it must answer, or its silence proves nothing) and then by nobody."""
+    """The metadata service, asked by root first (it must answer, or its silence proves nothing), then by two others.
+
+    The second one has a number that nobody can have thought of: a rule that names accounts is not enough.
+    """
     wget = f"curl -sS -m 3 -o /dev/null -w '%{{http_code}}\\n' {_METADATA}/instance-id"
-    outputs = world.batch(machine.name, {"root": wget, "nobody": f"runuser -u nobody -- {wget}"})
+    number = secrets.randbelow(30_000) + 30_000
+    other = f"setpriv --reuid={number} --regid={number} --clear-groups -- {wget}"
+    outputs = world.batch(machine.name, {"root": wget, "nobody": f"runuser -u nobody -- {wget}", "any number": other})
     return f"# runuser -u nobody -- curl -m 3 {_METADATA}/instance-id", outputs
 
 

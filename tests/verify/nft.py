@@ -6,8 +6,10 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-# what narrows a rule: with one of these in it, an `accept` is not a door for everybody
-_NARROW_META = {"iif", "iifname", "oif", "oifname", "iifgroup", "iiftype", "l4proto", "skuid", "skgid", "mark"}
+# The two halves of what narrows a rule; a match that is not known here (an interface, a protocol as a whole, a new
+# connection) narrows nothing: an `accept` behind it is a door, and whoever adds such a rule says here why it is none.
+_ANSWERS = {"established", "related", "untracked"}
+_PINGS = {"icmp", "icmpv6", "ipv6-icmp"}
 
 
 @dataclass
@@ -73,22 +75,43 @@ def _ends_with_drop(chain: Chain) -> bool:
 
 
 def _is_door(rule: list[dict[str, Any]], family: str) -> bool:
-    if not any("accept" in part for part in rule):
+    """Whether a rule accepts (or sends on to rules that are not looked at) what nobody has named."""
+    if not any(word in part for part in rule for word in ("accept", "jump", "goto", "queue", "vmap")):
         return False
-    for part in rule:
-        match = part.get("match")
-        if match is None:
-            continue
-        left = match["left"]
-        if "meta" in left and left["meta"]["key"] in ("nfproto", "protocol"):
-            right = str(match["right"])
-            if (family == "ip6") == (right in ("ipv6", "ip6")):
-                continue
-            return False
-        # the source of a rule is a limit only when it is not the whole internet
-        if "payload" in left and "prefix" in str(match["right"]) and match["right"].get("prefix", {}).get("len") == 0:
-            continue
-        if "meta" in left and left["meta"]["key"] not in _NARROW_META:
-            continue
+    return not any(_narrows(match, family) for part in rule if (match := part.get("match")))
+
+
+def _narrows(match: dict[str, Any], family: str) -> bool:
+    """Whether a match lets pass only named ports, named sources, answers, pings, loopback, or the other family."""
+    left, wanted = match["left"], match["right"]
+    if match.get("op") == "!=":
         return False
-    return True
+    if "ct" in left:
+        return left["ct"].get("key") == "state" and _words(wanted) <= _ANSWERS
+    if "meta" in left:
+        key = left["meta"]["key"]
+        if key in ("nfproto", "protocol"):
+            return (family == "ip6") != (str(wanted) in ("ipv6", "ip6"))
+        return (key in ("iif", "iifname") and wanted == "lo") or (key == "l4proto" and _words(wanted) <= _PINGS)
+    protocol, field = (left.get("payload", {}).get(word) for word in ("protocol", "field"))
+    if field in ("protocol", "nexthdr"):
+        return _words(wanted) <= _PINGS
+    if protocol in _PINGS or (protocol in ("ip", "ip6") and protocol != family):
+        return True
+    # a port or an address is a limit only when it is not a range over (nearly) all of them
+    return field in ("dport", "saddr", "daddr") and not _is_wide(wanted)
+
+
+def _is_wide(wanted: Any) -> bool:
+    if isinstance(wanted, dict) and "prefix" in wanted:
+        return bool(wanted["prefix"].get("len") == 0)
+    if isinstance(wanted, dict) and "range" in wanted:
+        first, last = wanted["range"]
+        return not isinstance(first, int) or last - first > 1000
+    return isinstance(wanted, dict) and "set" in wanted and any(_is_wide(item) for item in wanted["set"])
+
+
+def _words(wanted: Any) -> set[str]:
+    if isinstance(wanted, dict):
+        wanted = wanted.get("set", [str(wanted)])
+    return {str(word) for word in wanted} if isinstance(wanted, list) else {str(wanted)}

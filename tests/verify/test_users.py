@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
 
-from bastide.controls import count
+from bastide.controls import count, join
 from bastide.machines import Machine
 from bastide.settings import Settings, key_blob
 from tests.verify.evidence_plugin import not_provable_here
@@ -14,10 +15,12 @@ from tests.verify.inside import STRANGER, asked, effective
 from tests.verify.knock import refused, removed_logins
 from tests.verify.world import Sight
 
-# shells that open no session (Debian: nologin(8), false(1), and sync(1) for the account of that name)
-_NO_SHELL = ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false", "/usr/bin/false", "/bin/sync", "/usr/bin/sync", "")
+# shells that open no session (Debian: nologin(8), false(1), and sync(1) for the account of that name); none at all is
+# /bin/sh, see passwd(5)
+_NO_SHELL = ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false", "/usr/bin/false", "/bin/sync", "/usr/bin/sync")
 # groups whose members can make themselves root
 _ROOT_GROUPS = ("disk", "shadow", "docker", "lxd", "wheel")
+_QUOTED = re.compile(r'"(?:\\.|[^"\\])*"')
 _KEY_TYPES = ("ssh-", "sk-ssh-", "ecdsa-", "sk-ecdsa-")
 # other ways into an account than a key in its own file (sshd_config(5)), with the value that closes each
 _OTHER_DOORS = {"authorizedkeyscommand": "none", "trustedusercakeys": "none", "authorizedprincipalsfile": "none"}
@@ -32,12 +35,11 @@ def _keys(sight: Sight) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for line in sight.data.text.splitlines():
         user, _, entry = line.partition(" ")
-        words = entry.split()
+        # options come first, and what stands in their quotes may look like a key (sshd(8), AUTHORIZED_KEYS FILE FORMAT)
+        words = _QUOTED.sub('""', entry).split()
         if not words or words[0].startswith("#"):
             continue
-        kinds = [
-            index for index, word in enumerate(words) if word.startswith(("ssh-", "sk-ssh-", "ecdsa-", "sk-ecdsa-"))
-        ]
+        kinds = [index for index, word in enumerate(words) if word.startswith(_KEY_TYPES)]
         start = kinds[0] if kinds else 0
         found.setdefault(user, set()).add(" ".join(words[start : start + 2]))
     return found
@@ -61,6 +63,7 @@ def test_only_declared_accounts_have_a_shell(sight: Sight, settings: Settings, n
 def test_no_account_has_a_password(sight: Sight, note: Callable[[str], None]) -> None:
     """No account has a password that could be used, at the console or elsewhere."""
     states = dict(line.split()[:2] for line in sight.data.text.splitlines())
+    assert "root" in states, "passwd says nothing of any account"
     # passwd(1), -S: P a usable password, NP none needed, L locked
     usable = sorted(name for name, state in states.items() if state in ("P", "NP"))
     note(f"{len(states)} accounts, all locked for passwords" if not usable else "")
@@ -92,7 +95,8 @@ def test_no_other_door(sight: Sight, note: Callable[[str], None]) -> None:
     assert answers, "sshd -T says nothing"
     for (user, _), values in answers.items():
         for keyword, closed in _OTHER_DOORS.items():
-            assert values.get(keyword, closed) == closed, f"{keyword} is {values[keyword]} for {user}"
+            found = values.get(keyword, "not told")
+            assert found == closed, f"{keyword} is {found} for {user}"
     note(", ".join(f"{keyword} {closed}" for keyword, closed in _OTHER_DOORS.items()))
 
 
@@ -112,10 +116,12 @@ def test_sudo_is_for_the_declared(sight: Sight, settings: Settings, note: Callab
 @pytest.mark.look(asked("groups"))
 def test_no_back_way_to_root(sight: Sight, note: Callable[[str], None]) -> None:
     """Nobody is in a group whose members can make themselves root."""
-    members = {fields[0]: fields[3] for line in sight.data.text.splitlines() if len(fields := line.split(":")) == 4}
-    dangerous = {group: members[group] for group in _ROOT_GROUPS if members.get(group)}
+    member_of = {line.partition(" ")[0]: set(line.split()[1:]) for line in sight.data.text.splitlines()}
+    assert member_of.get("root"), "the machine does not say who is in which group"
+    found = {group: [user for user, groups in member_of.items() if group in groups] for group in _ROOT_GROUPS}
+    dangerous = {group: users for group, users in found.items() if users}
     note("members of disk, shadow, docker, lxd, wheel: none" if not dangerous else "")
-    assert not dangerous, f"members: {', '.join(f'{group}: {names}' for group, names in dangerous.items())}"
+    assert not dangerous, f"members: {', '.join(f'{group}: {join(users)}' for group, users in dangerous.items())}"
 
 
 @pytest.mark.control("users-04")
@@ -124,6 +130,7 @@ def test_accounts_of_who_left_are_gone(sight: Sight, settings: Settings, note: C
     """There is no account of anybody who left."""
     _somebody_left(settings)
     names = {line.partition(":")[0] for line in sight.data.text.splitlines()}
+    assert "root" in names, "the machine does not say which accounts it has"
     left = names & set(settings.users.removed)
     note(f"{len(settings.users.removed)} looked for, {len(left)} found")
     assert not left, f"still there: {', '.join(sorted(left))}"

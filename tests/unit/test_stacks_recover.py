@@ -1,0 +1,190 @@
+"""What a stopped `pulumi up` left behind: adopted when it is ours, read again when that was interrupted, else named."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import hcloud
+import pytest
+import requests
+
+from bastide.console import Completed
+from bastide.errors import StackError
+from stacks import recover
+
+OURS = {"bastide": "lab", "role": "primary"}
+SERVER = {
+    "urn": "urn:pulumi:lab::bastide::hcloud:index/server:Server::primary",
+    "type": "hcloud:index/server:Server",
+    "custom": True,
+    "inputs": {"name": "primary", "labels": OURS, "networks": [{"ip": "10.20.0.11"}]},
+}
+SUBNET = {
+    "urn": "urn:pulumi:lab::bastide::hcloud:index/networkSubnet:NetworkSubnet::network-subnet",
+    "type": "hcloud:index/networkSubnet:NetworkSubnet",
+    "custom": True,
+    "inputs": {"networkId": 7, "ipRange": "10.20.0.0/24"},
+}
+NETWORK = {
+    "urn": "urn:pulumi:lab::bastide::hcloud:index/network:Network::network-network",
+    "type": "hcloud:index/network:Network",
+    "custom": True,
+    "id": "7",
+    "inputs": {"name": "bastide"},
+    "outputs": {"id": "7"},
+}
+
+
+class Collection:
+    """One kind of things at the provider."""
+
+    def __init__(self, *items: Any) -> None:
+        self.items = items
+
+    def get_all(self) -> list[Any]:
+        return list(self.items)
+
+    def get_by_name(self, name: str) -> Any:
+        return next((item for item in self.items if item.name == name), None)
+
+
+def server(number: int = 42, labels: dict[str, str] | None = None) -> SimpleNamespace:
+    net = [SimpleNamespace(ip="10.20.0.11")]
+    labels = OURS if labels is None else labels
+    return SimpleNamespace(id=number, name="primary", labels=labels, status="running", private_net=net)
+
+
+def network(number: int) -> SimpleNamespace:
+    return SimpleNamespace(id=number, name="bastide", labels={}, subnets=[SimpleNamespace(ip_range="10.20.0.0/24")])
+
+
+def cloud(*servers: Any, networks: tuple[Any, ...] = (network(7),)) -> Any:
+    empty = Collection()
+    return SimpleNamespace(
+        servers=Collection(*servers), networks=Collection(*networks), primary_ips=empty, firewalls=empty, ssh_keys=empty
+    )
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Pulumi, as far as this needs it: it keeps the state that it is given and reads what it is told to."""
+    box = SimpleNamespace(deployment={"resources": [NETWORK]}, words=[], cloud=cloud(server()), fail_refresh=False)
+
+    def run(words: list[str], *, input: str = "", **_: Any) -> Completed:
+        box.words.append(words)
+        if words[1:3] == ["stack", "export"]:
+            return Completed(0, json.dumps({"deployment": box.deployment}), "")
+        if words[1:3] == ["stack", "import"]:
+            box.deployment = json.loads(input)["deployment"]
+        if words[1] == "refresh":
+            if box.fail_refresh:
+                raise KeyboardInterrupt
+            for item in box.deployment["resources"]:
+                if item["urn"] in words:
+                    item["outputs"] = {**item["outputs"], "id": item["id"]}
+        return Completed(0, "", "")
+
+    monkeypatch.setattr(recover, "run", run)
+    monkeypatch.setattr(recover, "_client", lambda stack, root: box.cloud)
+    return box
+
+
+def adopted(ran: Any, urn: object) -> list[str]:
+    return [item.get("id", "") for item in ran.deployment["resources"] if item["urn"] == urn]
+
+
+def pending(ran: Any, resource: dict[str, Any], *resources: dict[str, Any]) -> None:
+    ran.deployment = {
+        "resources": [NETWORK, *resources],
+        "pending_operations": [{"type": "creating", "resource": resource}],
+    }
+
+
+def test_what_exists_is_taken_over_and_read(ran: Any) -> None:
+    pending(ran, SERVER)
+    recover.recover("lab", Path())
+    assert adopted(ran, SERVER["urn"]) == ["42"]
+    assert ran.deployment["pending_operations"] == []
+    assert [words[1] for words in ran.words].count("refresh") == 1
+
+
+def test_what_is_another_s_is_left_alone(ran: Any) -> None:
+    ran.cloud = cloud(server(labels={"team": "shop"}))
+    pending(ran, SERVER)
+    recover.recover("lab", Path())
+    assert adopted(ran, SERVER["urn"]) == []
+
+
+def test_a_subnet_of_another_network_with_the_same_range_is_left_alone(ran: Any) -> None:
+    ran.cloud = cloud(networks=(network(6), network(7)))
+    pending(ran, SUBNET)
+    recover.recover("lab", Path())
+    assert adopted(ran, SUBNET["urn"]) == ["7-10.20.0.0/24"]
+
+
+def test_a_run_that_was_stopped_before_it_read_what_it_adopted_is_completed(ran: Any) -> None:
+    pending(ran, SERVER)
+    ran.fail_refresh = True
+    with pytest.raises(KeyboardInterrupt):
+        recover.recover("lab", Path())
+    ran.fail_refresh = False
+    recover.recover("lab", Path())
+    (made,) = [item for item in ran.deployment["resources"] if item["urn"] == SERVER["urn"]]
+    assert made["outputs"]["id"] == "42"
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        {**SERVER, "id": "41", "outputs": {"id": "41"}, "pendingReplacement": True},
+        {**SERVER, "id": "42", "outputs": {"id": "42"}},
+    ],
+)
+def test_a_replacement_that_was_stopped_leaves_one_server(ran: Any, before: dict[str, Any]) -> None:
+    pending(ran, SERVER, before)
+    recover.recover("lab", Path())
+    assert adopted(ran, SERVER["urn"]) == ["42"]
+
+
+@pytest.mark.parametrize("error", [hcloud.APIException(401, "unauthorized", None), requests.ConnectionError("refused")])
+def test_a_provider_that_refuses_is_named(ran: Any, error: Exception) -> None:
+    def refuse() -> None:
+        raise error
+
+    ran.cloud.servers.get_all = refuse
+    ran.deployment = {"resources": [NETWORK, {**SERVER, "id": "42", "outputs": {"id": "42"}}]}
+    with pytest.raises(StackError, match="could not be asked") as caught:
+        recover.recover("lab", Path())
+    assert "hcloud:token" in caught.value.hint
+
+
+def test_a_token_of_another_project_is_refused(ran: Any) -> None:
+    ran.cloud = cloud(networks=(network(99),))
+    ran.deployment = {"resources": [NETWORK, {**SERVER, "id": "42", "outputs": {"id": "42"}}]}
+    with pytest.raises(StackError, match="neither the network nor any server"):
+        recover.recover("lab", Path())
+    assert not [words for words in ran.words if words[1] == "refresh"]
+
+
+@pytest.mark.parametrize(("text", "held"), [("", True), ("dead", False), ("mine", True)])
+def test_only_the_lock_of_a_dead_process_is_given_up(
+    ran: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, held: bool
+) -> None:
+    folder = tmp_path / ".pulumi/locks/organization/bastide/lab"
+    folder.mkdir(parents=True)
+    dead = json.dumps({"pid": 2**22 + 1, "hostname": socket.gethostname()})
+    mine = json.dumps({"pid": os.getpid(), "hostname": socket.gethostname()})
+    (folder / "a.json").write_text(dead)
+    (folder / "b.json").write_text({"dead": dead, "mine": mine}.get(text, text))
+    monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{tmp_path}")
+    if held:
+        with pytest.raises(StackError, match="another `pulumi up`"):
+            recover.recover("lab", tmp_path)
+    else:
+        recover.recover("lab", tmp_path)
+    assert (["pulumi", "cancel", "--yes", "--stack", "lab"] in ran.words) is not held
