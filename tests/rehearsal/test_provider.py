@@ -6,7 +6,6 @@ These run in the empty local cloud, before `make up`; what they leave half-made,
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.rehearsal.stack import Rehearsal, wait_for
+from tests.rehearsal.stack import Rehearsal, kill_tree, wait_for
 
 MUTATING = ("POST", "PUT", "DELETE")
 
@@ -110,13 +109,11 @@ def test_a_killed_up_is_completed_by_the_next(cloud: Rehearsal) -> None:
     cloud.api("DELETE", "/lab/requests")
     words = ["pulumi", "up", "--yes", "--skip-preview", "--non-interactive", "--stack", cloud.stack]
     env = {**os.environ, **cloud.env}
-    process = subprocess.Popen(
-        words, cwd=cloud.root, env=env, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
-    )
+    process = subprocess.Popen(words, cwd=cloud.root, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
     try:
         wait_for(lambda: changes(cloud).get("POST /v1/servers", 0) > 0, "a server was asked for", seconds=60)
     finally:
-        os.killpg(process.pid, signal.SIGKILL)  # the engine with its plugins, as a machine that loses its power
+        kill_tree(process.pid)  # the engine with its plugins, as a machine that loses its power
         process.wait(timeout=30)
     done = cloud.make("infra")
     assert "its lock is given up" in done.stdout
