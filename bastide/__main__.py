@@ -1,4 +1,4 @@
-"""`python -m bastide check FILE | get KEY | page | reference`."""
+"""`python -m bastide check FILE | page | reference`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import os
 from pathlib import Path
 
 from bastide.console import guard, say
-from bastide.errors import StackError
 from bastide.reference import reference_page
-from bastide.stackfile import read, stack_path
+from bastide.stackfile import read
 
 
 def main() -> int:
@@ -20,33 +19,16 @@ def main() -> int:
     check.add_argument("file", type=Path)
     page = verbs.add_parser("page", help="write the security page from the evidence")
     page.add_argument("--stack", default=os.environ.get("BASTIDE_STACK", "lab"))
-    get = verbs.add_parser("get", help="print one setting of a stack, nothing when it is not set")
-    get.add_argument("key", help="for example ssh.port")
-    get.add_argument("--stack", default=os.environ.get("BASTIDE_STACK", "lab"))
     verbs.add_parser("reference", help="write docs/reference/settings.md from the model")
     options = parser.parse_args()
     if options.verb == "check":
         settings = read(options.file)
         say(f"{options.file}: no mistake ({len(settings.servers)} servers, {len(settings.users.people)} people)")
         return 0
-    if options.verb == "get":
-        return _get(options.stack, options.key)
     if options.verb == "reference":
         Path("docs/reference/settings.md").write_text(reference_page(), encoding="utf-8")
         return 0
     return _page(options.stack)
-
-
-def _get(stack: str, key: str) -> int:
-    value: object = read(stack_path(stack))
-    for part in key.split("."):
-        if value is None:
-            return 0
-        if not hasattr(value, part):
-            raise StackError(f"settings have no key {key}", "docs/reference/settings.md lists all")
-        value = getattr(value, part)
-    say("" if value is None else str(value))
-    return 0
 
 
 def _page(stack: str) -> int:

@@ -24,7 +24,8 @@ SETTINGS_KEY = "bastide:settings"
 SECRETS_KEY = "bastide:secrets"
 
 _KNOWN_KEYS = {SETTINGS_KEY, SECRETS_KEY}
-_OTHER_PREFIXES = ("hcloud:", "pulumi:")
+# pulumi.com/registry/packages/hcloud, "Configuration"; a misspelt token would stand there as plain text
+_HCLOUD_KEYS = {f"hcloud:{word}" for word in ("token", "endpoint", "endpointHetzner", "pollInterval", "pollFunction")}
 # pydantic's error types, said as an expectation; the rest keeps pydantic's own words
 _EXPECTATIONS = {
     "missing": "is required",
@@ -57,7 +58,7 @@ def read(path: Path) -> Settings:
     mistakes = [
         f"{path}:{_line(config, key)}: {key}: is not a known key ({SETTINGS_KEY}, {SECRETS_KEY} and hcloud:... are)"
         for key in config
-        if key not in _KNOWN_KEYS and not str(key).startswith(_OTHER_PREFIXES)
+        if key not in _KNOWN_KEYS and key not in _HCLOUD_KEYS and not str(key).startswith("pulumi:")
     ]
     mistakes += [
         f"{path}:{_line(config, key)}: {key}: must be a secret, and stands here as plain text"

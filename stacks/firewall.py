@@ -20,6 +20,7 @@ class CloudFirewall(pulumi.ComponentResource):
             f"{name}-firewall",
             name="bastide",
             rules=firewall_rules(settings),
+            labels={"bastide": pulumi.get_stack()},
             opts=pulumi.ResourceOptions(parent=self),
         )
         self.register_outputs({"firewall_id": self.firewall.id})

@@ -19,6 +19,7 @@ class PrivateNetwork(pulumi.ComponentResource):
             name="bastide",
             ip_range=settings.network.range,
             delete_protection=settings.protection,
+            labels={"bastide": pulumi.get_stack()},
             opts=child,
         )
         # a subnet spans one network zone; all EU locations are in the same one

@@ -46,6 +46,7 @@ class Servers(pulumi.ComponentResource):
             "automation-key",
             name="bastide",
             public_key=settings.users.automation.key,
+            labels={"bastide": pulumi.get_stack()},
             opts=pulumi.ResourceOptions(parent=self),
         )
         self.made = {

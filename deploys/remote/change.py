@@ -198,13 +198,20 @@ def _disarm(name: str, *, timer: bool = True) -> None:
 def _take_back(name: str, reason: str, *, settle: bool = True) -> str:
     folder = _state("guard", name)
     state = json.loads((folder / "state.json").read_text())
+    problems = []
     for file in state["files"]:
         path = ROOT / file["path"].lstrip("/")
-        if file["copy"] is None:
-            path.unlink(missing_ok=True)
-        else:
-            write_file(path, (folder / file["copy"]).read_bytes(), file["mode"], file["owner"], file["group"])
-    problem = _settle(state["settle"]) if settle else ""
+        try:
+            if file["copy"] is None:
+                path.unlink(missing_ok=True)
+            else:
+                write_file(path, (folder / file["copy"]).read_bytes(), file["mode"], file["owner"], file["group"])
+        except (OSError, LookupError) as error:
+            # one file that cannot go back must not keep the others, and the service, from it
+            problems.append(f"{path} could not be put back: {error}")
+    if settle and (problem := _settle(state["settle"])):
+        problems.append(problem)
+    problem = "; ".join(problems)
     _report_file(name).write_text(json.dumps({"at": int(time.time()), "reason": reason, "problem": problem}))
     return problem
 

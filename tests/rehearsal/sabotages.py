@@ -144,6 +144,12 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "passwd -q -d {person}",
         "passwd -q -l {person}",
     ),
+    _sshd(
+        "users-01",
+        "a system account let in by a Match block",
+        "for backup the server admits backup",
+        "Match User backup\n    AllowUsers backup\n    AuthorizedKeysFile /etc/backup_keys",
+    ),
     Sabotage(
         "users-02",
         "a second key in somebody's file",

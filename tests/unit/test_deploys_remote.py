@@ -143,6 +143,21 @@ def test_unconfirmed_goes_back_with_its_mode_and_settles(machine, ran, capsys):
         change.confirm("ssh")
 
 
+def test_a_file_that_cannot_go_back_does_not_keep_the_others_from_it(machine, ran, capsys):
+    one, two = machine / "etc/one", machine / "etc/two"
+    one.write_text("old")
+    two.write_text("old")
+    change.begin(plan(file("/etc/one", "new"), file("/etc/two", "new")), 45)
+    one.unlink()
+    one.mkdir()  # nothing can be renamed over a folder
+    ran.clear()
+    change.restore("ssh", "no new login")
+    assert two.read_text() == "old"
+    assert "reload" in ran
+    change.report("ssh")
+    assert "/etc/one could not be put back" in json.loads(capsys.readouterr().out)["taken_back"]["problem"]
+
+
 def test_at_boot_files_go_back_and_services_are_left_to_start_by_themselves(machine, ran):
     (machine / "etc/one").write_text("old")
     change.begin(plan(file("/etc/one", "new")), 45)

@@ -150,6 +150,7 @@ def test_a_mistake_in_a_file_carries_its_line(tmp_path: Path) -> None:
         (("config:\n", "config:\n  hcloud:token: abc\n"), "hcloud:token: must be a secret"),
         (("config:\n", "config:\n  bastide:secrets:\n    master: {v1: abc}\n"), "bastide:secrets: must be a secret"),
         (("config:\n", "config:\n  bastide:setings: {}\n"), "bastide:setings: is not a known key"),
+        (("config:\n", "config:\n  hcloud:tokne: abc\n"), "hcloud:tokne: is not a known key"),
     ],
 )
 def test_a_broken_file_is_refused_with_its_name(tmp_path: Path, change: tuple[str, str], message: str) -> None:

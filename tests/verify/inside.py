@@ -40,6 +40,12 @@ done
 for file in /etc/ssh/ssh_host_*_key; do [ -e "$file" ] && echo "file $file"; done; true"""
 
 
+# a Match block may let in an account that nobody declared, the system's own included: so every one is asked about
+_ADMITTED = f"""getent passwd | cut -d: -f1 | while read -r user; do
+  sshd -T -C "user=$user,host={STRANGER},addr={STRANGER}" | sed -n "s/^allowusers /$user /p"
+done"""
+
+
 def commands(world: World, machine: Machine) -> dict[str, str]:
     """The commands by name. Built from the settings, so that every declared and removed person is asked about."""
     users = world.settings.users
@@ -53,6 +59,7 @@ def commands(world: World, machine: Machine) -> dict[str, str]:
     usage = f"journalctl -q -b MESSAGE_ID={_JOURNAL_USAGE} -o json --output-fields=JOURNAL_NAME,MAX_USE,CURRENT_USE"
     return {
         "sshd": effective,
+        "admitted": _ADMITTED,
         "accounts": "getent passwd",
         "locks": "passwd -S -a | cut -d' ' -f1,2",
         "keys": _KEYS.replace("@EFFECTIVE@", effective),
@@ -139,6 +146,7 @@ def _first_address(network: str) -> str:
 # what a person would type, where the real command is a loop over all accounts
 _SHOWN = {
     "sshd": "sshd -T -C user=NAME,addr=ADDRESS (every account, from an operator's, a stranger's and its own address)",
+    "admitted": "sshd -T -C user=NAME (every account): AllowUsers",
     "keys": "cat of every file that sshd's AuthorizedKeysFile names, for every account",
     "sudo": "sudo -l -U NAME (every account)",
     "hostkeys": "sshd -T | grep ^hostkey; ls /etc/ssh/ssh_host_*_key",

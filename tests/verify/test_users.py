@@ -59,6 +59,21 @@ def test_only_declared_accounts_have_a_shell(sight: Sight, settings: Settings, n
 
 
 @pytest.mark.control("users-01")
+@pytest.mark.look(asked("admitted"))
+def test_ssh_admits_only_declared_accounts(sight: Sight, settings: Settings, note: Callable[[str], None]) -> None:
+    """Whatever account asks, the ssh server's list of those who may log in is the declared one."""
+    admitted: dict[str, set[str]] = {}
+    for line in sight.data.text.splitlines():
+        asking, name = line.split()
+        admitted.setdefault(asking, set()).add(name)
+    assert {"root", settings.users.automation.name} <= set(admitted), "sshd names nobody who may log in: all may"
+    for asking, names in admitted.items():
+        others = sorted(names - _declared(settings))
+        assert not others, f"for {asking} the server admits {', '.join(others)}"
+    note(f"asked for {len(admitted)} accounts")
+
+
+@pytest.mark.control("users-01")
 @pytest.mark.look(asked("locks"))
 def test_no_account_has_a_password(sight: Sight, note: Callable[[str], None]) -> None:
     """No account has a password that could be used, at the console or elsewhere."""
