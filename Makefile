@@ -77,7 +77,7 @@ doctor: ## what this machine lacks for the local cloud
 
 down: ## remove the local cloud of a stack and what was recorded of its machines
 	@$(VENV)/python -m lab --name $(stack) down
-	@$(IN) python -m stacks lab-down $(stack)
+	@$(IN) python -m stacks lab-forget $(stack)
 
 destroy: ## pulumi destroy; refused while settings.protection is true
 	@$(IN) python -m stacks may-destroy $(stack)

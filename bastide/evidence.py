@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bastide.errors import EvidenceError
+from bastide.files import write_whole
 from bastide.machines import build_dir
 from bastide.settings import Settings
 
@@ -170,9 +171,7 @@ def load(path: Path) -> Evidence:
 def save(evidence: Evidence, path: Path) -> None:
     """Write evidence, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(evidence.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, evidence.model_dump_json(indent=1) + "\n")
 
 
 def make_row(

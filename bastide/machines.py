@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bastide.errors import StackError
+from bastide.files import write_whole
 from bastide.settings import EU_LOCATIONS, Role
 
 SCHEMA_VERSION = 1
@@ -95,9 +96,7 @@ def save_inventory(inventory: Inventory, path: Path) -> None:
     """Write the inventory, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"version": SCHEMA_VERSION, **asdict(inventory)}, indent=2) + "\n"
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, text)
 
 
 def load_inventory(path: Path) -> Inventory:

@@ -22,6 +22,7 @@ from bastide.controls import CAPABILITIES, CONTROLS, Control, count, facts, join
 from bastide.drawing import drawings
 from bastide.errors import EvidenceError
 from bastide.evidence import Check, Evidence, Row, digest, evidence_path, expires, load
+from bastide.files import write_whole
 from bastide.machines import Inventory, build_dir, inventory_path, load_inventory
 from bastide.settings import Settings
 from bastide.stackfile import read, stack_path
@@ -91,9 +92,7 @@ def write_page(stack: str, root: Path = Path(), *, now: datetime | None = None) 
     reading settings and inventory raises.
     """
     path = build_dir(stack, root) / "security.html"
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(render(make_report(stack, root, now=now)), encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, render(make_report(stack, root, now=now)))
     return path
 
 

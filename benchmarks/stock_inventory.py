@@ -10,6 +10,7 @@ from pathlib import Path
 import paramiko.client
 
 from hosts.key_exchange import HybridTransport as _HybridTransport
+from hosts.ssh import identity_path as _identity_path
 from hosts.stack import load_stack as _load_stack
 from hosts.stack import stack_name as _stack_name
 
@@ -27,7 +28,7 @@ _data = {
     "_sudo": True,
     "ssh_user": _stack.settings.users.automation.name,
     "ssh_port": _stack.settings.ssh.port,
-    "ssh_key": str((_root / Path(_stack.settings.users.automation.identity).expanduser()).resolve()),
+    "ssh_key": str(_identity_path(_stack.settings.users.automation.identity, _root)),
     "ssh_known_hosts_file": str(_known),
     "ssh_strict_host_key_checking": "yes",
     "ssh_allow_agent": False,

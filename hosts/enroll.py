@@ -24,7 +24,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import paramiko
@@ -155,7 +155,7 @@ def target(stack: str, root: Path, settings: Settings, machine: Machine, keyring
     endpoint = Endpoint(machine.name, machine.address, ports, automation.name, identity)
     if settings.lab:
         look = f"see `python -m lab status`; `python -m lab start {machine.name}` starts it"
-        endpoint = Endpoint(machine.name, machine.address, ports, automation.name, identity, look)
+        endpoint = replace(endpoint, look=look)
     lock = build_dir(stack, root) / "known_hosts.lock"
     return Target(stack, machine, endpoint, ssh.known_hosts_path(stack, root), lock, bootstrap)
 

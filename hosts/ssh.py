@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bastide.errors import HostKeyError, StackError
+from bastide.files import write_whole
 from bastide.machines import Inventory, Machine, build_dir
 from bastide.settings import key_blob
 
@@ -113,7 +114,7 @@ def write_record(path: Path, lock: Path, record: Record) -> list[Record]:
         for old in retired:
             del records[old.alias]
         records[record.alias] = record
-        _write(path, _HEADER + "".join(item.line() for item in sorted(records.values())))
+        write_whole(path, _HEADER + "".join(item.line() for item in sorted(records.values())))
     return retired
 
 
@@ -150,10 +151,12 @@ def write_ssh_config(inventory: Inventory, root: Path = Path()) -> Path:
     if prober := inventory.prober:
         host = {"HostName": prober.address, "User": prober.user, "Port": "22"}
         known, name = folder / "prober.known_hosts", alias(stack, "prober", prober.address)
-        _write(known, f"{name} {key_blob(prober.host_key)}\n")
+        write_whole(known, f"{name} {key_blob(prober.host_key)}\n")
         blocks.append(_block(prober.name, {**host, **_pinned(name, known, sockets), **common}))
     path = folder / "ssh_config"
-    _write(path, f"# ssh -F {build_dir(stack)}/ssh_config <name>; made anew by `python -m hosts`\n" + "".join(blocks))
+    write_whole(
+        path, f"# ssh -F {build_dir(stack)}/ssh_config <name>; made anew by `python -m hosts`\n" + "".join(blocks)
+    )
     return path
 
 
@@ -220,13 +223,3 @@ def _locked(lock: Path) -> Iterator[None]:
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all, and have it on disk before returning."""
-    temporary = path.with_name(f".{path.name}.new")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

@@ -1,4 +1,4 @@
-"""`python -m stacks init|lab-up|lab-down|recover|may-destroy NAME`: what `pulumi up` needs around it."""
+"""`python -m stacks init|lab-up|lab-forget|recover|may-destroy NAME`: what `pulumi up` needs around it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bastide.console import guard
 from stacks.init import init_stack
-from stacks.lifecycle import lab_down, lab_up, refuse_protected
+from stacks.lifecycle import lab_forget, lab_up, refuse_protected
 from stacks.recover import recover
 
 
@@ -18,7 +18,7 @@ def main() -> int:
     helps = {
         "init": "make what the stack lacks: its state, its master secret, for a lab stack the whole file",
         "lab-up": "start the local cloud, when the stack file has settings.lab",
-        "lab-down": "remove the local cloud of a stack, and the state that says its machines exist",
+        "lab-forget": "after `python -m lab down`: drop the state and the host keys that speak of its machines",
         "recover": "after a killed `pulumi up`: give up its lock, take over what it had made",
         "may-destroy": "exit 0 when nothing of the stack is protected",
     }
@@ -33,8 +33,8 @@ def main() -> int:
         init_stack(options.stack, root, lab=options.lab)
     elif options.verb == "lab-up":
         lab_up(options.stack, root)
-    elif options.verb == "lab-down":
-        lab_down(options.stack, root)
+    elif options.verb == "lab-forget":
+        lab_forget(options.stack, root)
     elif options.verb == "recover":
         recover(options.stack, root)
     else:

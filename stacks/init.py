@@ -14,6 +14,7 @@ from ruamel.yaml.comments import CommentedMap
 
 from bastide.console import run, say
 from bastide.errors import StackError
+from bastide.files import write_whole
 from bastide.machines import build_dir
 from bastide.secrets import new_master
 from bastide.stackfile import SECRETS_KEY, SETTINGS_KEY, dump, load, read, stack_path
@@ -80,7 +81,7 @@ def _write_lab_file(stack: str, root: Path) -> None:
     port = _free_port()
     settings["lab"]["port"] = port
     config["hcloud:endpoint"] = f"http://127.0.0.1:{port}/v1"
-    _write_whole(stack_path(stack, root), _without_header(document, stack))
+    write_whole(stack_path(stack, root), _without_header(document, stack), mode=0o600)
 
 
 def _without_header(document: CommentedMap, stack: str) -> str:
@@ -100,7 +101,7 @@ def _key_pair(folder: Path, name: str) -> str:
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
         public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
         (folder / f"{name}.pub").write_text(f"{public} {name}@lab\n", encoding="utf-8")
-        _write_whole(private, pem)
+        write_whole(private, pem, mode=0o600)
     return (folder / f"{name}.pub").read_text(encoding="utf-8").strip()
 
 
@@ -121,7 +122,7 @@ def passphrase_env(stack: str, root: Path, *, lab: bool) -> dict[str, str]:
                 f"`make down stack={stack}`, delete {stack_path(stack)}, and start again",
             )
         file.parent.mkdir(parents=True, exist_ok=True)
-        _write_whole(file, secrets.token_urlsafe(32) + "\n")
+        write_whole(file, secrets.token_urlsafe(32) + "\n", mode=0o600)
     return {"PULUMI_CONFIG_PASSPHRASE_FILE": str(file.resolve())}
 
 
@@ -155,12 +156,3 @@ def _free_port() -> int:
                 continue
             return port
     raise StackError("no free port between 20000 and 29999", "end what holds them, or set settings.lab.port by hand")
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write a file of 0600 whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.unlink(missing_ok=True)
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
-        stream.write(text)
-    temporary.replace(path)

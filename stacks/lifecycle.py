@@ -1,4 +1,4 @@
-"""The local cloud of a stack, started and removed by its command; and the word before a destroy."""
+"""The local cloud of a stack, started by its command and forgotten after it; and the word before a destroy."""
 
 from __future__ import annotations
 
@@ -30,17 +30,16 @@ def lab_up(stack: str, root: Path) -> None:
         "--info", str(build / "lab.json"),
     ]  # fmt: skip
     # its output is the user's: the lab says what it does and what is missing
-    run([*_lab(stack), "up", *flags], input=token + "\n", cwd=root, show=True)
+    run([sys.executable, "-m", "lab", "--name", stack, "up", *flags], input=token + "\n", cwd=root, show=True)
 
 
-def lab_down(stack: str, root: Path) -> None:
-    """Remove the local cloud, and the state and host keys that speak of its machines. The stack file stays.
+def lab_forget(stack: str, root: Path) -> None:
+    """Drop the state and the host keys that speak of a removed local cloud's machines. The stack file stays.
 
     Raises `StackError` for a stack that does not live in the local cloud.
     """
     if read(stack_path(stack, root)).lab is None:
         raise StackError(f"the stack {stack} is a real one", f"`make destroy stack={stack}` is for those")
-    run([*_lab(stack), "down"], cwd=root)  # `make down` did it already, and does so without a readable stack file too
     try:
         env = passphrase_env(stack, root, lab=True)
     except StackError:
@@ -55,7 +54,7 @@ def lab_down(stack: str, root: Path) -> None:
     (root / "stacks" / f"{stack}.known_hosts").unlink(missing_ok=True)
     for left in ("lab.json", "inventory.json", "ssh_config"):
         (build_dir(stack, root) / left).unlink(missing_ok=True)
-    say(f"stack {stack}: local cloud and state removed, {stack_path(stack)} kept")
+    say(f"stack {stack}: state and host keys of its machines removed, {stack_path(stack)} kept")
 
 
 def refuse_protected(stack: str, root: Path) -> None:
@@ -65,7 +64,3 @@ def refuse_protected(stack: str, root: Path) -> None:
             f"the stack {stack} is protected: nothing is destroyed while settings.protection is true",
             f"set protection: false in {stack_path(stack)}, run `make infra stack={stack}`, then this again",
         )
-
-
-def _lab(stack: str) -> list[str]:
-    return [sys.executable, "-m", "lab", "--name", stack]

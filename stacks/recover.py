@@ -117,16 +117,14 @@ def _mend_servers(stack: str, root: Path, client: hcloud.Client, servers: list[R
         wanted = {network.get("ip") for network in resource["inputs"].get("networks", [])}
         if server is None:
             say(f"{name} is gone from the provider; it is made again")
-        elif wanted - {attached.ip for attached in server.private_net or []}:
-            say(f"{name} has not got its private address; it is given")
-        else:
-            if server.status == "off":
-                with step(f"{name} is off; switching it on"):
-                    client.servers.power_on(server).wait_until_finished()
+            outdated.append(resource)
             continue
-        if server is not None and server.status == "off":
-            client.servers.power_on(server).wait_until_finished()
-        outdated.append(resource)
+        if server.status == "off":
+            with step(f"{name} is off; switching it on"):
+                client.servers.power_on(server).wait_until_finished()
+        if wanted - {attached.ip for attached in server.private_net or []}:
+            say(f"{name} has not got its private address; it is given")
+            outdated.append(resource)
     if outdated:
         with step("reading those servers again"):
             _refresh(stack, root, outdated)

@@ -15,11 +15,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--keep", action="store_true", help="leave the rehearsal's lab up at the end")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Marks of this tree."""
-    config.addinivalue_line("markers", "slow: only with --full (make test-full)")
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The most telling first; slow ones only when asked for."""
     items.sort(key=lambda item: _place(item.path))

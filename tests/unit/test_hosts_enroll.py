@@ -8,36 +8,17 @@ import shutil
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import paramiko
 import pytest
 
 from bastide.errors import HostKeyError, StackError
 from hosts import client, enroll, ssh
 from hosts.client import HostKeyRefused, MachineUnreachable
-from tests.unit.hosts_box import OTHER, Box, new_identity, target_of
+from tests.unit.hosts_box import OTHER, Box
 
 pytestmark = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="needs ssh-keygen (openssh-client)")
-
-
-@pytest.fixture(scope="module")
-def identity(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return new_identity(tmp_path_factory.mktemp("identity"))
-
-
-@pytest.fixture
-def box(tmp_path: Path, identity: Path) -> Iterator[Box]:
-    box = Box(tmp_path / "box", paramiko.PKey.from_path(identity))
-    yield box
-    box.listener.close()
-
-
-@pytest.fixture
-def goal(box: Box, identity: Path, tmp_path: Path) -> enroll.Target:
-    return target_of(box, identity, tmp_path)
 
 
 def records(goal: enroll.Target) -> dict[str, ssh.Record]:

@@ -20,26 +20,9 @@ from pyinfra.api.state import State
 
 from hosts import connector, enroll, ssh
 from hosts.runner import Runner
-from tests.unit.hosts_box import KEYRING, OTHER, Box, new_identity, target_of
+from tests.unit.hosts_box import KEYRING, OTHER, Box
 
 pytestmark = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="needs ssh-keygen (openssh-client)")
-
-
-@pytest.fixture(scope="module")
-def identity(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return new_identity(tmp_path_factory.mktemp("identity"))
-
-
-@pytest.fixture
-def box(tmp_path: Path, identity: Path) -> Iterator[Box]:
-    box = Box(tmp_path / "box", paramiko.PKey.from_path(identity))
-    yield box
-    box.listener.close()
-
-
-@pytest.fixture
-def goal(box: Box, identity: Path, tmp_path: Path) -> enroll.Target:
-    return target_of(box, identity, tmp_path)
 
 
 @pytest.fixture
