@@ -56,7 +56,7 @@ class Row(_Part):
     """One control on one machine: proven only when every check of it is."""
 
     control: str
-    """Id of the control in bastide/controls.py."""
+    """Id of the control in bastide/controls/."""
     machine: str
     """Name of the machine."""
     machine_id: str

@@ -1,0 +1,48 @@
+"""What can be reached."""
+
+from __future__ import annotations
+
+from bastide.controls.model import Control, join
+from bastide.machines import Inventory
+from bastide.settings import Settings
+
+CONTROLS = (
+    Control(
+        "firewall-01",
+        "Open ports over IPv4",
+        "Seen from the internet over IPv4, {ports}; ssh is open to {ssh_open}.",
+        "What cannot be reached cannot be attacked.",
+        claims=(15, 17),
+    ),
+    Control(
+        "firewall-02",
+        "Open ports over IPv6",
+        "Seen from the internet over IPv6, {ports}; ssh is open to {ssh_open}.",
+        "IPv6 is a second door that is easy to forget.",
+        claims=(15, 17),
+    ),
+    Control(
+        "firewall-03",
+        "Each server's own firewall",
+        "Each server also has a firewall of its own that refuses what is not named, for its neighbours too.",
+        "The provider's firewall does not filter the private network; a break-in on one server must not open the next.",
+        claims=(15, 17),
+    ),
+    Control(
+        "firewall-04",
+        "Metadata service",
+        "The provider's metadata service answers root only; a service account on the server gets no answer.",
+        "That service tells any program that asks what the server was set up with.",
+        claims=(15,),
+    ),
+)
+
+
+def facts(settings: Settings, inventory: Inventory) -> dict[str, str]:
+    """What its sentences are filled with."""
+    ports = sorted({(item.port, item.protocol) for item in settings.firewall.public})
+    names = [f"{port}/{protocol}" for port, protocol in ports]
+    return {
+        "ports": f"only {join(names)} can be reached" if names else "no port can be reached",
+        "ssh_open": "the operators' networks only" if settings.ssh.open_to == "operators" else "any address",
+    }

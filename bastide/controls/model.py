@@ -1,0 +1,57 @@
+"""What a control is: something that is claimed, and what a proof of it is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from bastide.machines import Inventory, Machine
+from bastide.settings import Role
+
+ALL_ROLES: tuple[Role, ...] = ("primary", "standby", "witness")
+# A nightly run may fail to start once before the page loses a sentence about who can get in ...
+DAYS = timedelta(days=2)
+# ... and what changes only by hand (where a machine stands, its clock and journal) is looked at once a week.
+WEEK = timedelta(days=8)
+
+
+@dataclass(frozen=True)
+class Control:
+    """One thing that is claimed, and what a proof of it is worth.
+
+    `subject` names it without claiming anything (used when it is not proven), `sentence` is the claim, `why` says what
+    a customer has from it. `max_age` is how old a proof may be.
+    """
+
+    id: str
+    subject: str
+    sentence: str
+    why: str
+    max_age: timedelta = DAYS
+    roles: tuple[Role, ...] = ALL_ROLES
+    claims: tuple[int, ...] = ()
+
+    @property
+    def capability(self) -> str:
+        """The one word that the capability has everywhere (`ssh` of `ssh-01`)."""
+        return self.id.rpartition("-")[0]
+
+    def claim(self, values: dict[str, str]) -> str:
+        """The sentence about one stack; `values` come from `facts`."""
+        return self.sentence.format(**values)
+
+    def machines(self, inventory: Inventory) -> tuple[Machine, ...]:
+        """The machines on which it must be proven."""
+        return tuple(machine for machine in inventory if machine.role in self.roles)
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """`1 person`, `2 people`, `no people`."""
+    return f"{number or 'no'} {one if number == 1 else many or one + 's'}"
+
+
+def join(words: Iterable[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    listed = list(words)
+    return " and ".join([", ".join(listed[:-1]), listed[-1]]) if len(listed) > 1 else "".join(listed)

@@ -1,0 +1,56 @@
+"""Who can log in."""
+
+from __future__ import annotations
+
+from bastide.controls.model import Control, count
+from bastide.machines import Inventory
+from bastide.settings import Settings
+
+CONTROLS = (
+    Control(
+        "users-01",
+        "Accounts",
+        "Accounts that can log in: {people}, and one for automation. There are no others.",
+        "Who can get in is written down in one place, and this compares it with the servers.",
+        claims=(36, 37),
+    ),
+    Control(
+        "users-02",
+        "Keys",
+        "The keys that open those accounts are exactly those in the stack file; root has none.",
+        "A key that somebody added by hand turns this sentence off.",
+        claims=(36, 43),
+    ),
+    Control(
+        "users-03",
+        "Administrator rights",
+        "Administrator rights: {admins}, and the automation account. Nobody else may become root.",
+        "The fewer can change a server, the fewer can be attacked for it.",
+        claims=(36, 37),
+    ),
+    Control(
+        "users-04",
+        "People who left",
+        "Access of people who left is closed: {removed} without account, key or rights on any server.",
+        "A key that a former colleague kept opens nothing.",
+        claims=(43,),
+    ),
+    Control(
+        "users-05",
+        "Automation account",
+        "Automation logs in with a key of its own, which opens no other account and forwards no connections.",
+        "What automation did and what a person did carry different names.",
+        claims=(36, 40),
+    ),
+)
+
+
+def facts(settings: Settings, inventory: Inventory) -> dict[str, str]:
+    """What its sentences are filled with."""
+    people = settings.users.people
+    admins = [name for name, person in people.items() if person.sudo]
+    return {
+        "people": count(len(people), "person", "people"),
+        "admins": count(len(admins), "person", "people"),
+        "removed": count(len(settings.users.removed), "person", "people"),
+    }

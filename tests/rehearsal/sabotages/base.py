@@ -1,0 +1,46 @@
+"""How the machines are kept: the wrong ways."""
+
+from __future__ import annotations
+
+from tests.rehearsal.sabotages.model import Sabotage
+
+_JOURNAL = "/etc/systemd/journald.conf.d/zz-sabotage.conf"  # sorts last, and journald takes the last value
+_JOURNALD = "systemctl reset-failed systemd-journald; systemctl restart systemd-journald"  # past its start limit
+
+SABOTAGES = (
+    Sabotage(
+        "base-02",
+        "the journal may grow to four gigabytes",
+        "journald allows itself 4096 MB",
+        f"printf '[Journal]\\nSystemMaxUse=4G\\n' > {_JOURNAL} && {_JOURNALD}",
+        f"rm {_JOURNAL} && {_JOURNALD}",
+    ),
+    Sabotage(
+        "base-02",
+        "entries are kept for ever",
+        "entries are not removed",
+        f"printf '[Journal]\\nMaxRetentionSec=0\\n' > {_JOURNAL} && {_JOURNALD}",
+        f"rm {_JOURNAL} && {_JOURNALD}",
+    ),
+    Sabotage(
+        "base-02",
+        "the right file, but the journal was never told",
+        "journald allows itself 4096 MB",
+        f"printf '[Journal]\\nSystemMaxUse=4G\\n' > {_JOURNAL} && {_JOURNALD} && rm {_JOURNAL}",
+        _JOURNALD,
+    ),
+    Sabotage(
+        "base-03",
+        "another time zone",
+        "its time zone is America/New_York",
+        "ln -sf /usr/share/zoneinfo/America/New_York /etc/localtime",
+        "ln -sf /usr/share/zoneinfo/{timezone} /etc/localtime",
+    ),
+    Sabotage(
+        "base-03",
+        "another host name",
+        "its host name is localhost",
+        "hostname > /run/name && hostname localhost",
+        "hostname $(cat /run/name) && rm /run/name",
+    ),
+)

@@ -1,0 +1,71 @@
+"""What can be reached: the wrong ways."""
+
+from __future__ import annotations
+
+from tests.rehearsal.sabotages.model import LOAD_RULES, SAVE_RULES, Sabotage, changed_rules
+
+
+def _hole(control: str, what: str, says: str, port: int, networks: list[str]) -> Sabotage:
+    """A service that somebody opened in both firewalls."""
+    family = "ipv6" if ":" in networks[0] else "ipv4"
+    listener = f"import socket, time; s = socket.create_server((str(), {port}), family=socket.AF_INET6"
+    listener += ", dualstack_ipv6=True); time.sleep(600)"
+    return Sabotage(
+        control,
+        what,
+        says,
+        f"{SAVE_RULES} && nft insert rule inet bastide input meta nfproto {family} tcp dport {port} accept"
+        f" && systemd-run -q --unit=hole python3 -c '{listener}'",
+        f"systemctl stop hole; {LOAD_RULES}",
+        opened=({"direction": "in", "protocol": "tcp", "port": str(port), "source_ips": networks},),
+    )
+
+
+SABOTAGES = (
+    _hole("firewall-01", "a service opened to everybody", "tcp/8080 (open)", 8080, ["0.0.0.0/0"]),
+    _hole("firewall-01", "a database opened to everybody", "tcp/5432 (open)", 5432, ["0.0.0.0/0"]),
+    _hole("firewall-02", "a service opened over IPv6 only", "tcp/8080 (open)", 8080, ["::/0"]),
+    changed_rules(
+        "firewall-03",
+        "the rules are flushed; the provider's firewall still stands",
+        "a neighbour gets through to",
+        "nft flush ruleset",
+    ),
+    changed_rules(
+        "firewall-03",
+        "what is not named is let in",
+        "what is not named is let in over IPv4",
+        "nft chain inet bastide input '{{ policy accept; }}'",
+    ),
+    changed_rules(
+        "firewall-03",
+        "the private network is trusted",
+        "a neighbour gets through to",
+        "nft insert rule inet bastide input ip saddr {network} accept",
+    ),
+    changed_rules(
+        "firewall-03",
+        "IPv6 was forgotten",
+        "a rule lets everything in over IPv6",
+        "nft insert rule inet bastide input meta nfproto ipv6 accept",
+    ),
+    changed_rules(
+        "firewall-04",
+        "the metadata rule is gone",
+        "an account without rights gets an answer",
+        "nft flush chain inet bastide output",
+    ),
+    changed_rules(
+        "firewall-04",
+        "the metadata rule names one account only",
+        "an account without rights gets an answer",
+        "nft flush chain inet bastide output"
+        " && nft add rule inet bastide output ip daddr 169.254.169.254 meta skuid 33 drop",
+    ),
+    changed_rules(
+        "firewall-04",
+        "containers were forgotten",
+        "forwarded traffic may go to the metadata service",
+        "nft flush chain inet bastide forward && nft chain inet bastide forward '{{ policy accept; }}'",
+    ),
+)

@@ -1,0 +1,72 @@
+"""What a sabotage is, and the ways to break a machine that several capabilities share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bastide.settings import Settings
+
+EARLY = "/etc/ssh/sshd_config.d/00-a-sabotage.conf"  # sorts before the platform's own, and sshd takes the first value
+# a public key whose private part was never kept
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEVVB8Ak6bPd3q8FfLk0n7z2WbqWnS2N0y5bT0i3QH1c sabotage"
+RELOAD = "sshd -t && systemctl reload ssh"
+# the file that sshd really reads for an account, and a key added to it
+KEY_FILE = (
+    "keys() {{ home=$(getent passwd $1 | cut -d: -f6); sshd -T | sed -n 's/^authorizedkeysfile //p' | cut -d' ' -f1"
+    ' | sed "s,%u,$1,;s,%h,$home,;s,^[^/],$home/&,"; }}'
+)
+SAVE_RULES = "nft -s list ruleset > /run/sabotage.nft"
+LOAD_RULES = "( echo flush ruleset; cat /run/sabotage.nft ) | nft -f - && rm /run/sabotage.nft"
+
+
+@dataclass(frozen=True)
+class Sabotage:
+    """One wrong way.
+
+    `says` is a part of what its check must give as the reason: red for another reason is not caught. `opened` are rules
+    added to the provider's firewall for as long as it lasts.
+    """
+
+    control: str
+    what: str
+    says: str
+    break_: str
+    undo: str
+    machine: str = "standby"
+    opened: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """How pytest and the table call it."""
+        return f"{self.control}: {self.what}"
+
+    def scripts(self, settings: Settings) -> tuple[str, str]:
+        """Breaking and undoing, for these settings."""
+        people = settings.users.people
+        values = {
+            "person": next(name for name, person in people.items() if not person.sudo),
+            "removed": settings.users.removed[0],
+            "automation": settings.users.automation.name,
+            "automation_key": settings.users.automation.key,
+            "network": settings.network.range,
+            "timezone": settings.base.timezone,
+        }
+        return self.break_.format(**values), self.undo.format(**values)
+
+
+def sshd_says(control: str, what: str, says: str, lines: str, machine: str = "standby") -> Sabotage:
+    """A drop-in that sshd reads before the platform's."""
+    return Sabotage(
+        control,
+        what,
+        says,
+        f"printf '%s\\n' '{lines}' > {EARLY} && {RELOAD}",
+        f"rm -f {EARLY} && {RELOAD}",
+        machine,
+    )
+
+
+def changed_rules(control: str, what: str, says: str, commands: str) -> Sabotage:
+    """Changed rules of the machine's own firewall."""
+    return Sabotage(control, what, says, f"{SAVE_RULES} && {commands}", LOAD_RULES)

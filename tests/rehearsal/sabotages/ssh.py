@@ -1,0 +1,92 @@
+"""How they log in: the wrong ways."""
+
+from __future__ import annotations
+
+from tests.rehearsal.sabotages.model import EARLY, KEY_FILE, RELOAD, Sabotage, sshd_says
+
+SABOTAGES = (
+    sshd_says(
+        "ssh-01",
+        "passwords on, in a file that is read earlier",
+        "is offered publickey, password",
+        "PasswordAuthentication yes\nAuthenticationMethods any",
+    ),
+    sshd_says(
+        "ssh-01",
+        "passwords on for one person",
+        "passwordauthentication is yes",
+        "Match User {person}\nPasswordAuthentication yes\nAuthenticationMethods any",
+    ),
+    sshd_says(
+        "ssh-01",
+        "passwords by the keyboard-interactive door",
+        "is offered publickey, keyboard-interactive",
+        "KbdInteractiveAuthentication yes\nAuthenticationMethods any",
+    ),
+    sshd_says(
+        "ssh-02",
+        "root with a key, as Debian has it",
+        "permitrootlogin is without-password",
+        "PermitRootLogin prohibit-password",
+    ),
+    sshd_says(
+        "ssh-02",
+        "root from inside only",
+        "permitrootlogin is yes from 127.0.0.1",
+        "Match Address 127.0.0.1\nPermitRootLogin yes",
+    ),
+    Sabotage(
+        "ssh-02",
+        "root with the automation key",
+        "root was not refused",
+        f"{KEY_FILE}; mkdir -p /root/.ssh && echo '{{automation_key}}' > $(keys root)"
+        f" && printf 'PermitRootLogin yes\\nAllowUsers root\\n' > {EARLY} && {RELOAD}",
+        f"{KEY_FILE}; rm -f {EARLY} && {RELOAD}; rm $(keys root)",
+    ),
+    sshd_says(
+        "ssh-03",
+        "a key exchange of 2005",
+        "Key exchanges",
+        "KexAlgorithms mlkem768x25519-sha256,diffie-hellman-group14-sha1",
+    ),
+    sshd_says("ssh-03", "a message code with SHA-1", "MACs", "MACs hmac-sha2-512-etm@openssh.com,hmac-sha1"),
+    sshd_says("ssh-03", "ciphers in CBC mode", "Ciphers", "Ciphers aes256-gcm@openssh.com,aes256-cbc"),
+    sshd_says(
+        "ssh-04",
+        "everybody is spared from penalties",
+        "spared without being operators",
+        "PerSourcePenaltyExemptList 0.0.0.0/0,::/0",
+    ),
+    sshd_says(
+        "ssh-04", "a failed login costs nothing", "a failed login costs no time", "PerSourcePenalties authfail:0"
+    ),
+    sshd_says(
+        "ssh-04", "operators are not spared", "operators who are not spared", "PerSourcePenaltyExemptList {network}"
+    ),
+    sshd_says("ssh-04", "twenty tries a connection", "may try 20 times", "MaxAuthTries 20"),
+    Sabotage(
+        "ssh-05",
+        "another host key",
+        "it shows 1 host key(s), not just the recorded one",
+        f"ssh-keygen -q -t ed25519 -N '' -f /run/other_key && echo 'HostKey /run/other_key' > {EARLY}"
+        " && f=$(grep -l ^HostKey /etc/ssh/sshd_config.d/*.conf | grep -v sabotage)"
+        f" && sed -i.sabotage 's/^HostKey /#&/' $f && {RELOAD}",
+        f"rm -f {EARLY} /run/other_key*; for f in /etc/ssh/sshd_config.d/*.sabotage"
+        f"; do mv $f ${{{{f%.sabotage}}}}; done; {RELOAD}",
+    ),
+    Sabotage(
+        "ssh-05",
+        "a second host key of another kind",
+        "it shows 2 host key(s)",
+        "ssh-keygen -q -t rsa -b 3072 -N '' -f /run/other_key"
+        f" && printf 'HostKey /run/other_key\\nHostKeyAlgorithms ssh-ed25519,rsa-sha2-512\\n' > {EARLY} && {RELOAD}",
+        f"rm -f {EARLY} /run/other_key* && {RELOAD}",
+    ),
+    Sabotage(
+        "ssh-05",
+        "a host key of the image is left on disk",
+        "host keys on disk",
+        "ssh-keygen -q -t ecdsa -N '' -f /etc/ssh/ssh_host_ecdsa_key",
+        "rm /etc/ssh/ssh_host_ecdsa_key /etc/ssh/ssh_host_ecdsa_key.pub",
+    ),
+)

@@ -1,0 +1,112 @@
+"""Who can log in: the wrong ways."""
+
+from __future__ import annotations
+
+from tests.rehearsal.sabotages.model import EARLY, KEY, KEY_FILE, RELOAD, Sabotage, sshd_says
+
+_SUDOERS = "/etc/sudoers.d/zz-sabotage"
+
+SABOTAGES = (
+    Sabotage(
+        "users-01",
+        "an account nobody declared",
+        "not declared: mallory",
+        "useradd -m -s /bin/bash mallory",
+        "userdel -rf mallory",
+    ),
+    Sabotage(
+        "users-01",
+        "a second root",
+        "toor",
+        "useradd -o -u 0 -M -s /bin/sh toor",
+        "sed -i /^toor:/d /etc/passwd /etc/shadow /etc/group /etc/gshadow",
+    ),
+    Sabotage(
+        "users-01",
+        "an account without a password",
+        "usable without a key",
+        "passwd -q -d {person}",
+        "passwd -q -l {person}",
+    ),
+    sshd_says(
+        "users-01",
+        "a system account let in by a Match block",
+        "for backup the server admits backup",
+        "Match User backup\n    AllowUsers backup\n    AuthorizedKeysFile /etc/backup_keys",
+    ),
+    Sabotage(
+        "users-02",
+        "a second key in somebody's file",
+        "key(s) that the stack file does not name",
+        f"{KEY_FILE}; cp -p $(keys {{person}}) /run/keys && echo '{KEY}' >> $(keys {{person}})",
+        f"{KEY_FILE}; cat /run/keys > $(keys {{person}}) && rm /run/keys",
+    ),
+    Sabotage(
+        "users-02",
+        "a key for root",
+        "root has 1 key(s)",
+        f"{KEY_FILE}; mkdir -p /root/.ssh && echo '{KEY}' > $(keys root)",
+        f"{KEY_FILE}; rm $(keys root)",
+    ),
+    sshd_says(
+        "users-02",
+        "keys from a command",
+        "authorizedkeyscommand is",
+        "AuthorizedKeysCommand /usr/bin/true\nAuthorizedKeysCommandUser nobody",
+    ),
+    Sabotage(
+        "users-02",
+        "the account's own key file counts again",
+        "key(s) that the stack file does not name",
+        "f=$(sshd -T | sed -n 's/^authorizedkeysfile //p')"
+        f" && echo AuthorizedKeysFile $f .ssh/authorized_keys2 > {EARLY} && {RELOAD}"
+        f" && d=$(getent passwd {{person}} | cut -d: -f6)/.ssh && mkdir -p $d && echo '{KEY}' > $d/authorized_keys2",
+        f"rm -f {EARLY} && {RELOAD}; rm $(getent passwd {{person}} | cut -d: -f6)/.ssh/authorized_keys2",
+    ),
+    Sabotage(
+        "users-03",
+        "sudo without a password, by a drop-in",
+        "sudo without being declared",
+        f"echo '{{person}} ALL=(ALL) NOPASSWD: ALL' > {_SUDOERS} && chmod 440 {_SUDOERS}",
+        f"rm {_SUDOERS}",
+    ),
+    Sabotage(
+        "users-03",
+        "sudo for one harmless-looking command",
+        "sudo without being declared",
+        f"echo '{{person}} ALL=(ALL) NOPASSWD: /usr/bin/less' > {_SUDOERS} && chmod 440 {_SUDOERS}",
+        f"rm {_SUDOERS}",
+    ),
+    Sabotage(
+        "users-03",
+        "a member of the group disk",
+        "members: disk",
+        "gpasswd -a {person} disk",
+        "gpasswd -d {person} disk",
+    ),
+    Sabotage(
+        "users-04",
+        "somebody who left is back, key and all",
+        "still there",
+        f"useradd -m -s /bin/bash {{removed}}; {KEY_FILE}; f=$(keys {{removed}}); mkdir -p $(dirname $f)"
+        f"; echo '{KEY}' > $f",
+        f"{KEY_FILE}; rm -f $(keys {{removed}}); userdel -rf {{removed}}",
+    ),
+    Sabotage(
+        "users-04",
+        "somebody who left was only locked",
+        "still there",
+        "useradd -m -s /bin/bash {removed} && usermod -L {removed}",
+        "userdel -rf {removed}",
+    ),
+    Sabotage(
+        "users-05",
+        "the automation key opens a person's account",
+        "the automation key opens",
+        f"{KEY_FILE}; cp -p $(keys {{person}}) /run/keys && echo '{{automation_key}}' >> $(keys {{person}})",
+        f"{KEY_FILE}; cat /run/keys > $(keys {{person}}) && rm /run/keys",
+    ),
+    sshd_says(
+        "users-05", "forwarding is on", "allowtcpforwarding is yes", "DisableForwarding no\nAllowTcpForwarding yes"
+    ),
+)
