@@ -27,11 +27,17 @@ class Port:
     rules: tuple[FirewallRule, ...] | None
 
 
-def router_rules(ports: Sequence[Port], resolvers: Sequence[str], doors: Sequence[tuple[str, int]]) -> str:
+def router_rules(
+    ports: Sequence[Port],
+    resolvers: Sequence[str],
+    doors: Sequence[tuple[str, int]],
+    parties: Sequence[tuple[str, str, int]] = (),
+) -> str:
     """The rule file of the router.
 
     `resolvers` are the addresses at which the router answers DNS, `doors` the (address, TCP port) pairs at which it
-    passes packages through. Nothing else leaves the lab: a machine reaches other machines, as their firewalls let it,
+    passes packages through, `parties` the (address, protocol, port) triples of the lab's third parties, which the host
+    reaches, too. Nothing else leaves the lab: a machine reaches other machines, as their firewalls let it,
     and the host only in answer to the host.
     """
     names = ", ".join(f'"{port.name}"' for port in ports)
@@ -79,12 +85,14 @@ def router_rules(ports: Sequence[Port], resolvers: Sequence[str], doors: Sequenc
         "ct state established,related accept",
         "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, echo-request } accept",
         "icmp type echo-request accept",
+        *(f'iifname "{UPLINK}" {match} accept' for match in _doors_of(parties)),
         f'iifname "{UPLINK}" drop',
         f"ip daddr {METADATA} tcp dport 80 accept",
         # what stands for the internet is subject to the machine's outbound rules, as the internet would be
         *outbound,
         f"ip daddr {{ {', '.join(resolvers)} }} meta l4proto {{ tcp, udp }} th dport 53 accept",
         *([f"ip daddr . tcp dport {{ {allowed} }} accept"] if doors else []),
+        *(f"{match} accept" for match in _doors_of(parties)),
         "}",
         "chain output {",
         "type filter hook output priority filter; policy accept;",
@@ -93,6 +101,14 @@ def router_rules(ports: Sequence[Port], resolvers: Sequence[str], doors: Sequenc
         "}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _doors_of(parties: Sequence[tuple[str, str, int]]) -> list[str]:
+    """A match for each door of a third party."""
+    return [
+        f"{'ip6' if ':' in address else 'ip'} daddr {address} {protocol} dport {port}"
+        for address, protocol, port in parties
+    ]
 
 
 def _firewall(rules: Sequence[FirewallRule], direction: str) -> list[str]:

@@ -104,12 +104,18 @@ def load_rules(here: Place) -> None:
     with locked(here.folder / ".rules.lock"):
         ports = [_port(record) for record in records(here)]
         doors = [(address, port) for address, port, _ in saved_doors(here)]
-        links.nft(router_rules(ports, RESOLVERS, doors), here.router)
+        links.nft(router_rules(ports, RESOLVERS, doors, saved_parties(here)), here.router)
 
 
 def saved_doors(here: Place) -> list[tuple[str, int, str]]:
     """The doors as (address in the lab, TCP port, host outside)."""
     return [(address, port, host) for address, port, host in read_json(here.folder / "doors.json").get("doors", [])]
+
+
+def saved_parties(here: Place) -> list[tuple[str, str, int]]:
+    """The doors of the lab's third parties as (address, protocol, port)."""
+    known = read_json(here.folder / "parties.json")
+    return [(address, protocol, port) for doors in known.values() for address, protocol, port in doors]
 
 
 def plug(record: Record) -> None:

@@ -104,3 +104,11 @@ def test_nft_takes_every_kind_of_rule() -> None:
     if "unshare failed" in done.stderr or "Operation not permitted" in done.stderr:
         pytest.skip("no user namespaces here")
     assert done.ok, done.stderr
+
+
+def test_third_parties_are_reached_by_machines_and_the_host_at_their_doors_only() -> None:
+    text = router_rules([], ["192.0.2.53"], [], [("198.18.0.4", "tcp", 9000), ("2001:db8:0:4::1", "udp", 53)])
+    lines = chain(text, "input")
+    closed = lines.index('iifname "up0" drop')
+    for match in ("ip daddr 198.18.0.4 tcp dport 9000", "ip6 daddr 2001:db8:0:4::1 udp dport 53"):
+        assert lines.index(f'iifname "up0" {match} accept') < closed < lines.index(f"{match} accept")

@@ -1,0 +1,140 @@
+"""One third party: its address, its doors and its program."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv6Network
+from pathlib import Path
+from typing import Literal
+
+from bastide.console import run, tail_of
+from bastide.errors import LabError
+from lab import place
+from lab.machines import links, router
+from lab.machines.cgroups import open_tree
+from lab.machines.spawn import PATH, spawn
+from lab.place import Place
+from lab.registry import read_json, write_json
+
+# addresses of the lab's /23 (and /64 of its /48) below the cloud's first: 1 router, 2 host, 3 prober
+STORAGE, NAMES, ARCHIVE = 4, 5, 6
+_START_SECONDS = 20.0
+_USER = "nobody"
+
+
+@dataclass(frozen=True)
+class Party:
+    """A third party. `number` gives its address, `doors` are (protocol, port) pairs that it answers at."""
+
+    name: str
+    number: int
+    doors: tuple[tuple[Literal["tcp", "udp"], int], ...]
+
+    def address(self, here: Place) -> str:
+        """Its IPv4 address."""
+        return str(here.range4[self.number])
+
+    def address6(self, here: Place) -> str:
+        """Its IPv6 address."""
+        return str(IPv6Network((int(here.range6.network_address) + (self.number << 64), 64))[1])
+
+    def folder(self, here: Place) -> Path:
+        """Its own data; the program can write there and nowhere else."""
+        return here.folder / "parties" / self.name
+
+
+def ensure(
+    here: Place, party: Party, argv: Sequence[str], *, env: Mapping[str, str] | None = None, restart: bool = False
+) -> bool:
+    """Start the party's program when it does not run, or anew when `restart`; its address and doors come first.
+
+    `argv` runs without rights, in the party's folder and the router's namespace; secrets go into `env` or a file there.
+    `restart` is needed after the router was made anew. Returns whether it was started. Does not wait: see `wait`.
+    """
+    _open_doors(here, party)
+    tree = open_tree(here.cgroup)
+    group = f"party-{party.name}"
+    if not restart and tree.populated(group):
+        return False
+    tree.kill(group)
+    tree.make_fresh(group)
+    folder = party.folder(here)
+    _own(folder)
+    # values of the environment go through a file: argv can be read by everybody
+    environment = folder / "environment"
+    environment.unlink(missing_ok=True)
+    with os.fdopen(os.open(environment, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.writelines(f"export {key}={_quoted(value)}\n" for key, value in {"PATH": PATH, **(env or {})}.items())
+    user = pwd.getpwnam(_USER)
+    rights = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups", "--no-new-privs"]
+    rights += ["--ambient-caps=+net_bind_service", "--inh-caps=+net_bind_service"]
+    script = 'cd "$1" && set -a && . "$2" && set +a && shift 2 && exec "$@"'
+    words = ["env", "-i", "sh", "-c", script, "sh", str(folder), str(environment), *rights, *argv]
+    spawn(words, doors=tree.doors(group), log=here.folder / f"{party.name}.log", netns=here.router)
+    return True
+
+
+def wait(here: Place, party: Party) -> None:
+    """Wait until every TCP door answers. Raises `LabError` with the end of its log when one does not."""
+    tree = open_tree(here.cgroup)
+    began = time.monotonic()
+    for protocol, port in party.doors:
+        while protocol == "tcp" and not _answers(party.address(here), port):
+            waited = time.monotonic() - began
+            if waited > _START_SECONDS or (waited > 1 and not tree.populated(f"party-{party.name}")):
+                log = here.folder / f"{party.name}.log"
+                raise LabError(
+                    f"the lab's {party.name} does not come up:\n{tail_of(log.read_text(errors='replace'))}",
+                    f"the whole log: {log}",
+                )
+            time.sleep(0.02)
+
+
+def running(here: Place, party: Party) -> bool:
+    """Does its program live?"""
+    return open_tree(here.cgroup, make=False).populated(f"party-{party.name}")
+
+
+def _open_doors(here: Place, party: Party) -> None:
+    """Give the party its addresses and let its doors be reached. No effect the second time."""
+    links.ip(
+        [
+            f"address replace {party.address(here)}/32 dev lo",
+            f"address replace {party.address6(here)}/128 dev lo nodad",
+        ],
+        here.router,
+    )
+    path = here.folder / "parties.json"
+    known = read_json(path)
+    wanted = [[address, *door] for address in (party.address(here), party.address6(here)) for door in party.doors]
+    if known.get(party.name) != wanted:
+        write_json(path, {**known, party.name: wanted})
+    router.load_rules(here)
+
+
+def _own(folder: Path) -> None:
+    """Make the party's folder; nobody but its user looks into it, and the way to it can be walked."""
+    for path in (place.ROOT, folder.parent.parent, folder.parent):
+        path.mkdir(mode=0o711, parents=True, exist_ok=True)
+        # to be walked through, not to be listed; what is not a party's stays 0700 and 0600 below
+        path.chmod(0o711)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    user = pwd.getpwnam(_USER)
+    run(["chown", "-R", f"{user.pw_uid}:{user.pw_gid}", folder])
+
+
+def _answers(address: str, port: int) -> bool:
+    try:
+        socket.create_connection((address, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _quoted(value: str) -> str:
+    return "'" + value.replace("'", "'\\''") + "'"
