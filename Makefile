@@ -92,5 +92,5 @@ test-full: sudo setup ## the same, with the slow faults too
 lint: ## ruff and mypy --strict
 	@$(VENV)/ruff check . && $(VENV)/ruff format --check . && $(VENV)/mypy
 
-bench: sudo setup ## what users wait for, measured side by side
-	@$(VENV)/python -m benchmarks
+bench: sudo setup ## what users wait for, measured side by side     [publish=1: into docs/reference/speed.md]
+	@$(VENV)/python -m benchmarks $(if $(publish),--publish)

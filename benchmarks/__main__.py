@@ -1,4 +1,4 @@
-"""`make bench`: the figures that users feel, in one run, beside a plain baseline. Writes build/bench/bench.json."""
+"""`make bench`: the figures that users feel, in one run, beside plain baselines. Writes build/bench/bench.json."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bastide.console import guard, say, step
-from benchmarks.measure import Bench, Figure
+from benchmarks.figures import Figure, as_text
+from benchmarks.measure import Bench
+from benchmarks.publish import publish
 
 ROOT = Path(__file__).parents[1]
 _TYPICAL = "benchmarks/typical.py"
+_DEPLOY, _PLAIN = "second deploy", "plain ssh, one command as root"
+Growth = dict[str, dict[int, Figure]]
 
 
 def main() -> int:
@@ -21,59 +25,79 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="What users wait for, side by side.")
     parser.add_argument("--rounds", type=int, default=5, help="how often the short figures are taken (median of these)")
     parser.add_argument("--cold-rounds", type=int, default=5, help="how often the platform is made from nothing")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[3, 10, 20], help="numbers of machines, rising, from 3")
+    parser.add_argument("--publish", action="store_true", help="also write docs/reference/speed.md and speed.svg")
     options = parser.parse_args()
     bench = Bench(ROOT)
     figures: list[Figure] = []
+    growth: Growth = {_DEPLOY: {}, _PLAIN: {}}
     try:
         figures += _from_nothing(bench, options.cold_rounds)
-        figures += _deploys(bench, options.rounds)
-        figures.append(_timed("verify, three machines", 30, options.rounds, bench.verify))
-        figures.append(_timed("pulumi preview, no change", None, options.rounds, bench.preview))
+        figures += _at_three(bench, options.rounds)
+        figures += _connectors(bench, options.rounds)
+        for size in options.sizes:
+            figures += _at_size(bench, size, options.rounds, growth)
     finally:
         with step("removing the benchmark's lab"):
             bench.remove()
     _report(figures)
+    if options.publish:
+        publish(figures, growth, ROOT / "docs" / "reference")
+        say("written: docs/reference/speed.md and speed.svg")
     return 0
 
 
 def _from_nothing(bench: Bench, rounds: int) -> list[Figure]:
-    whole, first_ssh = [], []
+    whole = Figure("nothing to proven platform (tools and image cached)", goal=150)
+    ssh = Figure("three machines answer ssh after the first create call", goal=10)
     for number in range(rounds):
         with step(f"from nothing to a proven platform, {number + 1} of {rounds}"):
             bench.remove()
-            took, ssh = bench.from_nothing()
-            whole.append(took)
-            first_ssh.append(ssh)
+            took, answered = bench.from_nothing()
+            whole.seconds.append(took)
+            ssh.seconds.append(answered)
+    return [whole, ssh]
+
+
+def _at_three(bench: Bench, rounds: int) -> list[Figure]:
+    verify = _timed("verify, 3 machines", rounds, bench.verify, goal=20)
+    again = _timed("make up again, nothing to do", rounds, bench.up, goal=12 + verify.median)
     return [
-        Figure("nothing to proven platform (tools and image cached)", 150, whole),
-        Figure("three machines answer ssh after the first create call", 10, first_ssh),
+        again,
+        verify,
+        _timed("pulumi preview, no change", rounds, bench.preview),
+        _timed("deploy of one changed setting, 3 machines", rounds, bench.deploy_a_change),
     ]
 
 
-def _deploys(bench: Bench, rounds: int) -> list[Figure]:
-    """Interleaved, so that a noisy moment of the machine meets both."""
-    names = {
-        "second deploy, one machine, pyinfra's own connector": lambda: bench.deploy(stock=True, limit="primary"),
-        "second deploy, one machine": lambda: bench.deploy(stock=False, limit="primary"),
-        "second deploy, three machines, pyinfra's own connector": lambda: bench.deploy(stock=True),
-        "second deploy, three machines": lambda: bench.deploy(stock=False),
-        "60 stock operations, one machine, pyinfra's own connector": lambda: bench.deploy(
-            stock=True, limit="primary", deploy=_TYPICAL
-        ),
-        "60 stock operations, one machine": lambda: bench.deploy(stock=False, limit="primary", deploy=_TYPICAL),
-    }
-    bench.deploy(stock=False, limit="primary", deploy=_TYPICAL)  # so that the measured runs change nothing
-    figures = {name: Figure(name, 5 if name == "second deploy, three machines" else None, []) for name in names}
-    with step(f"second deploys, {rounds} rounds, interleaved"):
+def _connectors(bench: Bench, rounds: int) -> list[Figure]:
+    """Our connector beside pyinfra's own, interleaved, so that a noisy moment of the machine meets both."""
+    stock = Figure("60 stock operations, one machine, pyinfra's own connector")
+    ours = Figure("60 stock operations, one machine", baseline=stock.name)
+    bench.deploy(limit="primary", deploy=_TYPICAL)  # so that the measured runs change nothing
+    with step(f"60 stock operations, {rounds} rounds"):
         for _ in range(rounds):
-            for name, action in names.items():
-                figures[name].seconds.append(_time(action))
-    return list(figures.values())
+            stock.seconds.append(_time(lambda: bench.deploy(stock=True, limit="primary", deploy=_TYPICAL)))
+            ours.seconds.append(_time(lambda: bench.deploy(limit="primary", deploy=_TYPICAL)))
+    return [stock, ours]
 
 
-def _timed(name: str, limit: float | None, rounds: int, action: Callable[[], None]) -> Figure:
+def _at_size(bench: Bench, size: int, rounds: int, growth: Growth) -> list[Figure]:
+    with step(f"growing to {size} machines", quiet_under=1):
+        bench.grow(size)
+    plain = Figure(f"{_PLAIN}, {size} machines")
+    deploy = Figure(f"{_DEPLOY}, {size} machines", goal=2.5 if size == 3 else None, baseline=plain.name)
+    with step(f"{size} machines, {rounds} rounds"):
+        for _ in range(rounds):
+            plain.seconds.append(_time(bench.plain_ssh))
+            deploy.seconds.append(_time(bench.deploy))
+    growth[_PLAIN][size], growth[_DEPLOY][size] = plain, deploy
+    return [plain, deploy]
+
+
+def _timed(name: str, rounds: int, action: Callable[[], None], goal: float | None = None) -> Figure:
     with step(f"{name}, {rounds} rounds"):
-        return Figure(name, limit, [_time(action) for _ in range(rounds)])
+        return Figure(name, [_time(action) for _ in range(rounds)], goal)
 
 
 def _time(action: Callable[[], None]) -> float:
@@ -83,22 +107,7 @@ def _time(action: Callable[[], None]) -> float:
 
 
 def _report(figures: list[Figure]) -> None:
-    by_name = {figure.name: figure for figure in figures}
-    say(f"\n{'figure':58} {'median':>8} {'range':>15}  goal")
-    for figure in figures:
-        goal = (
-            f"under {figure.limit:g} s: {'met' if figure.median < figure.limit else 'MISSED'}" if figure.limit else ""
-        )
-        spread = f"{min(figure.seconds):.2f}-{max(figure.seconds):.2f}"
-        say(f"{figure.name:58} {figure.median:7.2f}s {spread:>15}  {goal}")
-    for name, factor in (
-        ("second deploy, one machine", 3),
-        ("second deploy, three machines", 2),
-        ("60 stock operations, one machine", 3),
-    ):
-        ratio = by_name[f"{name}, pyinfra's own connector"].median / by_name[name].median
-        met = "met" if ratio >= factor else "MISSED"
-        say(f"{f'{name}: times faster':58} {ratio:7.2f}x {'':>15}  at least {factor}: {met}")
+    say(f"\n{as_text(figures)}")
     target = ROOT / "build" / "bench" / "bench.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     data = {"cores": os.cpu_count(), "figures": [{"name": f.name, "seconds": f.seconds} for f in figures]}

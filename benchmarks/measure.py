@@ -5,35 +5,21 @@ from __future__ import annotations
 import json
 import shutil
 import socket
-import statistics
 import sys
 import threading
 import time
 import urllib.request
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from bastide.console import run
-from bastide.machines import build_dir
-from bastide.stackfile import stack_path
+from bastide.machines import build_dir, inventory_path, load_inventory
+from bastide.stackfile import SETTINGS_KEY, dump, load, stack_path
 from tools.env import environment
 
 STACK = "bench"
 _SSH_DEADLINE = 120.0
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure with all its values; `limit` is the goal in seconds, None when there is none."""
-
-    name: str
-    limit: float | None
-    seconds: list[float]
-
-    @property
-    def median(self) -> float:
-        """The middle one of the values."""
-        return statistics.median(self.seconds)
 
 
 class Bench:
@@ -65,10 +51,44 @@ class Bench:
         watcher.join(timeout=1)
         return took, answered[0] if answered else float("nan")
 
-    def deploy(self, *, stock: bool, limit: str = "", deploy: str = "deploys/site.py") -> None:
-        """A deploy that changes nothing, over our connector or pyinfra's own."""
+    def up(self) -> None:
+        """`make up` on what is there."""
+        self._run(["make", "up", f"stack={STACK}", "lab=1"])
+
+    def deploy(self, *, stock: bool = False, limit: str = "", deploy: str = "deploys/site.py") -> None:
+        """A deploy, over our connector or pyinfra's own."""
         inventory = "benchmarks/stock_inventory.py" if stock else "hosts/inventory.py"
         self._run(["pyinfra", "-y", inventory, deploy, *(["--limit", limit] if limit else [])])
+
+    def deploy_a_change(self) -> None:
+        """Change one setting of all machines in the stack file, and deploy it."""
+        journal = self._settings()["base"]["journal"]
+        self._set("base", "journal", {**journal, "keep_days": 30 if journal["keep_days"] != 30 else 31})
+        self.deploy()
+
+    def plain_ssh(self) -> None:
+        """One fresh OpenSSH connection a machine, side by side, each with one command as root."""
+        names = [machine.name for machine in load_inventory(inventory_path(STACK, self.root))]
+        words = ["ssh", "-F", str(self.build / "ssh_config"), "-o", "BatchMode=yes", "-o", "ControlPath=none"]
+        # as many at once as pyinfra has: all of them
+        with ThreadPoolExecutor(len(names)) as pool:
+            list(pool.map(lambda name: self._run([*words, name, "sudo", "-n", "true"]), names))
+
+    def grow(self, size: int) -> None:
+        """Add standbys until there are `size` machines, make them and deploy to them."""
+        servers = dict(self._settings()["servers"])
+        first = len(servers)
+        for number in range(first, size):
+            # in turns at both sites; the private addresses follow those of the example
+            location = "hel1" if number % 2 else "fsn1"
+            servers[f"standby{number}"] = {
+                "role": "standby",
+                "location": location,
+                "private_address": f"10.20.0.{11 + number}",
+            }
+        if len(servers) > first:
+            self._set("servers", None, servers)
+            self._run(["make", "infra", "deploy", "inventory", f"stack={STACK}"])
 
     def verify(self) -> None:
         """`pytest tests/verify` over three machines."""
@@ -77,6 +97,21 @@ class Bench:
     def preview(self) -> None:
         """A `pulumi preview` that finds nothing to do."""
         self._run(["pulumi", "preview", "--expect-no-changes", "--stack", STACK])
+
+    def _settings(self) -> dict[str, Any]:
+        settings: dict[str, Any] = load(stack_path(STACK, self.root))["config"][SETTINGS_KEY]
+        return settings
+
+    def _set(self, area: str, key: str | None, value: object) -> None:
+        """Write one area of the settings, or one key of it, into the stack file."""
+        path = stack_path(STACK, self.root)
+        document = load(path)
+        settings = document["config"][SETTINGS_KEY]
+        if key is None:
+            settings[area] = value
+        else:
+            settings[area][key] = value
+        path.write_text(dump(document), encoding="utf-8")
 
     def _run(self, words: list[str]) -> None:
         run(words, cwd=self.root, env=environment(STACK, self.root), timeout=1200)
