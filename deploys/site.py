@@ -20,6 +20,7 @@ from deploys.base import base
 from deploys.facts.machine import this_host
 from deploys.firewall import firewall
 from deploys.operations.files import files
+from deploys.operations.hold import hold
 from deploys.operations.phase import phase
 from deploys.operations.revision import revision_file
 from deploys.preflight import preflight
@@ -31,6 +32,9 @@ with for_people():
     only = selected(host.data.get("only"))
     wanted: Settings = host.data.settings
     fitness = preflight(this_host(), wanted, questions(only))
+
+# before the first change on any machine: nobody else may be at it
+hold(name="no other deploy")
 
 # first: packages and names that everything else may need
 if "base" in only:

@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-ORDER = ("unit", "cloud", "test_provider", "test_flow", "test_sabotage", "test_lockout", "test_lab_machines")
+ORDER = (
+    "unit",
+    "cloud",
+    "test_provider",
+    "test_flow",
+    "test_sabotage",
+    "test_lockout",
+    "test_faults",
+    "test_killed",
+    "test_lab_machines",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

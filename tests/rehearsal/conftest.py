@@ -23,10 +23,10 @@ def fresh(request: pytest.FixtureRequest) -> Iterator[Rehearsal]:
     if os.geteuid() != 0 and not (shutil.which("sudo") and run(["sudo", "-n", "true"], check=False).ok):
         pytest.fail("the rehearsal starts a lab: run it as root, or as a user whose sudo asks for no password", False)
     rehearsal = Rehearsal(STACK, ROOT)
-    _remove(rehearsal)
+    remove(rehearsal)
     yield rehearsal
     if not request.config.getoption("--keep"):
-        _remove(rehearsal)
+        remove(rehearsal)
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +37,7 @@ def rehearsal(fresh: Rehearsal) -> Rehearsal:
     return fresh
 
 
-def _remove(rehearsal: Rehearsal) -> None:
+def remove(rehearsal: Rehearsal) -> None:
     """Machines first, then what speaks of them."""
     rehearsal.lab("down", timeout=120)
     rehearsal.file.unlink(missing_ok=True)

@@ -1,0 +1,71 @@
+"""`make up` is killed at random moments; the next one completes what was begun, and nothing is made twice.
+
+A lab and stack of its own, since each round begins with nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from bastide.console import run
+from tests.rehearsal.conftest import ROOT, remove
+from tests.rehearsal.stack import Rehearsal, kill_tree
+
+# of a `make up` from nothing with everything cached, at least: what is later than its end kills nothing
+LAST_SECOND = 20.0
+ROUNDS = 20
+OFTEN = 3  # rounds that run in every test; the rest only with --full
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Rehearsal]:
+    rehearsal = Rehearsal("rehearsalkilled", ROOT)
+    remove(rehearsal)
+    yield rehearsal
+    remove(rehearsal)
+
+
+def _moments() -> list[object]:
+    """The moments, spread evenly over the run with some chance in each: the seed is in the name of the test."""
+    chance = random.Random(4)
+    step = LAST_SECOND / ROUNDS
+    moments = [round(number * step + chance.uniform(0, step), 1) for number in range(ROUNDS)]
+    chance.shuffle(moments)
+    marks = [[] if number < OFTEN else [pytest.mark.slow] for number in range(ROUNDS)]
+    return [
+        pytest.param(moment, marks=mark, id=f"after {moment} s") for moment, mark in zip(moments, marks, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("moment", _moments())
+def test_a_killed_up_is_completed_by_the_next(stack: Rehearsal, moment: float) -> None:
+    remove(stack)
+    words = ["make", "--no-print-directory", "up", f"stack={stack.stack}", "lab=1"]
+    env = {**os.environ, **stack.env}
+    first = subprocess.Popen(words, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with suppress(subprocess.TimeoutExpired):
+        first.wait(timeout=moment)
+    kill_tree(first.pid)
+    first.wait(timeout=30)
+    began = time.monotonic()
+    done = stack.make("up", timeout=300)
+    print(f"killed after {moment} s, completed in {time.monotonic() - began:.1f} s")
+    assert "Traceback" not in done.stdout + done.stderr
+    outcomes = {row["outcome"] for row in stack.evidence()["rows"]}
+    assert "failed" not in outcomes
+    made = {what: [item["name"] for item in stack.api("GET", f"/v1/{what}")[what]] for what in _COUNTED}
+    assert {what: len(names) for what, names in made.items()} == _COUNTED, made
+    stack.pulumi("preview", "--expect-no-changes")
+    assert stack.dry() == {}
+    leftovers = run(["git", "status", "--porcelain", "stacks", "build"], cwd=ROOT).stdout
+    assert stack.stack not in leftovers
+
+
+_COUNTED = {"servers": 3, "networks": 1, "firewalls": 1, "primary_ips": 6, "ssh_keys": 1}
