@@ -14,7 +14,7 @@ def test_it_is_put_in_place_with_its_mode(tmp_path):
     write_whole(tmp_path / "one", "text", mode=0o600)
     assert (tmp_path / "one").read_text() == "text"
     assert (tmp_path / "one").stat().st_mode & 0o777 == 0o600
-    assert os.listdir(tmp_path) == ["one"]
+    assert [path.name for path in tmp_path.iterdir()] == ["one"]
 
 
 @pytest.mark.parametrize("failing", ["fsync", "open"])
@@ -31,4 +31,4 @@ def test_a_full_disk_leaves_the_old_file_and_says_so(tmp_path, monkeypatch, fail
     monkeypatch.undo()
     assert "df -h" in caught.value.hint
     assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["one"]
+    assert [path.name for path in tmp_path.iterdir()] == ["one"]
