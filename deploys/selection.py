@@ -10,12 +10,12 @@ from pyinfra.api.host import Host
 
 from bastide.errors import BastideError
 from bastide.settings import Settings
-from deploys import base, firewall, ssh, users
+from deploys import base, fail2ban, firewall, ssh, users
 from deploys.facts.machine import Question, merged
 from deploys.operations.files import files_question
 from deploys.operations.revision import revision_file
 
-CAPABILITIES = ("base", "users", "ssh", "firewall")
+CAPABILITIES = ("base", "users", "ssh", "firewall", "fail2ban")
 
 
 class NotBegun(PyinfraError):
@@ -49,6 +49,7 @@ def questions(only: tuple[str, ...]) -> Callable[[Host], Question]:
             "users": lambda: users.question(wanted.users),
             "ssh": lambda: ssh.question(wanted.ssh, wanted.users, wanted.firewall),
             "firewall": lambda: firewall.question(wanted.firewall, wanted.ssh),
+            "fail2ban": lambda: fail2ban.question(wanted.fail2ban, wanted.firewall, wanted.network, host.data.machines),
         }
         return merged(files_question((revision_file(),)), *(asked[word]() for word in only))
 

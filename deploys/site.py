@@ -18,6 +18,7 @@ from pyinfra.context import host
 from bastide.settings import Settings
 from deploys.base import base
 from deploys.facts.machine import this_host
+from deploys.fail2ban import fail2ban
 from deploys.firewall import firewall
 from deploys.operations.files import files
 from deploys.operations.hold import hold
@@ -51,6 +52,16 @@ if "ssh" in only:
 # last of what can lock out: it is loaded when the way in that it must leave open has been proven
 if "firewall" in only:
     firewall(wanted=wanted.firewall, ssh=wanted.ssh, _sudo=True)
+
+# after ssh: it reads what sshd logs of failed logins, and only with LogLevel VERBOSE does that say enough
+if "fail2ban" in only:
+    fail2ban(
+        wanted=wanted.fail2ban,
+        firewall=wanted.firewall,
+        network=wanted.network,
+        machines=host.data.machines,
+        _sudo=True,
+    )
 
 # what follows needs all machines to be hardened, not only this one
 phase(name="every machine is hardened")

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from bastide.settings.base import Base, Journal
 from bastide.settings.common import Area, Name, key_blob
 from bastide.settings.company import Company
+from bastide.settings.fail2ban import Fail2ban
 from bastide.settings.firewall import Firewall, PublicPort
 from bastide.settings.lab import Lab
 from bastide.settings.network import Network
@@ -23,6 +24,7 @@ __all__ = [
     "Automation",
     "Base",
     "Company",
+    "Fail2ban",
     "Firewall",
     "Journal",
     "Lab",
@@ -60,6 +62,8 @@ class Settings(Area):
     """Who can log in."""
     ssh: Ssh = Ssh()
     """How people and machines log in. Keys only, root off and strong algorithms are not settings; these are."""
+    fail2ban: Fail2ban = Fail2ban()
+    """When an address that fails to log in is dropped, and for how long."""
     protection: bool = True
     """Whether servers, addresses and the network refuse to be deleted. To destroy: false, `pulumi up`, then destroy."""
     lab: Lab | None = None

@@ -13,8 +13,8 @@ from bastide.settings.common import Area, Cidr
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
-# shorter prefixes are no office, provider or VPN any more: larger than any network that one operator comes from
-_SHORTEST = {4: 8, 6: 16}
+SHORTEST = {4: 8, 6: 16}
+"""Shorter prefixes (by IP version) are no office, provider or VPN: larger than any network that one operator is in."""
 
 
 class PublicPort(Area):
@@ -40,7 +40,7 @@ class Firewall(Area):
     def _operators_are_some(self) -> Self:
         networks = [ipaddress.ip_network(text) for text in self.operators]
         for network in networks:
-            if network.prefixlen < _SHORTEST[network.version]:
+            if network.prefixlen < SHORTEST[network.version]:
                 raise ValueError(f"operators: {network} is no network of operators: say ssh.open_to: anywhere for that")
         for one, other in combinations(networks, 2):
             if one.overlaps(other):

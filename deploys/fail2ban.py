@@ -1,0 +1,162 @@
+"""Who fails to log in too often is dropped, but never an operator, a server of the stack or the private network."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from pyinfra.api.deploy import deploy
+
+from bastide.machines import Machine
+from bastide.settings import Fail2ban, Firewall, Network
+from deploys.facts.machine import Answer, Question, ask, merged, this_host
+from deploys.operations.files import File, files_question
+from deploys.operations.guarded import guarded
+from deploys.operations.packages import packages, packages_question
+from deploys.operations.units import unit
+from deploys.render import render
+
+PACKAGES = ("fail2ban", "nftables", "python3-systemd")
+UNIT = "fail2ban.service"
+DATABASE = "/var/lib/fail2ban/fail2ban.sqlite3"
+TABLE = "f2b-table"
+COMMON = "/etc/fail2ban/jail.d/bastide.local"
+_LOOPBACK = ("127.0.0.0/8", "::1/128")
+
+
+@dataclass(frozen=True)
+class Jail:
+    """What one capability wants watched. `capability` is its word, `name` fail2ban's, `filter` as in jail.conf(5).
+
+    Lines come from the journal (`journal`: matches of which one must hold, journalctl(1)) or from files (`logs`, which
+    must exist when fail2ban starts). Tries, times and what a ban does are the same for all, from the settings.
+    """
+
+    capability: str
+    name: str
+    filter: str
+    journal: tuple[str, ...] = ()
+    logs: tuple[str, ...] = ()
+
+
+# A capability that has something to watch adds its jail here.
+JAILS = (
+    Jail(
+        capability="ssh",
+        name="sshd",
+        # the stock filter counts a refused key only for users who do not exist, and with passwords off there is
+        # nothing else to count for those who do (needs LogLevel VERBOSE, see templates/ssh)
+        filter="sshd[mode=normal, publickey=any]",
+        # Debian's own match leaves out the process that OpenSSH 9.8 and later log from
+        journal=("_SYSTEMD_UNIT=ssh.service", "_COMM=sshd", "_COMM=sshd-session"),
+    ),
+)
+
+# Restarted, not reloaded: a reload keeps an old database and old rules. Bans come back from the database, but those of
+# networks that are spared by now (seen with 1.1.0). Without our files fail2ban must not run: Debian's own jail knows no
+# operators. Before the package is installed there is nothing to do: it then starts with our files.
+_SETTLE = f"""\
+command -v fail2ban-client >/dev/null || exit 0
+if [ ! -e {COMMON} ]; then systemctl -q disable --now {UNIT}; exit 0; fi
+problem=$(fail2ban-client -t 2>&1) || {{ echo "$problem" >&2; exit 1; }}
+systemctl -q enable {UNIT} && systemctl restart {UNIT} || exit 1
+for try in $(seq 50); do {{ @JAILS@; }} >/dev/null 2>&1 && exit 0; sleep 0.2; done
+journalctl -qu {UNIT} -p warning -n 5 -o cat >&2; echo "fail2ban does not answer" >&2; exit 1
+""".replace("@JAILS@", " && ".join(f"fail2ban-client status {jail.name}" for jail in JAILS))
+
+
+@deploy("fail2ban")
+def fail2ban(wanted: Fail2ban, firewall: Firewall, network: Network, machines: tuple[Machine, ...]) -> None:
+    """The jails, changed under a dead man's switch: they stay only if a new login works."""
+    host = this_host()
+    seen = ask(host, fail2ban=_jail_names(), units=[UNIT])
+    files = jail_files(wanted, spared(wanted, firewall, network, machines))
+    # before the package: it starts itself when it is installed, and must not ban by Debian's own jail meanwhile
+    guarded(
+        name="jails",
+        name_="fail2ban",
+        wanted=(*files, *undeclared(files, seen["fail2ban"]["files"])),
+        settle=_SETTLE,
+        port=None,
+        drift=drift(wanted, spared(wanted, firewall, network, machines), seen),
+    )
+    packages(name="packages", names=PACKAGES)
+    unit(name="server", name_=UNIT, state="running")
+
+
+def question(wanted: Fail2ban, firewall: Firewall, network: Network, machines: tuple[Machine, ...]) -> Question:
+    """All that this capability will ask a machine."""
+    files = jail_files(wanted, spared(wanted, firewall, network, machines))
+    return merged(packages_question(PACKAGES), files_question(files), {"fail2ban": _jail_names(), "units": [UNIT]})
+
+
+def spared(
+    wanted: Fail2ban, firewall: Firewall, network: Network, machines: tuple[Machine, ...], vpn: Iterable[str] = ()
+) -> tuple[str, ...]:
+    """All networks that are never banned. `vpn`: those that administrators and sites come through."""
+    own = [address for machine in machines for address in (machine.address, machine.address6) if address]
+    networks = (*_LOOPBACK, *firewall.operators, network.range, *own, *vpn, *wanted.spared)
+    return tuple(dict.fromkeys(str(ipaddress.ip_network(word)) for word in networks))
+
+
+def jail_files(wanted: Fail2ban, networks: tuple[str, ...]) -> tuple[File, ...]:
+    """The server's values, what all jails share, and a file for each capability that has something to watch."""
+    common = render(
+        "fail2ban/bastide.local.j2",
+        spared=networks,
+        max_tries=wanted.max_tries,
+        find_minutes=wanted.find_minutes,
+        ban_minutes=wanted.ban_minutes,
+        max_ban_days=wanted.max_ban_days,
+    )
+    server = render("fail2ban/bastide-server.local.j2", database=DATABASE, remember_days=wanted.remember_days)
+    return (
+        File("/etc/fail2ban/fail2ban.d/bastide.local", server),
+        File(COMMON, common),
+        *(File(_jail_path(jail), render("fail2ban/bastide-jail.local.j2", jail=jail)) for jail in JAILS),
+    )
+
+
+def undeclared(files: tuple[File, ...], there: list[str]) -> tuple[File, ...]:
+    """The jails of capabilities that are gone: their files, to be removed. Other people's files stay."""
+    declared = {file.path for file in files}
+    return tuple(File(path, None) for path in there if path not in declared)
+
+
+def drift(wanted: Fail2ban, networks: tuple[str, ...], seen: Answer) -> str:
+    """Why fail2ban does not do what the files say; "" when it does."""
+    server: dict[str, Any] | None = seen["fail2ban"]["server"]
+    if seen["units"][UNIT]["UnitFileState"] != "enabled" or server is None:
+        return "fail2ban is not enabled and running"
+    if (server["dbfile"], server["dbpurgeage"]) != (DATABASE, wanted.remember_days * 86400):
+        return "fail2ban does not keep its bans as declared"
+    values = {
+        "maxretry": wanted.max_tries,
+        "findtime": wanted.find_minutes * 60,
+        "bantime": wanted.ban_minutes * 60,
+        "ignoreip": sorted(_normal(word) for word in networks),
+    }
+    for name in _jail_names():
+        jail = server["jails"].get(name)
+        if jail is None:
+            return f"the jail {name} does not run"
+        is_now = {**jail, "ignoreip": sorted(_normal(word) for word in jail["ignoreip"])}
+        if off := [key for key, value in values.items() if is_now[key] != value]:
+            return f"the jail {name} has other values than declared: {', '.join(off)}"
+        if jail["without_rule"]:
+            return f"the jail {name} lacks its rules: somebody flushed them"
+    return ""
+
+
+def _jail_names() -> list[str]:
+    return [jail.name for jail in JAILS]
+
+
+def _jail_path(jail: Jail) -> str:
+    return f"/etc/fail2ban/jail.d/bastide-{jail.capability}.local"
+
+
+def _normal(word: str) -> str:
+    return str(ipaddress.ip_network(word, strict=False))
