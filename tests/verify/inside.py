@@ -10,6 +10,7 @@ from functools import cache
 from shlex import quote
 
 from bastide.machines import Machine
+from tests.verify.jails import state_command
 from tests.verify.looks import FIRST, Look, Once, look
 from tests.verify.world import Output, World
 
@@ -73,6 +74,7 @@ def commands(world: World, machine: Machine) -> dict[str, str]:
         "oldest": "journalctl -q -n +1 -o short-unix | head -n 1 | cut -d. -f1",
         "rules": "nft -j list ruleset",
         "listeners": "ss -Hltun",
+        "bans": state_command(),
         # of a machine's own, or its neighbours could not be told from it
         "metadata": f"curl -s -m 3 {_METADATA}/region; echo; curl -s -m 3 {_METADATA}/availability-zone",
     }
@@ -151,5 +153,6 @@ _SHOWN = {
     "sudo": "sudo -l -U NAME (every account)",
     "hostkeys": "sshd -T | grep ^hostkey; ls /etc/ssh/ssh_host_*_key",
     "metadata": f"curl -s -m 3 {_METADATA}/{{region,availability-zone}}",
+    "bans": "fail2ban-client get JAIL OPTION (every jail); nft -j list ruleset; fail2ban's database",
     "journal": "journalctl (journald's own account of its limits); systemd-analyze cat-config systemd/journald.conf",
 }

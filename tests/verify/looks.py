@@ -16,7 +16,7 @@ from typing import Any
 from bastide.machines import Machine
 from tests.verify.world import Sight, World, now
 
-FIRST, NORMAL, LAST = 0, 1, 2
+FIRST, NORMAL, LAST, QUIET = 0, 1, 2, 3
 _WORKERS = 24  # looks wait for the network, not for a processor
 
 
@@ -44,7 +44,8 @@ def look(
 ) -> Callable[[Callable[[World, Machine], tuple[str, Any]]], Look]:
     """Make a look of a function.
 
-    `order`: FIRST opens the shared connections, LAST is what a server may take offence at (it waits for all others).
+    `order`: FIRST opens the shared connections, LAST is what a server may take offence at (it waits for all others),
+    QUIET what nobody else may knock beside (it waits for those, too).
     `active`: it knocks from the prober. `asks`: what it needs of tests/verify/inside.py's commands.
     """
     return lambda function: Look(function, order, active, asks)
