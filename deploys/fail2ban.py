@@ -61,7 +61,7 @@ _SETTLE = f"""\
 command -v fail2ban-client >/dev/null || exit 0
 if [ ! -e {COMMON} ]; then systemctl -q disable --now {UNIT}; exit 0; fi
 problem=$(fail2ban-client -t 2>&1) || {{ echo "$problem" >&2; exit 1; }}
-systemctl -q enable {UNIT} && systemctl restart {UNIT} || exit 1
+systemctl -q enable {UNIT}; systemctl reset-failed {UNIT}; systemctl restart {UNIT} || exit 1
 for try in $(seq 50); do {{ @JAILS@; }} >/dev/null 2>&1 && exit 0; sleep 0.2; done
 journalctl -qu {UNIT} -p warning -n 5 -o cat >&2; echo "fail2ban does not answer" >&2; exit 1
 """.replace("@JAILS@", " && ".join(f"fail2ban-client status {jail.name}" for jail in JAILS))

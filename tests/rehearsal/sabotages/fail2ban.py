@@ -1,0 +1,104 @@
+"""Who is turned away: the wrong ways."""
+
+from __future__ import annotations
+
+from tests.rehearsal.sabotages.model import LOAD_RULES, SAVE_RULES, Sabotage
+
+_LATE = "/etc/fail2ban/jail.d/zz-sabotage.local"  # sorts last, and fail2ban takes the last value
+_SERVER = "/etc/fail2ban/fail2ban.d/zz-sabotage.local"
+# past its start limit; and until it answers
+_RESTART = (
+    "systemctl reset-failed fail2ban; systemctl restart fail2ban"
+    " && timeout 15 sh -c 'until fail2ban-client ping >/dev/null 2>&1; do sleep 0.1; done'"
+)
+_STRANGER = "192.0.2.200"  # RFC 5737: an address that nobody has
+
+
+def _jail(control: str, what: str, says: str, lines: str, section: str = "sshd") -> Sabotage:
+    """Lines that fail2ban reads after the platform's."""
+    return Sabotage(
+        control,
+        what,
+        says,
+        f"printf '%s\\n' '[{section}]' '{lines}' > {_LATE} && {_RESTART}",
+        f"rm -f {_LATE} && {_RESTART}",
+    )
+
+
+SABOTAGES = (
+    _jail(
+        "fail2ban-01",
+        "the stock filter, which does not count the refused keys of users who exist",
+        "a user who exists fails with a wrong key unseen",
+        "filter = sshd[mode=normal]",
+    ),
+    Sabotage(
+        "fail2ban-01",
+        "a log file that nobody writes any more",
+        "a user who does not exist fails unseen",
+        f": > /var/log/auth.log && printf '[sshd]\\nbackend = polling\\nlogpath = /var/log/auth.log\\n' > {_LATE}"
+        f" && {_RESTART}",
+        f"rm -f {_LATE} /var/log/auth.log && {_RESTART}",
+    ),
+    Sabotage(
+        "fail2ban-01",
+        "fail2ban is stopped, and sshd's own penalties still refuse",
+        "fail2ban does not answer",
+        "systemctl stop fail2ban",
+        _RESTART,
+    ),
+    _jail("fail2ban-01", "the jail is off", "there is no jail for ssh", "enabled = false"),
+    _jail("fail2ban-01", "a hundred tries", "sshd lets 100 tries fail", "maxretry = 100"),
+    _jail(
+        "fail2ban-01", "every ban is as short as the first", "bans no longer the second", "bantime.increment = false"
+    ),
+    _jail("fail2ban-02", "a jail without an action", "a banned address gets an answer", "action = "),
+    _jail(
+        "fail2ban-02",
+        "only the ssh port is closed, as Debian has it",
+        "a banned address gets an answer",
+        "banaction = nftables\naction = nftables[name=sshd, port=ssh, protocol=tcp]",
+    ),
+    Sabotage(
+        "fail2ban-02",
+        "the rules are flushed while somebody is banned",
+        "are not dropped",
+        f"fail2ban-client set sshd banip {_STRANGER} >/dev/null && {SAVE_RULES} && nft flush ruleset",
+        f"{LOAD_RULES}; fail2ban-client unban {_STRANGER} >/dev/null && {_RESTART}",
+    ),
+    _jail("fail2ban-03", "the operators were forgotten", "sshd would ban", "ignoreip = 127.0.0.1/8"),
+    _jail(
+        "fail2ban-03",
+        "the whole internet is spared",
+        "spares without being told to",
+        "ignoreip = 0.0.0.0/1 128.0.0.0/1 ::/1 8000::/1",
+    ),
+    Sabotage(
+        "fail2ban-04",
+        "bans are kept nowhere",
+        "fail2ban keeps no database",
+        f"printf '[DEFAULT]\\ndbfile = None\\n' > {_SERVER} && {_RESTART}",
+        f"rm -f {_SERVER} && {_RESTART}",
+    ),
+    Sabotage(
+        "fail2ban-04",
+        "bans are kept in memory",
+        "the database is in memory",
+        f"printf '[DEFAULT]\\ndbfile = /run/fail2ban/bans.sqlite3\\n' > {_SERVER} && {_RESTART}",
+        f"rm -f {_SERVER} && {_RESTART}",
+    ),
+    Sabotage(
+        "fail2ban-04",
+        "fail2ban does not start at boot",
+        "does not start at boot",
+        "systemctl -q disable fail2ban",
+        "systemctl -q enable fail2ban",
+    ),
+    Sabotage(
+        "fail2ban-04",
+        "Debian's own firewall service is back, which flushes all rules",
+        "nftables.service flushes",
+        "systemctl -q unmask nftables && systemctl -q enable nftables",
+        "systemctl -q disable nftables && systemctl -q mask nftables",
+    ),
+)
