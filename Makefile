@@ -2,7 +2,7 @@
 # Every target only shortens commands that also work by themselves; see `make help`.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help sudo up down setup lab infra preview deploy verify prove page inventory env check doctor destroy test test-full lint bench
+.PHONY: help sudo up down setup lab infra preview deploy verify prove page bans unban inventory env check doctor destroy test test-full lint bench
 
 # without stack= the stack is `lab`, and its file is made from the example; with lab=1 that holds for any other name
 ifeq ($(origin stack),undefined)
@@ -11,6 +11,7 @@ lab := 1
 endif
 only ?=
 limit ?=
+address ?=
 PYTHON ?= python3
 VENV := .venv/bin
 # the environment of the bare commands, for one recipe line
@@ -62,6 +63,12 @@ prove: inventory ## verify, then write the page, with its reasons when something
 
 page: ## write the security page from the evidence
 	@$(IN) python -m bastide page --stack $(stack)
+
+bans: ## whom fail2ban has banned, on each machine, since when and until when     [limit=standby]
+	@$(IN) pyinfra --dry hosts/inventory.py deploys/bans.py $(if $(limit),--limit $(limit))
+
+unban: ## lift an address's bans      address=203.0.113.9 [limit=standby]
+	@$(IN) pyinfra -y hosts/inventory.py deploys/unban.py $(if $(address),--data 'address=$(address)') $(if $(limit),--limit $(limit))
 
 inventory: ## write the secret-free inventory that checks run from
 	@$(IN) python -m hosts inventory --stack $(stack)

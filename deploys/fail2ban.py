@@ -71,7 +71,7 @@ journalctl -qu {UNIT} -p warning -n 5 -o cat >&2; echo "fail2ban does not answer
 def fail2ban(wanted: Fail2ban, firewall: Firewall, network: Network, machines: tuple[Machine, ...]) -> None:
     """The jails, changed under a dead man's switch: they stay only if a new login works."""
     host = this_host()
-    seen = ask(host, fail2ban=_jail_names(), units=[UNIT])
+    seen = ask(host, fail2ban=True, units=[UNIT])
     files = jail_files(wanted, spared(wanted, firewall, network, machines))
     # before the package: it starts itself when it is installed, and must not ban by Debian's own jail meanwhile
     guarded(
@@ -89,7 +89,7 @@ def fail2ban(wanted: Fail2ban, firewall: Firewall, network: Network, machines: t
 def question(wanted: Fail2ban, firewall: Firewall, network: Network, machines: tuple[Machine, ...]) -> Question:
     """All that this capability will ask a machine."""
     files = jail_files(wanted, spared(wanted, firewall, network, machines))
-    return merged(packages_question(PACKAGES), files_question(files), {"fail2ban": _jail_names(), "units": [UNIT]})
+    return merged(packages_question(PACKAGES), files_question(files), {"fail2ban": True, "units": [UNIT]})
 
 
 def spared(
@@ -138,7 +138,7 @@ def drift(wanted: Fail2ban, networks: tuple[str, ...], seen: Answer) -> str:
         "bantime": wanted.ban_minutes * 60,
         "ignoreip": sorted(_normal(word) for word in networks),
     }
-    for name in _jail_names():
+    for name in (jail.name for jail in JAILS):
         jail = server["jails"].get(name)
         if jail is None:
             return f"the jail {name} does not run"
@@ -148,10 +148,6 @@ def drift(wanted: Fail2ban, networks: tuple[str, ...], seen: Answer) -> str:
         if jail["without_rule"]:
             return f"the jail {name} lacks its rules: somebody flushed them"
     return ""
-
-
-def _jail_names() -> list[str]:
-    return [jail.name for jail in JAILS]
 
 
 def _jail_path(jail: Jail) -> str:

@@ -114,8 +114,8 @@ def nft(table: str) -> dict[str, Any]:
     return {"live": digest, "loaded": _read(STATE / f"{table}.loaded").strip(), "ssh_ports": ports}
 
 
-def fail2ban(names: list[str]) -> dict[str, Any]:
-    """Our jail files, and what the running server says of these jails and of those that it has banned.
+def fail2ban(wanted: bool) -> dict[str, Any]:
+    """Our jail files, and what the running server says of its jails and of whom it has banned.
 
     Asked over the server's own socket: `fail2ban-client` would take a tenth of a second for each word.
     """
@@ -126,7 +126,7 @@ def fail2ban(names: list[str]) -> dict[str, Any]:
         line.connect(str(ROOT / "run/fail2ban/fail2ban.sock"))
         rules = _out("nft", "list", "table", "inet", "f2b-table")
         running = dict(_told(line, "status"))["Jail list"].replace(",", " ").split()
-        jails = {name: _jail(line, name, rules) for name in names if name in running}
+        jails = {name: _jail(line, name, rules) for name in running}
         found["server"] = {key: _told(line, "get", key) for key in ("dbfile", "dbpurgeage")} | {"jails": jails}
     return found
 

@@ -45,7 +45,7 @@ def _marked(node: ast.FunctionDef, mark: str) -> list[str]:
 def test_ids_are_unique_and_name_a_capability() -> None:
     assert len(set(IDS)) == len(IDS)
     for one in CONTROLS:
-        assert re.fullmatch(r"[a-z]+-[0-9]{2}", one.id)
+        assert re.fullmatch(r"[a-z0-9]+-[0-9]{2}", one.id)
         assert one.capability in CAPABILITIES
 
 
@@ -56,6 +56,7 @@ def test_ids_are_never_reused() -> None:
         *("users-01", "users-02", "users-03", "users-04", "users-05"),
         *("ssh-01", "ssh-02", "ssh-03", "ssh-04", "ssh-05"),
         *("firewall-01", "firewall-02", "firewall-03", "firewall-04"),
+        *("fail2ban-01", "fail2ban-02", "fail2ban-03", "fail2ban-04"),
         *("base-01", "base-02", "base-03"),
     ] == IDS
 

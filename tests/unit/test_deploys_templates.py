@@ -13,7 +13,7 @@ import pytest
 from jinja2 import UndefinedError
 
 from bastide.console import run
-from deploys import base, firewall, ssh, users
+from deploys import base, fail2ban, firewall, ssh, users
 from deploys.operations.files import File
 from deploys.render import render
 from tests.unit.deploys_box import MACHINES, SETTINGS
@@ -30,6 +30,9 @@ def written() -> dict[str, File]:
         ssh.expected_file(config),
         *users.key_files(SETTINGS.users),
         *firewall.rule_files(SETTINGS.firewall, SETTINGS.ssh),
+        *fail2ban.jail_files(
+            SETTINGS.fail2ban, fail2ban.spared(SETTINGS.fail2ban, SETTINGS.firewall, SETTINGS.network, MACHINES)
+        ),
         *base.name_files(MACHINES[0], MACHINES, True),
         *base.locale_files(SETTINGS.base),
         base.journal_file(SETTINGS.base),

@@ -9,7 +9,7 @@ import pytest
 from importlinter import cli as import_linter
 
 ROOT = Path(__file__).parents[2]
-CAPABILITIES = ("base", "users", "ssh", "firewall")
+CAPABILITIES = ("base", "users", "ssh", "firewall", "fail2ban")
 
 
 def test_import_contracts_hold(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,55 @@
+"""Lifting a ban of fail2ban's."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Generator
+from typing import Any
+
+from pyinfra.api.command import PyinfraCommand
+from pyinfra.api.operation import operation
+
+from bastide.errors import BastideError
+from deploys.facts.machine import ask, forget, this_host
+
+
+@operation()
+def unban(address: str) -> Generator[PyinfraCommand | str, None, None]:
+    """Lift every ban of an address, in all jails; its earlier bans are forgotten, too.
+
+    + address: IPv4 or IPv6, as `an_address` gives it
+    """
+    host = this_host()
+    if not any(banned == address for _, banned, _ in bans(ask(host, fail2ban=True)["fail2ban"])):
+        host.noop(f"{address} is not banned")
+        return
+    try:
+        yield f"fail2ban-client unban {address}"
+    finally:
+        forget(host)
+
+
+def bans(seen: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Who is banned, as (jail, address, when), given the answer of `fail2ban` in deploys/remote/look.py.
+
+    When: "since 2026-11-21 09:37:06 until 2026-11-21 09:47:06", in the machine's time zone.
+    """
+    jails = seen["server"]["jails"] if seen["server"] else {}
+    return [(name, address, _when(text)) for name, jail in jails.items() for address, text in jail["bans"].items()]
+
+
+def an_address(word: object) -> str:
+    """The address that `--data address=` names, as fail2ban writes it. Raises `BastideError` when it is none."""
+    hint = "make unban address=203.0.113.9 (one IPv4 or IPv6 address; `make bans` lists all)"
+    if word is None:
+        raise BastideError("which address is to be freed?", hint)
+    try:
+        return str(ipaddress.ip_address(str(word).strip()))
+    except ValueError:
+        raise BastideError(f"{word!r} is no address", hint) from None
+
+
+def _when(text: str) -> str:
+    """fail2ban says "2026-11-21 09:37:06 + 600 = 2026-11-21 09:47:06"."""
+    since, _, rest = text.partition(" + ")
+    return f"since {since} until {rest.partition(' = ')[2]}"
