@@ -12,6 +12,7 @@ ORDER = (
     "test_provider",
     "test_flow",
     "test_sabotage",
+    "test_bans",
     "test_lockout",
     "test_faults",
     "test_killed",

@@ -50,7 +50,7 @@ def test_a_second_up_changes_nothing(rehearsal: Rehearsal) -> None:
     said = done.stdout + done.stderr  # pyinfra reports on standard error
     assert "already up" in said
     assert "unchanged" in said
-    assert re.search(r"Grand total +60 +- +- +60", said), said[-2000:]
+    assert re.search(r"Grand total +(\d+) +- +- +\1\b", said), said[-2000:]
     assert {name: _boot_id(rehearsal, name) for name in before} == before
     assert (rehearsal.file.read_bytes(), _records(rehearsal)) == (stack_file, records)
     status = run(["git", "status", "--porcelain"], cwd=rehearsal.root).stdout.splitlines()
