@@ -93,7 +93,11 @@ def watched(world: World, machine: Machine) -> tuple[str, Watched]:
 @look()
 def held(world: World, machine: Machine) -> tuple[str, list[bool]]:
     """Whether a ban of two documentation addresses (RFC 5737, RFC 9637) is in the kernel's sets and the database."""
-    four, six = f"192.0.2.{secrets.randbelow(254) + 1}", f"3fff:fff::{secrets.token_hex(2)}:1"
+    # as fail2ban writes them: it would not find the ban of an address that is spelled otherwise
+    four, six = (
+        f"192.0.2.{secrets.randbelow(254) + 1}",
+        str(ipaddress.IPv6Network("3fff:fff::/32")[secrets.randbits(48)]),
+    )
     script = f"{_ban(four)} && {_ban(six)}\n{state_command(four, six)}\n{_lift(four)}; {_lift(six)}"
     done = world.as_root(machine.name, script)
     server = parse((done.text.splitlines() or ["null"])[-1])
