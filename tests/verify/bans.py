@@ -183,7 +183,8 @@ def _spare(address6: str) -> str:
 def _ban(address: str) -> str:
     """Ban for as long as the look lasts: the timer that lifts it is set first."""
     unit = f"bastide-lift-{address.replace(':', '-').replace('.', '-')}"
-    timer = f"systemd-run -q --collect --unit={unit} --on-active={_LIFTED_SECONDS} fail2ban-client unban {address}"
+    timer = f"systemd-run -q --collect --unit={unit} --on-active={_LIFTED_SECONDS}"
+    timer += f" --timer-property=AccuracySec=1s fail2ban-client unban {address}"
     return f"{timer} && fail2ban-client set {JAIL} banip {address} >/dev/null"
 
 
