@@ -32,7 +32,7 @@ class Firewall(Area):
     """Default deny: what is not named here or opened by another capability is closed."""
 
     operators: Annotated[tuple[Cidr, ...], Field(min_length=1)]
-    """Networks that the operators come from; ssh is open to them, and they are spared from sshd's penalties and from bans."""
+    """Networks that the operators come from; ssh is open to them, sshd's penalties and bans spare them."""
     public: tuple[PublicPort, ...] = ()
     """Ports open to everybody, besides those that other capabilities open."""
 
