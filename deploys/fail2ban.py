@@ -72,7 +72,8 @@ def fail2ban(wanted: Fail2ban, firewall: Firewall, network: Network, machines: t
     """The jails, changed under a dead man's switch: they stay only if a new login works."""
     host = this_host()
     seen = ask(host, fail2ban=True, units=[UNIT])
-    files = jail_files(wanted, spared(wanted, firewall, network, machines))
+    networks = spared(wanted, firewall, network, machines)
+    files = jail_files(wanted, networks)
     # before the package: it starts itself when it is installed, and must not ban by Debian's own jail meanwhile
     guarded(
         name="jails",
@@ -80,7 +81,7 @@ def fail2ban(wanted: Fail2ban, firewall: Firewall, network: Network, machines: t
         wanted=(*files, *undeclared(files, seen["fail2ban"]["files"])),
         settle=_SETTLE,
         port=None,
-        drift=drift(wanted, spared(wanted, firewall, network, machines), seen),
+        drift=drift(wanted, networks, seen),
     )
     packages(name="packages", names=PACKAGES)
     unit(name="server", name_=UNIT, state="running")

@@ -75,8 +75,8 @@ def watched(world: World, machine: Machine) -> tuple[str, Watched]:
 
     Made only when this address is spared: a check must never get the operator banned.
     """
-    client = world.host(machine.name).run("echo $SSH_CONNECTION").stdout.split()
     server = state(world, machine)
+    client = world.host(machine.name).run("echo $SSH_CONNECTION").stdout.split()
     command = f"ssh -i WRONG_KEY NAME@{machine.name}; journalctl -t fail2ban (a user who does not exist, one who does)"
     if not client or server is None or not _ignored(client[0], server):
         return command, Watched(spared=False)
