@@ -140,6 +140,7 @@ def _write_info(here: Place, order: Order, found: prober.Prober) -> None:
         "endpoint": f"http://127.0.0.1:{order.port}/v1",
         "public4": str(here.range4),
         "public6": str(here.range6),
+        "resolver": name_server.PARTY.address(here),
         "operator": [OPERATOR4, OPERATOR6],
         "prober": {
             "name": prober.NAME,

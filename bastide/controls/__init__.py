@@ -8,7 +8,7 @@ security pages make.
 
 from __future__ import annotations
 
-from bastide.controls import base, firewall, site, ssh, users
+from bastide.controls import base, dns, firewall, site, ssh, users
 from bastide.controls.model import Control, count, join
 from bastide.errors import EvidenceError
 from bastide.machines import Inventory
@@ -21,11 +21,12 @@ CAPABILITIES = {
     "users": "Who can log in",
     "ssh": "How they log in",
     "firewall": "What can be reached",
+    "dns": "Which names lead here",
     "base": "How the machines are kept",
 }
 """The words, in the order of the page, with the heading of each."""
 
-_MODULES = (site, users, ssh, firewall, base)
+_MODULES = (site, users, ssh, firewall, dns, base)
 CONTROLS: tuple[Control, ...] = tuple(one for module in _MODULES for one in module.CONTROLS)
 
 _BY_ID = {one.id: one for one in CONTROLS}
