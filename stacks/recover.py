@@ -24,6 +24,7 @@ from bastide.errors import StackError
 
 _UPSTREAM_ENDPOINT = "https://api.hetzner.cloud/v1"
 _POLL_SECONDS = 0.5
+_NAMES = ("Zone", "ZoneRrset")
 Resource = dict[str, Any]
 
 
@@ -61,8 +62,10 @@ def _take_over(stack: str, root: Path, client: hcloud.Client, deployment: dict[s
     """
     pending = _pending_creations(deployment)
     with step(f"taking over what a stopped `pulumi up` had begun ({len(pending)} resources)"):
+        # zones may live in a project of their own, behind a token of their own
+        names = _client(stack, root, dns=True) if any(_kind(item) in _NAMES for item in pending) else client
         for resource in pending:
-            found = _find(client, resource)
+            found = _find(names if _kind(resource) in _NAMES else client, resource)
             say(f"    {_short(resource)}: {f'exists at the provider as {found}' if found else 'was not made'}")
             if found:
                 _adopt(deployment["resources"], resource, found)
@@ -185,11 +188,18 @@ def _short(resource: Resource) -> str:
     return str(resource["urn"]).rsplit("::", 1)[-1]
 
 
-def _client(stack: str, root: Path) -> hcloud.Client:
-    """The provider's own client, with the stack's token and endpoint."""
+def _kind(resource: Resource) -> str:
+    return str(resource["type"]).rsplit(":", 1)[-1]
+
+
+def _client(stack: str, root: Path, *, dns: bool = False) -> hcloud.Client:
+    """The provider's own client, with the stack's endpoint and token, for `dns` with that of the zones' project."""
     done = run(["pulumi", "config", "--json", "--show-secrets", "--stack", stack], cwd=root)
     config = {key: item.get("value", "") for key, item in json.loads(done.stdout).items()}
     token = config.get("hcloud:token") or os.environ.get("HCLOUD_TOKEN", "")
+    if dns:
+        secrets = json.loads(config.get("bastide:secrets") or "{}")
+        token = (secrets.get("dns") or {}).get("token") or token
     endpoint = config.get("hcloud:endpoint") or _UPSTREAM_ENDPOINT
     return hcloud.Client(token=token, api_endpoint=endpoint, poll_interval=_POLL_SECONDS)
 
@@ -198,9 +208,11 @@ def _find(client: hcloud.Client, resource: Resource) -> str:
     """The provider's id of a pending resource, "" when it was not made.
 
     Names are unique in a project. Something of the same name that is another's is not taken over: `pulumi up` then
-    says that the name is taken.
+    says that the name is taken. A reverse name (Rdns) is not looked for: to set it once more does no harm.
     """
-    kind, inputs = str(resource["type"]).rsplit(":", 1)[-1], resource.get("inputs", {})
+    kind, inputs = _kind(resource), resource.get("inputs", {})
+    if kind in _NAMES:
+        return _find_name(client, kind, inputs)
     if kind == "NetworkSubnet":
         return _find_subnet(client, int(inputs.get("networkId") or 0), str(inputs.get("ipRange")))
     collections: dict[str, Any] = {
@@ -214,6 +226,20 @@ def _find(client: hcloud.Client, resource: Resource) -> str:
     if found is None or (found.labels or {}) != (inputs.get("labels") or {}):
         return ""
     return str(found.id)
+
+
+def _find_name(client: hcloud.Client, kind: str, inputs: dict[str, Any]) -> str:
+    """A zone by its id, a record set by what the provider plugin calls it: "<name>/<type>"."""
+    found: Any
+    try:
+        found = client.zones.get(str(inputs.get("name" if kind == "Zone" else "zone")))
+        if kind == "ZoneRrset":
+            found = client.zones.get_rrset(found, inputs["name"], inputs["type"])
+    except hcloud.APIException as error:
+        if error.code == "not_found":
+            return ""
+        raise
+    return str(found.id) if (found.labels or {}) == (inputs.get("labels") or {}) else ""
 
 
 def _find_subnet(client: hcloud.Client, network_id: int, ip_range: str) -> str:
