@@ -5,6 +5,7 @@
   pending creation is looked up by its name at the provider: what is there is taken over, the rest is forgotten.
 - `pulumi up` asks the provider nothing when nothing changed: a server that vanished, is off, or never got its private
   address is seen by asking for all servers once.
+- What is protected and no longer in the stack file is refused before anything is deleted (`protected.py`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import requests
 
 from bastide.console import run, say, step
 from bastide.errors import StackError
+from bastide.stackfile import read, stack_path
+from stacks.protected import protected_names, refuse_lost
 
 _UPSTREAM_ENDPOINT = "https://api.hetzner.cloud/v1"
 _POLL_SECONDS = 0.5
@@ -38,6 +41,8 @@ def recover(stack: str, root: Path) -> None:
     deployment = _deployment(stack, root)
     if not deployment.get("resources"):
         return
+    if protected := protected_names(deployment):
+        refuse_lost(protected, read(stack_path(stack, root)))
     try:
         client = _client(stack, root)
         _refuse_other_project(client, deployment)
