@@ -3,7 +3,8 @@
 import pulumi
 
 from bastide.errors import BastideError
-from stacks.config import read_config
+from stacks.config import dns_token, read_config
+from stacks.dns import Dns, site_addresses
 from stacks.firewall import CloudFirewall
 from stacks.network import PrivateNetwork
 from stacks.outputs import export_machines
@@ -17,4 +18,6 @@ except BastideError as error:
 network = PrivateNetwork("network", settings)
 firewall = CloudFirewall("firewall", settings)
 servers = Servers("servers", settings, keyring, network, firewall)
+if settings.dns is not None:
+    Dns("dns", settings, settings.dns, site_addresses(servers), dns_token())
 export_machines(settings, servers)

@@ -59,7 +59,8 @@ class Prober:
 class Inventory:
     """All that a check needs to reach the machines; holds no secret.
 
-    `user` is the automation account, `identity` the path of its private key, `port` that of ssh.
+    `user` is the automation account, `identity` the path of its private key, `port` that of ssh. `resolver` is the
+    address of the name server that knows the stack's names, "" where the whole internet does.
     """
 
     stack: str
@@ -69,6 +70,7 @@ class Inventory:
     port: int
     machines: tuple[Machine, ...]
     prober: Prober | None = None
+    resolver: str = ""
 
     def __iter__(self) -> Iterator[Machine]:
         return iter(self.machines)

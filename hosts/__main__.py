@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from bastide.console import guard, say, step, warn
@@ -65,7 +66,7 @@ def write_inventory(stack: Stack) -> None:
     machines = with_host_keys(stack.machines, stack.name, stack.root)
     if missing := [machine.name for machine in machines if not machine.host_key]:
         warn(f"{', '.join(missing)}: no recorded host key yet, `python -m hosts enroll` makes the first contact")
-    inventory = Stack(stack.name, stack.root, stack.settings, machines, stack.keyring, stack.prober).inventory()
+    inventory = replace(stack, machines=machines).inventory()
     build_dir(stack.name, stack.root).mkdir(parents=True, exist_ok=True)
     save_inventory(inventory, inventory_path(stack.name, stack.root))
     config = write_ssh_config(inventory, stack.root)

@@ -38,6 +38,7 @@ class Stack:
     machines: tuple[Machine, ...]
     keyring: Keyring
     prober: Prober | None = None
+    resolver: str = ""
 
     def inventory(self) -> Inventory:
         """All that a check needs to reach the machines, without a secret."""
@@ -50,6 +51,7 @@ class Stack:
             port=self.settings.ssh.port,
             machines=self.machines,
             prober=self.prober,
+            resolver=self.resolver,
         )
 
 
@@ -83,6 +85,7 @@ def load_stack(stack: str, root: Path) -> Stack:
         machines=with_host_keys(machines, stack, root),
         keyring=keyring_from(stack, secrets.get("master")),
         prober=load_prober(stack, root) if settings.lab else None,
+        resolver=load_resolver(stack, root) if settings.lab else "",
     )
 
 
@@ -96,6 +99,14 @@ def load_prober(stack: str, root: Path) -> Prober | None:
         return None
     except (ValueError, KeyError, TypeError):
         raise StackError(f"{path} does not describe a lab", "run `make up`, which writes it anew") from None
+
+
+def load_resolver(stack: str, root: Path) -> str:
+    """The lab's name server, which alone knows its names; "" when `python -m lab up --info` has named none."""
+    try:
+        return str(json.loads((build_dir(stack, root) / "lab.json").read_text(encoding="utf-8")).get("resolver", ""))
+    except (OSError, ValueError, AttributeError):
+        return ""
 
 
 def _check_environment(stack: str) -> None:

@@ -6,12 +6,16 @@ never twice at once for the same machine. All are idempotent: the cloud repeats 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 Direction = Literal["in", "out"]
 Protocol4 = Literal["tcp", "udp", "icmp", "esp", "gre"]
 PowerState = Literal["running", "off"]
+
+# the provider's name servers (docs.hetzner.com, "Authoritative name servers"); in the lab one machine has all names
+NAMESERVERS = ("hydrogen.ns.hetzner.com.", "oxygen.ns.hetzner.com.", "helium.ns.hetzner.de.")
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,12 @@ class Machines(Protocol):
 
     def delete_network(self, network_id: int) -> None:
         """Remove the network with its address server. No error when it does not exist."""
+
+    def publish_zones(self, zones: Mapping[str, str], pointers: Mapping[str, str]) -> None:
+        """Serve exactly these zones at the name servers, and these reverse names; returns when they are served.
+
+        `zones` are names ("example.eu") and whole zone files (RFC 1035) whose serial has risen when they differ from
+        what was published before, `pointers` addresses (v4 or v6) and the names that their PTR records give."""
 
     def machine_ids(self) -> set[int]:
         """What exists on the machine side, for adoption after a restart."""

@@ -18,6 +18,7 @@ from lab import daemon, doctor, owner, registry
 from lab.machines import machine, names, prober, router
 from lab.machines.driver import Driver
 from lab.machines.store import Record, records
+from lab.parties import names as name_server
 from lab.place import OPERATOR4, OPERATOR6, PROBER, Place
 from lab.upstream import read_upstream
 
@@ -57,6 +58,7 @@ def up(name: str, order: Order) -> None:
         restart = "network" in done or changed_settings
         if restart or not names.running(here):
             names.start(here)
+        name_server.start(here, restart="network" in done)
         asleep = [
             record for record in records(here, prober=False) if record.is_wanted_on() and not machine.running(record)
         ]
@@ -138,6 +140,7 @@ def _write_info(here: Place, order: Order, found: prober.Prober) -> None:
         "endpoint": f"http://127.0.0.1:{order.port}/v1",
         "public4": str(here.range4),
         "public6": str(here.range6),
+        "resolver": name_server.PARTY.address(here),
         "operator": [OPERATOR4, OPERATOR6],
         "prober": {
             "name": prober.NAME,

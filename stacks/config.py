@@ -37,6 +37,16 @@ def read_config() -> tuple[Settings, pulumi.Output[Keyring]]:
     return settings, secrets.apply(lambda value: _keyring(stack, value))
 
 
+def dns_token() -> pulumi.Output[str] | None:
+    """The API token of the zones' own project, as a secret; None when they live in the servers' project."""
+    config = pulumi.Config("bastide")
+    plain = config.get_object("secrets")
+    if not isinstance(plain, Mapping) or not (plain.get("dns") or {}).get("token"):
+        return None
+    secrets = config.require_secret_object("secrets")
+    return secrets.apply(lambda value: str(value["dns"]["token"]))
+
+
 def _keyring(stack: str, secrets: object) -> Keyring:
     """The keyring, or what is wrong with it in the words that the engine shows (it is opened after the program ran)."""
     try:

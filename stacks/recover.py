@@ -5,6 +5,7 @@
   pending creation is looked up by its name at the provider: what is there is taken over, the rest is forgotten.
 - `pulumi up` asks the provider nothing when nothing changed: a server that vanished, is off, or never got its private
   address is seen by asking for all servers once.
+- What is protected and no longer in the stack file is refused before anything is deleted (`protected.py`).
 """
 
 from __future__ import annotations
@@ -21,9 +22,12 @@ import requests
 
 from bastide.console import run, say, step
 from bastide.errors import StackError
+from bastide.stackfile import read, stack_path
+from stacks.protected import protected_names, refuse_lost
 
 _UPSTREAM_ENDPOINT = "https://api.hetzner.cloud/v1"
 _POLL_SECONDS = 0.5
+_NAMES = ("Zone", "ZoneRrset")
 Resource = dict[str, Any]
 
 
@@ -37,6 +41,8 @@ def recover(stack: str, root: Path) -> None:
     deployment = _deployment(stack, root)
     if not deployment.get("resources"):
         return
+    if protected := protected_names(deployment):
+        refuse_lost(protected, read(stack_path(stack, root)))
     try:
         client = _client(stack, root)
         _refuse_other_project(client, deployment)
@@ -61,8 +67,10 @@ def _take_over(stack: str, root: Path, client: hcloud.Client, deployment: dict[s
     """
     pending = _pending_creations(deployment)
     with step(f"taking over what a stopped `pulumi up` had begun ({len(pending)} resources)"):
+        # zones may live in a project of their own, behind a token of their own
+        names = _client(stack, root, dns=True) if any(_kind(item) in _NAMES for item in pending) else client
         for resource in pending:
-            found = _find(client, resource)
+            found = _find(names if _kind(resource) in _NAMES else client, resource)
             say(f"    {_short(resource)}: {f'exists at the provider as {found}' if found else 'was not made'}")
             if found:
                 _adopt(deployment["resources"], resource, found)
@@ -185,11 +193,18 @@ def _short(resource: Resource) -> str:
     return str(resource["urn"]).rsplit("::", 1)[-1]
 
 
-def _client(stack: str, root: Path) -> hcloud.Client:
-    """The provider's own client, with the stack's token and endpoint."""
+def _kind(resource: Resource) -> str:
+    return str(resource["type"]).rsplit(":", 1)[-1]
+
+
+def _client(stack: str, root: Path, *, dns: bool = False) -> hcloud.Client:
+    """The provider's own client, with the stack's endpoint and token, for `dns` with that of the zones' project."""
     done = run(["pulumi", "config", "--json", "--show-secrets", "--stack", stack], cwd=root)
     config = {key: item.get("value", "") for key, item in json.loads(done.stdout).items()}
     token = config.get("hcloud:token") or os.environ.get("HCLOUD_TOKEN", "")
+    if dns:
+        secrets = json.loads(config.get("bastide:secrets") or "{}")
+        token = (secrets.get("dns") or {}).get("token") or token
     endpoint = config.get("hcloud:endpoint") or _UPSTREAM_ENDPOINT
     return hcloud.Client(token=token, api_endpoint=endpoint, poll_interval=_POLL_SECONDS)
 
@@ -198,9 +213,11 @@ def _find(client: hcloud.Client, resource: Resource) -> str:
     """The provider's id of a pending resource, "" when it was not made.
 
     Names are unique in a project. Something of the same name that is another's is not taken over: `pulumi up` then
-    says that the name is taken.
+    says that the name is taken. A reverse name (Rdns) is not looked for: to set it once more does no harm.
     """
-    kind, inputs = str(resource["type"]).rsplit(":", 1)[-1], resource.get("inputs", {})
+    kind, inputs = _kind(resource), resource.get("inputs", {})
+    if kind in _NAMES:
+        return _find_name(client, kind, inputs)
     if kind == "NetworkSubnet":
         return _find_subnet(client, int(inputs.get("networkId") or 0), str(inputs.get("ipRange")))
     collections: dict[str, Any] = {
@@ -214,6 +231,20 @@ def _find(client: hcloud.Client, resource: Resource) -> str:
     if found is None or (found.labels or {}) != (inputs.get("labels") or {}):
         return ""
     return str(found.id)
+
+
+def _find_name(client: hcloud.Client, kind: str, inputs: dict[str, Any]) -> str:
+    """A zone by its id, a record set by what the provider plugin calls it: "<name>/<type>"."""
+    found: Any
+    try:
+        found = client.zones.get(str(inputs.get("name" if kind == "Zone" else "zone")))
+        if kind == "ZoneRrset":
+            found = client.zones.get_rrset(found, inputs["name"], inputs["type"])
+    except hcloud.APIException as error:
+        if error.code == "not_found":
+            return ""
+        raise
+    return str(found.id) if (found.labels or {}) == (inputs.get("labels") or {}) else ""
 
 
 def _find_subnet(client: hcloud.Client, network_id: int, ip_range: str) -> str:

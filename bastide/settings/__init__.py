@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from bastide.settings.base import Base, Journal
 from bastide.settings.common import Area, Name, key_blob
 from bastide.settings.company import Company
+from bastide.settings.dns import Dns, RecordSet, Zone
 from bastide.settings.fail2ban import Fail2ban
 from bastide.settings.firewall import Firewall, PublicPort
 from bastide.settings.lab import Lab
@@ -24,6 +25,7 @@ __all__ = [
     "Automation",
     "Base",
     "Company",
+    "Dns",
     "Fail2ban",
     "Firewall",
     "Journal",
@@ -32,11 +34,13 @@ __all__ = [
     "Network",
     "Person",
     "PublicPort",
+    "RecordSet",
     "Role",
     "Server",
     "Settings",
     "Ssh",
     "Users",
+    "Zone",
     "key_blob",
 ]
 
@@ -64,6 +68,8 @@ class Settings(Area):
     """How people and machines log in. Keys only, root off and strong algorithms are not settings; these are."""
     fail2ban: Fail2ban = Fail2ban()
     """When an address that fails to log in is dropped, and for how long."""
+    dns: Dns | None = None
+    """Zones at the provider's name servers, and reverse names; leave it out when others keep your DNS."""
     protection: bool = True
     """Whether servers, addresses and the network refuse to be deleted. To destroy: false, `pulumi up`, then destroy."""
     lab: Lab | None = None
@@ -81,6 +87,7 @@ class Settings(Area):
             problems.append("firewall.public names a port twice")
         if ("tcp", self.ssh.port) in taken:
             problems.append("firewall.public opens the ssh port: say ssh.open_to: anywhere if that is meant")
+        problems += self.dns.problems(tuple(self.servers)) if self.dns else []
         if problems:
             raise ValueError("; ".join(problems))
         return self

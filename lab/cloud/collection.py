@@ -21,6 +21,15 @@ def get(tables: Tables, collection: str, what: str, key: int) -> Record:
     return record
 
 
+def get_named(tables: Tables, collection: str, what: str, call: Call) -> Record:
+    """The record whose id or name stands in the URL as `id_or_name`. Raises `not_found`."""
+    word = call.path["id_or_name"]
+    for key, record in tables.table(collection).items():
+        if word in (str(key), record["name"]):
+            return record
+    raise not_found(what, word)
+
+
 def check_name(table: Table, what: str, name: str, but: int = 0) -> None:
     """Raise `uniqueness_error` when another record than `but` has this name."""
     if any(record["name"] == name and key != but for key, record in table.items()):
@@ -53,7 +62,7 @@ def own_actions(kind: str, collection: str) -> Handler:
 
     def handler(cloud: Cloud, call: Call) -> Reply:
         with cloud.state.read() as tables:
-            key = int(get(tables, collection, kind, call.id(kind))["id"])
+            key = _key(tables, collection, kind, call)
             return _listed(call, [action for action in tables.actions.values() if _about(action, kind, key)])
 
     return handler
@@ -64,7 +73,7 @@ def own_action(kind: str, collection: str) -> Handler:
 
     def handler(cloud: Cloud, call: Call) -> Reply:
         with cloud.state.read() as tables:
-            key = int(get(tables, collection, kind, call.id(kind))["id"])
+            key = _key(tables, collection, kind, call)
             return _one(tables, call.id("action", "action_id"), kind, key)
 
     return handler
@@ -95,6 +104,12 @@ def get_actions(cloud: Cloud, call: Call) -> Reply:
         found = _listed(call, [action for action in tables.actions.values() if str(action["id"]) in wanted], whole=True)
     # the description has no `meta` here: clients ask for the ids they know
     return Reply(200, {"actions": (found.body or {})["actions"]})
+
+
+def _key(tables: Tables, collection: str, kind: str, call: Call) -> int:
+    named = "id_or_name" in call.path
+    record = get_named(tables, collection, kind, call) if named else get(tables, collection, kind, call.id(kind))
+    return int(record["id"])
 
 
 def _listed(call: Call, actions: Sequence[Record], *, whole: bool = False) -> Reply:

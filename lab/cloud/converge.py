@@ -12,6 +12,7 @@ import logging
 from lab.cloud import work
 from lab.cloud.context import Cloud
 from lab.cloud.lanes import Job
+from lab.cloud.publishing import publish_soon
 from lab.cloud.state import Record
 
 log = logging.getLogger("lab.cloud")
@@ -28,6 +29,7 @@ def converge(cloud: Cloud) -> None:
     for key, server in servers.items():
         if server["made"]:
             cloud.actions.aside(f"server:{key}", _mender(cloud, server, key in existing))
+    publish_soon(cloud)
     resumed = cloud.actions.resume()
     if resumed:
         log.warning("going on with interrupted actions: %s", resumed)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -34,6 +34,8 @@ class NoMachines:
     def __init__(self, public4: str = "198.18.0.0/23", public6: str = "2001:db8::/48", seconds: float = 0.0) -> None:
         self.machines: dict[int, Told] = {}
         self.calls: list[tuple[str, int]] = []
+        self.zones: dict[str, str] = {}
+        self.pointers: dict[str, str] = {}
         self.failing: set[str] = set()
         self.broken: list[str] = []
         self.seconds = seconds
@@ -125,6 +127,15 @@ class NoMachines:
         if any(network_id in told.nics for told in self.machines.values()):
             self.broken.append(f"network {network_id} was deleted while a machine was in it")
 
+    def publish_zones(self, zones: Mapping[str, str], pointers: Mapping[str, str]) -> None:
+        """See `Machines`."""
+        if "publish_zones" in self.failing:
+            raise LabError("publish_zones failed", "this was asked for by a test")
+        for name in zones.keys() & self.zones.keys():
+            if zones[name] != self.zones[name] and serial_of(zones[name]) <= serial_of(self.zones[name]):
+                self.broken.append(f"zone {name} changed and its serial did not rise")
+        self.zones, self.pointers = dict(zones), dict(pointers)
+
     def machine_ids(self) -> set[int]:
         """See `Machines`."""
         return set(self.machines)
@@ -150,3 +161,9 @@ class NoMachines:
         finally:
             with self._guard:
                 self._busy.discard(machine_id)
+
+
+def serial_of(text: str) -> int:
+    """The serial of a zone file: the third word after the type of its SOA record (RFC 1035, section 3.3.13)."""
+    words = text.split()
+    return int(words[words.index("SOA") + 3])

@@ -13,6 +13,7 @@ from lab.cloud.errors import ApiError, invalid_input, protected
 from lab.cloud.fields import Fields
 from lab.cloud.listing import listed
 from lab.cloud.power import power_of
+from lab.cloud.publishing import publish, publish_soon
 from lab.cloud.state import Record, Tables
 
 WHAT = "primary IP"
@@ -89,6 +90,7 @@ def delete(cloud: Cloud, call: Call) -> Reply:
         if record["assignee"] is not None:
             raise ApiError(422, "must_be_unassigned", "the primary IP must be unassigned before it can be deleted")
         del tables.primary_ips[record["id"]]
+    publish_soon(cloud)
     return Reply(204)
 
 
@@ -115,7 +117,7 @@ def change_dns_ptr(cloud: Cloud, call: Call) -> Reply:
     with cloud.state.change() as tables:
         record = _get(tables, call)
         set_dns_ptr(record, ip, name)
-        action = cloud.actions.begin(tables, "change_dns_ptr", [("primary_ip", record["id"])])
+        action = cloud.actions.begin(tables, "change_dns_ptr", [("primary_ip", record["id"])], publish())
     return Reply(201, {"action": cloud.actions.launch([action])[0]})
 
 
@@ -151,6 +153,8 @@ def add(
         "created": cloud.now(),
     }
     tables.primary_ips[key] = record
+    # a new address has a reverse name from the first moment
+    publish_soon(cloud)
     return record
 
 

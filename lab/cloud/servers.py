@@ -15,6 +15,7 @@ from lab.cloud.listing import listed
 from lab.cloud.placement_groups import shown as shown_group
 from lab.cloud.power import check_free, statuses
 from lab.cloud.primary_ips import owns, set_dns_ptr
+from lab.cloud.publishing import publish
 from lab.cloud.state import Record, Tables
 
 # RFC 1123: names of letters, digits and dashes, joined by periods
@@ -96,7 +97,7 @@ def change_dns_ptr(cloud: Cloud, call: Call) -> Reply:
         if record is None:
             raise invalid_input("ip", f"{ip} does not belong to server '{server['name']}'")
         set_dns_ptr(record, ip, name)
-        action = cloud.actions.begin(tables, "change_dns_ptr", [("server", server["id"])])
+        action = cloud.actions.begin(tables, "change_dns_ptr", [("server", server["id"])], publish())
     return Reply(201, {"action": cloud.actions.launch([action])[0]})
 
 

@@ -20,7 +20,9 @@ from typing import Any
 from bastide.errors import LabError
 
 VERSION = 1
-COLLECTIONS = ("servers", "networks", "firewalls", "primary_ips", "ssh_keys", "placement_groups", "actions")
+COLLECTIONS = ("servers", "networks", "firewalls", "primary_ips", "ssh_keys", "placement_groups", "zones", "actions")
+# a file from before this collection lacks it
+_YOUNGER = ("zones",)
 # finished actions beyond this many are forgotten, oldest first: clients ask for the ones they have just been given
 KEPT_ACTIONS = 1000
 
@@ -40,6 +42,7 @@ class Tables:
     primary_ips: Table = field(default_factory=dict)
     ssh_keys: Table = field(default_factory=dict)
     placement_groups: Table = field(default_factory=dict)
+    zones: Table = field(default_factory=dict)
     actions: Table = field(default_factory=dict)
 
     def new_id(self) -> int:
@@ -119,7 +122,8 @@ def _parsed(data: bytes, file: Path) -> Tables:
         version = plain["version"]
         tables = Tables(last_id=plain["last_id"], cursors=plain["cursors"])
         for name in COLLECTIONS:
-            tables.table(name).update({int(key): record for key, record in plain[name].items()})
+            records = plain.get(name, {}) if name in _YOUNGER else plain[name]
+            tables.table(name).update({int(key): record for key, record in records.items()})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise LabError(f"{file} is not a state file of the local cloud: {error!r}", hint) from error
     if version != VERSION:

@@ -12,17 +12,23 @@ from lab.cloud import (
     placement_groups,
     power,
     primary_ips,
+    rrset_records,
+    rrsets,
     server_change,
     server_create,
     server_networks,
     servers,
     ssh_keys,
     subnets,
+    zones,
 )
 from lab.cloud.call import Handler
 from lab.cloud.collection import all_actions, get_action, get_actions, kind_action, own_action, own_actions
 
 Operation = tuple[str, str, Handler]
+
+_ZONE = "/zones/{id_or_name}"
+_RRSET = f"{_ZONE}/rrsets/{{rr_name}}/{{rr_type}}"
 
 # actions on servers that the real cloud has and this one refuses in so many words
 _REFUSED = {
@@ -117,6 +123,27 @@ _WRITTEN_OUT: list[Operation] = [
     ("POST", "/servers/{id}/actions/change_alias_ips", server_networks.change_alias_ips),
     ("POST", "/servers/{id}/actions/add_to_placement_group", server_change.add_to_placement_group),
     ("POST", "/servers/{id}/actions/remove_from_placement_group", server_change.remove_from_placement_group),
+    ("GET", "/zones", zones.show_all),
+    ("POST", "/zones", zones.create),
+    ("GET", _ZONE, zones.show),
+    ("PUT", _ZONE, zones.update),
+    ("DELETE", _ZONE, zones.delete),
+    ("GET", f"{_ZONE}/zonefile", zones.export_zonefile),
+    ("POST", f"{_ZONE}/actions/import_zonefile", zones.import_zonefile),
+    ("POST", f"{_ZONE}/actions/change_ttl", zones.change_ttl),
+    ("POST", f"{_ZONE}/actions/change_protection", zones.change_protection),
+    ("POST", f"{_ZONE}/actions/change_primary_nameservers", zones.change_primary_nameservers),
+    ("GET", f"{_ZONE}/rrsets", rrsets.show_all),
+    ("POST", f"{_ZONE}/rrsets", rrsets.create),
+    ("GET", _RRSET, rrsets.show),
+    ("PUT", _RRSET, rrsets.update),
+    ("DELETE", _RRSET, rrsets.delete),
+    ("POST", f"{_RRSET}/actions/change_ttl", rrsets.change_ttl),
+    ("POST", f"{_RRSET}/actions/change_protection", rrsets.change_protection),
+    ("POST", f"{_RRSET}/actions/add_records", rrset_records.add_records),
+    ("POST", f"{_RRSET}/actions/remove_records", rrset_records.remove_records),
+    ("POST", f"{_RRSET}/actions/set_records", rrset_records.set_records),
+    ("POST", f"{_RRSET}/actions/update_records", rrset_records.update_records),
 ]
 
 
@@ -130,6 +157,12 @@ def _action_lists() -> list[Operation]:
             ("GET", f"/{collection}/{{id}}/actions", own_actions(kind, collection)),
             ("GET", f"/{collection}/{{id}}/actions/{{action_id}}", own_action(kind, collection)),
         ]
+    found += [
+        ("GET", "/zones/actions", all_actions("zone")),
+        ("GET", "/zones/actions/{id}", kind_action("zone")),
+        ("GET", "/zones/{id_or_name}/actions", own_actions("zone", "zones")),
+        ("GET", "/zones/{id_or_name}/actions/{action_id}", own_action("zone", "zones")),
+    ]
     return found
 
 
@@ -143,6 +176,5 @@ def _empty() -> list[Operation]:
     for collection in others.EMPTY:
         found.append(("GET", f"/{collection}", others.empty_list(collection)))
         found.append(("POST", f"/{collection}", others.cannot_make(collection)))
-        # the description calls a zone's placeholder {id_or_name}; here it is only a name for "none of them"
         found += [(method, f"/{collection}/{{id}}", others.none_of(collection)) for method in ("GET", "PUT", "DELETE")]
     return found

@@ -11,6 +11,7 @@ from bastide.errors import LabError
 from lab.cloud.actions import Progress, Verb
 from lab.cloud.context import Cloud
 from lab.cloud.firewall_targets import rules_of
+from lab.cloud.publishing import publish_soon, publish_zones
 from lab.cloud.specs import machine_spec, private_nic, public_addresses
 from lab.cloud.state import Record
 
@@ -36,6 +37,7 @@ def verbs(cloud: Cloud) -> dict[str, Verb]:
         "replug": replug,
         "delete_network": delete_network,
         "push_firewalls": push_firewalls,
+        "publish_zones": publish_zones,
     }
     return {name: bound(verb) for name, verb in named.items()}
 
@@ -121,6 +123,7 @@ def delete(cloud: Cloud, work: Record, progress: Progress) -> None:
             ip["assignee"] = None
             if ip["auto_delete"]:
                 del tables.primary_ips[ip["id"]]
+    publish_soon(cloud)
 
 
 def set_public(cloud: Cloud, work: Record, progress: Progress) -> None:

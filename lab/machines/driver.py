@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 
 from bastide.errors import LabError
 from lab.backend import FirewallRule, MachineSpec, PowerState, PrivateNic
 from lab.machines import disk, image, links, machine, private, router, seed
 from lab.machines.store import Plug, Record, records
+from lab.parties import names
 from lab.place import Place
 from lab.upstream import Upstream, read_upstream
 
@@ -23,6 +25,7 @@ class Driver:
     def prepare_images(self) -> None:
         """Build what is missing, so that nothing later has to wait for it."""
         image.ensure_prober(self._upstream)
+        names.prepare()
 
     def public4_pool(self) -> str:
         """The lab's /23."""
@@ -126,6 +129,10 @@ class Driver:
     def delete_network(self, network_id: int) -> None:
         """Remove the network."""
         private.delete(self._place, network_id)
+
+    def publish_zones(self, zones: Mapping[str, str], pointers: Mapping[str, str]) -> None:
+        """Serve them by the lab's name server."""
+        names.publish(self._place, zones, pointers)
 
     def machine_ids(self) -> set[int]:
         """All but the prober."""

@@ -1,6 +1,7 @@
-"""DNS of a lab: dnsmasq in the router, at the addresses of Hetzner's resolvers. Knows the package mirrors, no more.
+"""DNS of a lab: dnsmasq in the router, at the addresses of Hetzner's resolvers.
 
-Every other name does not exist (NXDOMAIN): no query leaves the lab.
+It knows the package mirrors and asks the lab's own name server for all else, where every other name does not exist
+(NXDOMAIN): no query leaves the lab. It keeps no answers: what is published is seen at once.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from lab.machines.cgroups import open_tree
 from lab.machines.recipe import RESOLVERS
 from lab.machines.router import saved_doors
 from lab.machines.spawn import spawn
+from lab.parties import names
 from lab.place import Place
 
 _GROUP = "net/dns"
@@ -25,7 +27,7 @@ def start(here: Place) -> None:
             *("--no-resolv", "--no-hosts", "--bind-interfaces"),
             *(f"--listen-address={address}" for address in RESOLVERS),
             *(f"--address=/{host}/{address}" for address, _, host in saved_doors(here) if host != address),
-            "--address=/#/",
+            *("--cache-size=0", f"--server={names.PARTY.address(here)}"),
         ],
         doors=tree.doors(_GROUP),
         log=here.folder / "dns.log",

@@ -16,6 +16,7 @@ import pytest
 from bastide.evidence import evidence_path, load
 from bastide.stackfile import read
 from tests.rehearsal.sabotages import SABOTAGES, Sabotage
+from tests.rehearsal.sabotages.model import Order
 from tests.rehearsal.stack import Rehearsal
 from tests.verify.evidence_plugin import BROKEN, commit
 
@@ -46,6 +47,7 @@ def test_it_is_caught(sabotage: Sabotage, rehearsal: Rehearsal, table: list[dict
     began = time.monotonic()
     rules = _open(rehearsal, sabotage)
     try:
+        _give(rehearsal, sabotage.orders)
         rehearsal.exec(sabotage.machine, break_)
         words = ("--control", sabotage.control, "--machine", sabotage.machine, "--evidence", str(path))
         rehearsal.verify(*words, check=False)
@@ -55,6 +57,7 @@ def test_it_is_caught(sabotage: Sabotage, rehearsal: Rehearsal, table: list[dict
             rehearsal.exec(sabotage.machine, undo)
         finally:
             _close(rehearsal, rules)
+            _give(rehearsal, sabotage.taken_back)
     # red for another reason (a check that fell over, a machine that did not answer) is not caught
     caught = row is not None and row.outcome == "failed" and BROKEN not in row.detail and sabotage.says in row.detail
     detail = row.detail if row else "no evidence was written"
@@ -90,11 +93,23 @@ def _close(rehearsal: Rehearsal, before: list[tuple[int, list[dict[str, Any]]]])
         _set(rehearsal, firewall, rules)
 
 
+def _give(rehearsal: Rehearsal, orders: tuple[Order, ...]) -> None:
+    """Give orders to the provider, one after the other, and wait for each."""
+    for order in orders:
+        filled = order.filled(read(rehearsal.file), rehearsal.inventory())
+        answer = rehearsal.api(filled.method, filled.path, filled.body) or {}
+        _wait(rehearsal, [answer["action"]] if "action" in answer else [])
+
+
 def _set(rehearsal: Rehearsal, firewall: int, rules: list[dict[str, Any]]) -> None:
     """Replace a firewall's rules and wait for it."""
     answer = rehearsal.api("POST", f"/v1/firewalls/{firewall}/actions/set_rules", {"rules": rules})
+    _wait(rehearsal, answer["actions"])
+
+
+def _wait(rehearsal: Rehearsal, actions: list[dict[str, Any]]) -> None:
     deadline = time.monotonic() + 20
-    for action in answer["actions"]:
+    for action in actions:
         while action["status"] == "running" and time.monotonic() < deadline:
             time.sleep(0.05)
             action = rehearsal.api("GET", f"/v1/actions/{action['id']}")["action"]

@@ -57,6 +57,7 @@ def test_ids_are_never_reused() -> None:
         *("ssh-01", "ssh-02", "ssh-03", "ssh-04", "ssh-05"),
         *("firewall-01", "firewall-02", "firewall-03", "firewall-04"),
         *("fail2ban-01", "fail2ban-02", "fail2ban-03", "fail2ban-04"),
+        *("dns-01", "dns-02", "dns-03", "dns-04"),
         *("base-01", "base-02", "base-03"),
     ] == IDS
 

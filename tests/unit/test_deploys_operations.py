@@ -282,7 +282,7 @@ def test_a_mistyped_capability_is_an_error():
         selection.selected("shh")
     assert (error.value.message, error.value.hint) == (
         "--data only=shh: 'shh' is no capability",
-        "there are base, users, ssh, firewall",
+        f"there are {', '.join(selection.CAPABILITIES)}",
     )
     with pytest.raises(selection.NotBegun, match="no capability"), selection.for_people():
         selection.selected("shh")
@@ -291,5 +291,5 @@ def test_a_mistyped_capability_is_an_error():
 def test_the_first_round_trip_asks_for_all_that_operations_ask():
     data = SimpleNamespace(settings=SETTINGS, machine=MACHINES[0], machines=MACHINES)
     question = selection.questions(selection.CAPABILITIES)(SimpleNamespace(data=data))
-    assert set(question) == {"accounts", "files", "half_way", "links", "nft", "packages", "sshd", "units"}
+    assert set(question) == {"accounts", "fail2ban", "files", "half_way", "links", "nft", "packages", "sshd", "units"}
     assert machine.covers(question, {"files": ["/etc/bastide/revision"], "nft": "bastide"})

@@ -43,6 +43,7 @@ def asked() -> Asked:
     recorder = Recorder()
     pulumi_mocks.set_mocks(recorder, project="bastide", stack="lab")
     from bastide.secrets import keyring_from
+    from stacks.dns import Dns, site_addresses
     from stacks.firewall import CloudFirewall
     from stacks.network import PrivateNetwork
     from stacks.servers import Servers
@@ -54,7 +55,10 @@ def asked() -> Asked:
         keyring = pulumi.Output.secret({"v1": MASTER}).apply(lambda masters: keyring_from("lab", masters))
         network = PrivateNetwork("network", settings)
         firewall = CloudFirewall("firewall", settings)
-        Servers("servers", settings, keyring, network, firewall)
+        servers = Servers("servers", settings, keyring, network, firewall)
+        assert settings.dns is not None
+        token = pulumi.Output.secret("another")
+        Dns("dns", settings, settings.dns, site_addresses(servers), token)
 
     program()
     found: Asked = {}
@@ -106,6 +110,37 @@ def test_the_cloud_firewall_opens_ssh_to_operators_only() -> None:
     ssh = [rule for rule in rules if rule.port == "22"]
     assert [rule.source_ips for rule in ssh] == [["198.51.100.10/32", "2001:db8:ffff::10/128"]]
     assert {rule.protocol for rule in rules if rule not in ssh} == {"icmp"}
+
+
+def test_names_lead_to_both_sites_and_to_each_machine(asked: Asked) -> None:
+    sets = {f"{item.inputs['name']}/{item.inputs['type']}": item.inputs for item in asked["ZoneRrset"]}
+    assert set(sets) == {
+        *("@/CAA", "@/TXT", "_dmarc/TXT"),
+        *(f"{name}/{kind}" for name in ("@", "www", "primary", "standby", "witness") for kind in ("A", "AAAA")),
+    }
+    assert len(sets["www/AAAA"]["records"]) == 2, "the witness is no site"
+    assert len(sets["witness/A"]["records"]) == 1
+    assert sets["@/TXT"]["records"] == [{"value": '"v=spf1 -all"'}]
+    assert sets["@/CAA"]["records"][0] == {"value": '0 issue "letsencrypt.org"'}
+
+
+def test_each_address_has_its_machines_name(asked: Asked) -> None:
+    names = sorted((item.inputs["ipAddress"], item.inputs["dnsPtr"]) for item in asked["Rdns"])
+    assert {name for _, name in names} == {"primary.example.eu", "standby.example.eu", "witness.example.eu"}
+    assert {ip for ip, _ in names} == {"198.18.0.10", "2001:db8:1:10::1"}
+    assert len(names) == 6
+
+
+def test_zones_are_protected_and_may_live_in_another_project(asked: Asked) -> None:
+    (zone,) = asked["Zone"]
+    assert (zone.inputs["mode"], zone.inputs["deleteProtection"]) == ("primary", True)
+    (provider,) = asked["hcloud"]
+    assert provider.inputs["token"][SECRET_MARK], "the token is a secret"
+    of_zones = {str(item.provider) for item in [zone, *asked["ZoneRrset"]]}
+    assert len(of_zones) == 1
+    assert "dns-project" in of_zones.pop()
+    # reverse names belong to the addresses, which stay with the servers
+    assert all("dns-project" not in str(item.provider) for item in asked["Rdns"])
 
 
 @pytest.mark.parametrize("text", ["2001:db8:1:10::", "2001:db8:1:10::/64"])

@@ -73,7 +73,9 @@ def cloud(*servers: Any, networks: tuple[Any, ...] = (network(7),)) -> Any:
 @pytest.fixture
 def ran(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Pulumi, as far as this needs it: it keeps the state that it is given and reads what it is told to."""
-    box = SimpleNamespace(deployment={"resources": [NETWORK]}, words=[], cloud=cloud(server()), fail_refresh=False)
+    box = SimpleNamespace(
+        deployment={"resources": [NETWORK]}, words=[], cloud=cloud(server()), zones=None, fail_refresh=False
+    )
 
     def run(words: list[str], *, input: str = "", **_: Any) -> Completed:
         box.words.append(words)
@@ -90,7 +92,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> Any:
         return Completed(0, "", "")
 
     monkeypatch.setattr(recover, "run", run)
-    monkeypatch.setattr(recover, "_client", lambda stack, root: box.cloud)
+    monkeypatch.setattr(recover, "_client", lambda stack, root, dns=False: box.zones if dns else box.cloud)
     return box
 
 
@@ -125,6 +127,58 @@ def test_a_subnet_of_another_network_with_the_same_range_is_left_alone(ran: Any)
     pending(ran, SUBNET)
     recover.recover("lab", Path())
     assert adopted(ran, SUBNET["urn"]) == ["7-10.20.0.0/24"]
+
+
+ZONE = {
+    "urn": "urn:pulumi:lab::bastide::hcloud:index/zone:Zone::example.eu",
+    "type": "hcloud:index/zone:Zone",
+    "custom": True,
+    "inputs": {"name": "example.eu", "labels": {"bastide": "lab"}},
+}
+RRSET = {
+    "urn": "urn:pulumi:lab::bastide::hcloud:index/zoneRrset:ZoneRrset::example.eu/www/A",
+    "type": "hcloud:index/zoneRrset:ZoneRrset",
+    "custom": True,
+    "inputs": {"zone": "example.eu", "name": "www", "type": "A", "labels": {"bastide": "lab"}},
+}
+
+
+class Zones:
+    """The zones of another project: example.eu with a record set, ours or another's."""
+
+    def __init__(self, labels: dict[str, str]) -> None:
+        self.labels = labels
+
+    def get(self, name: str) -> Any:
+        if name != "example.eu":
+            raise hcloud.APIException("not_found", "no such zone", None)
+        return SimpleNamespace(id=77, labels=self.labels)
+
+    def get_rrset(self, zone: Any, name: str, kind: str) -> Any:
+        assert zone.id == 77
+        return SimpleNamespace(id=f"{name}/{kind}", labels=self.labels)
+
+
+@pytest.mark.parametrize(("resource", "found"), [(ZONE, "77"), (RRSET, "www/A")])
+def test_zones_and_record_sets_are_taken_over_from_their_own_project(
+    ran: Any, resource: dict[str, Any], found: str
+) -> None:
+    ran.zones = SimpleNamespace(zones=Zones({"bastide": "lab"}))
+    pending(ran, resource)
+    recover.recover("lab", Path())
+    assert adopted(ran, resource["urn"]) == [found]
+
+
+@pytest.mark.parametrize("resource", [ZONE, RRSET])
+def test_a_zone_of_somebody_else_is_left_alone(ran: Any, resource: dict[str, Any]) -> None:
+    ran.zones = SimpleNamespace(zones=Zones({}))
+    pending(ran, resource)
+    recover.recover("lab", Path())
+    assert adopted(ran, resource["urn"]) == []
+    resource = {**resource, "inputs": {**resource["inputs"], "name": "example.net", "zone": "example.net"}}
+    pending(ran, resource)
+    recover.recover("lab", Path())
+    assert adopted(ran, resource["urn"]) == []
 
 
 def test_a_run_that_was_stopped_before_it_read_what_it_adopted_is_completed(ran: Any) -> None:

@@ -10,6 +10,8 @@ from importlinter import cli as import_linter
 
 ROOT = Path(__file__).parents[2]
 CAPABILITIES = ("base", "users", "ssh", "firewall", "fail2ban")
+# made at the provider and not on machines: a component of stacks/ stands where others have their deploy
+AT_THE_PROVIDER = ("dns",)
 
 
 def test_import_contracts_hold(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -18,13 +20,13 @@ def test_import_contracts_hold(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert code == 0, capsys.readouterr().out
 
 
-@pytest.mark.parametrize("word", CAPABILITIES)
+@pytest.mark.parametrize("word", [*CAPABILITIES, *AT_THE_PROVIDER])
 def test_a_capability_has_its_settings_deploy_check_and_controls(word: str) -> None:
     from bastide.controls import CONTROLS
     from bastide.settings import Settings
 
     assert word in Settings.model_fields
-    assert (ROOT / "deploys" / f"{word}.py").exists()
+    assert (ROOT / ("stacks" if word in AT_THE_PROVIDER else "deploys") / f"{word}.py").exists()
     assert (ROOT / "tests" / "verify" / f"test_{word}.py").exists()
     assert any(control.id.startswith(f"{word}-") for control in CONTROLS)
 

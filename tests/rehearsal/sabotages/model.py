@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bastide.machines import Inventory
 from bastide.settings import Settings
 
 EARLY = "/etc/ssh/sshd_config.d/00-a-sabotage.conf"  # sorts before the platform's own, and sshd takes the first value
@@ -20,12 +22,31 @@ SAVE_RULES = "nft -s list ruleset > /run/sabotage.nft"
 LOAD_RULES = "( echo flush ruleset; cat /run/sabotage.nft ) | nft -f - && rm /run/sabotage.nft"
 
 
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Order:
+    """A call of the provider's API. `{zone}`, `{stack}` and `{standby.address}` are filled in, in path and body."""
+
+    method: str
+    path: str
+    body: Json | None = None
+
+    def filled(self, settings: Settings, inventory: Inventory) -> Order:
+        """The call for one stack."""
+        zone = next(iter(settings.dns.zones)) if settings.dns else ""
+        values = {"zone": zone, "stack": inventory.stack, **{machine.name: machine for machine in inventory}}
+        return Order(self.method, self.path.format(**values), _filled(self.body, values))
+
+
 @dataclass(frozen=True)
 class Sabotage:
     """One wrong way.
 
     `says` is a part of what its check must give as the reason: red for another reason is not caught. `opened` are rules
-    added to the provider's firewall for as long as it lasts.
+    added to the provider's firewall for as long as it lasts; `orders` are given to the provider, `taken_back` undoes
+    them.
     """
 
     control: str
@@ -35,6 +56,8 @@ class Sabotage:
     undo: str
     machine: str = "standby"
     opened: tuple[dict[str, Any], ...] = ()
+    orders: tuple[Order, ...] = ()
+    taken_back: tuple[Order, ...] = ()
 
     @property
     def name(self) -> str:
@@ -53,6 +76,15 @@ class Sabotage:
             "timezone": settings.base.timezone,
         }
         return self.break_.format(**values), self.undo.format(**values)
+
+
+def _filled(value: Any, values: Mapping[str, object]) -> Any:
+    """Every text in a JSON value with its names filled in."""
+    if isinstance(value, str):
+        return value.format(**values)
+    if isinstance(value, list):
+        return [_filled(item, values) for item in value]
+    return {key: _filled(item, values) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def sshd_says(control: str, what: str, says: str, lines: str, machine: str = "standby") -> Sabotage:

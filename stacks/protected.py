@@ -1,0 +1,31 @@
+"""What is protected and was taken out of the stack file: `pulumi up` would delete what hangs on it before it stops.
+
+With its preview `pulumi up` refuses the whole run; without (`--skip-preview`, as `make infra` has it) it deletes a
+zone's record sets, and only then refuses to delete the zone (3.259.0, tried).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bastide.errors import StackError
+from bastide.settings import Settings
+
+_KINDS = {"hcloud:index/server:Server": "server", "hcloud:index/zone:Zone": "zone"}
+
+
+def protected_names(deployment: dict[str, Any]) -> list[tuple[str, str]]:
+    """The protected servers and zones of a state, as ("zone", "example.eu")."""
+    found = [item for item in deployment.get("resources") or [] if item.get("protect") and item["type"] in _KINDS]
+    return [(_KINDS[item["type"]], str(item["urn"]).rsplit("::", 1)[-1]) for item in found]
+
+
+def refuse_lost(protected: list[tuple[str, str]], settings: Settings) -> None:
+    """Raise `StackError` when something protected is no longer in the stack file."""
+    wanted = {"server": set(settings.servers), "zone": set(settings.dns.zones) if settings.dns else set()}
+    lost = [f"{kind} {name}" for kind, name in protected if name not in wanted[kind]]
+    if lost:
+        raise StackError(
+            f"{', '.join(lost)}: protected, and no longer in the stack file",
+            "put it back; or set protection: false, run `make infra`, and take it out then",
+        )

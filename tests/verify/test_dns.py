@@ -1,0 +1,114 @@
+"""Which names lead here, as every authoritative name server says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from bastide.machines import Inventory, Machine
+from bastide.settings import RecordSet, Settings
+from bastide.settings.dns import Dns
+from tests.verify.evidence_plugin import not_provable_here
+from tests.verify.names import Answers, Reverse, expected, reverse, whole, zones
+from tests.verify.world import Sight
+
+
+def _declared(settings: Settings) -> Dns:
+    if settings.dns is None:
+        not_provable_here("the stack file declares no DNS zone")
+    assert settings.dns is not None
+    return settings.dns
+
+
+@pytest.mark.control("dns-01")
+@pytest.mark.look(zones)
+def test_names_lead_to_both_sites(
+    sight: Sight, machine: Machine, settings: Settings, inventory: Inventory, note: Callable[[str], None]
+) -> None:
+    """Every name server gives its two addresses for every declared name, and no address that is no site's."""
+    declared = _declared(settings)
+    names = [(zone, owner) for zone, wanted in declared.zones.items() for owner in wanted.sites]
+    if not names:
+        not_provable_here("no zone of the stack file has names that lead to the sites (sites)")
+    sites = [one for one in inventory if one.role != "witness"]
+    found: dict[str, tuple[Answers, ...]] = sight.data
+    for zone, owner in names:
+        for answers in found[zone]:
+            for kind, own, all_ in (
+                ("A", machine.address, {one.address for one in sites}),
+                ("AAAA", machine.address6, {one.address6 for one in sites}),
+            ):
+                name = whole(owner, zone)
+                given = answers.of(name, kind)
+                assert own in given, f"{answers.server} does not give {own} for {name}"
+                strangers = sorted(given - all_)
+                assert not strangers, f"{answers.server} gives {', '.join(strangers)} for {name}, which is no site's"
+    note(f"{len(names)} names at {_servers(found)}")
+
+
+@pytest.mark.control("dns-02")
+@pytest.mark.look(zones)
+def test_only_the_declared_may_issue_certificates(
+    sight: Sight, settings: Settings, note: Callable[[str], None]
+) -> None:
+    """Every name server gives the declared CAA records and no others, for the zone and for its sites' names."""
+    declared = _declared(settings)
+    found: dict[str, tuple[Answers, ...]] = sight.data
+    for zone, wanted in declared.zones.items():
+        caa = expected(RecordSet(name="@", type="CAA", values=wanted.caa.values()), zone)
+        own = {one.name: expected(one, zone) for one in wanted.records if one.type == "CAA"}
+        for answers in found[zone]:
+            _compare(answers, zone, "CAA", caa)
+            # a nearer record set would count before the zone's
+            for owner in (owner for owner in wanted.sites if owner != "@"):
+                _compare(answers, whole(owner, zone), "CAA", own.get(owner, frozenset()))
+        note(f"{zone}: {', '.join(sorted(caa))} at {_servers(found)}")
+
+
+@pytest.mark.control("dns-03")
+@pytest.mark.look(reverse)
+def test_its_addresses_have_its_name_and_back(
+    sight: Sight, machine: Machine, settings: Settings, note: Callable[[str], None]
+) -> None:
+    """The reverse names of its two addresses are its own name, which leads to them."""
+    declared = _declared(settings)
+    if declared.reverse is None:
+        not_provable_here("the stack file declares no reverse names (dns.reverse)")
+    own = f"{machine.name}.{declared.reverse}"
+    found: tuple[Reverse, ...] = sight.data
+    for one in found:
+        for server, names in one.names.items():
+            said = ", ".join(sorted(names)) or "nothing"
+            assert names == {f"{own}."}, f"{server} gives {said} for {one.address}, not {own}"
+        assert one.back[own] == {one.address}, f"{own} leads to {', '.join(sorted(one.back[own])) or 'nothing'}"
+    note(f"{' and '.join(one.address for one in found)}: {own} and back")
+
+
+@pytest.mark.control("dns-04")
+@pytest.mark.look(zones)
+def test_name_servers_agree_and_give_what_is_declared(
+    sight: Sight, settings: Settings, note: Callable[[str], None]
+) -> None:
+    """All name servers have the same serial, and each declared record set as it stands in the stack file."""
+    declared = _declared(settings)
+    found: dict[str, tuple[Answers, ...]] = sight.data
+    for zone, wanted in declared.zones.items():
+        serials = {answers.server: answers.serial for answers in found[zone]}
+        assert len(set(serials.values())) == 1, f"the name servers of {zone} have several versions: {serials}"
+        for record_set in wanted.records:
+            for answers in found[zone]:
+                name = whole(record_set.name, zone)
+                _compare(answers, name, record_set.type, expected(record_set, zone))
+        note(f"{zone}: {len(wanted.records)} record sets, serial {next(iter(serials.values()))} at {_servers(found)}")
+
+
+def _compare(answers: Answers, name: str, kind: str, wanted: frozenset[str]) -> None:
+    given = answers.of(name, kind)
+    missing, more = sorted(wanted - given), sorted(given - wanted)
+    assert not missing, f"{answers.server} does not give {name} {kind} {', '.join(missing)}"
+    assert not more, f"{answers.server} gives {name} {kind} {', '.join(more)}, which is not declared"
+
+
+def _servers(found: dict[str, tuple[Answers, ...]]) -> str:
+    return f"{len({answers.server for several in found.values() for answers in several})} name servers"
