@@ -10,12 +10,12 @@ from pyinfra.api.host import Host
 
 from bastide.errors import BastideError
 from bastide.settings import Settings
-from deploys import base, fail2ban, firewall, ssh, users
+from deploys import base, fail2ban, firewall, ssh, updates, users
 from deploys.facts.machine import Question, merged
 from deploys.operations.files import files_question
 from deploys.operations.revision import revision_file
 
-CAPABILITIES = ("base", "users", "ssh", "firewall", "fail2ban")
+CAPABILITIES = ("base", "users", "ssh", "firewall", "fail2ban", "updates")
 
 
 class NotBegun(PyinfraError):
@@ -50,6 +50,9 @@ def questions(only: tuple[str, ...]) -> Callable[[Host], Question]:
             "ssh": lambda: ssh.question(wanted.ssh, wanted.users, wanted.firewall),
             "firewall": lambda: firewall.question(wanted.firewall, wanted.ssh),
             "fail2ban": lambda: fail2ban.question(wanted.fail2ban, wanted.firewall, wanted.network, host.data.machines),
+            "updates": lambda: updates.question(
+                wanted.updates, updates.plan_of(wanted, host.data.machine, host.data.machines)
+            ),
         }
         return merged(files_question((revision_file(),)), *(asked[word]() for word in only))
 

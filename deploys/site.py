@@ -27,6 +27,7 @@ from deploys.operations.revision import revision_file
 from deploys.preflight import preflight
 from deploys.selection import for_people, questions, selected
 from deploys.ssh import ssh
+from deploys.updates import plan_of, updates
 from deploys.users import users
 
 with for_people():
@@ -62,6 +63,10 @@ if "fail2ban" in only:
         machines=host.data.machines,
         _sudo=True,
     )
+
+# the way in is proven by now: this only says when packages change and when a machine may reboot
+if "updates" in only:
+    updates(wanted=wanted.updates, plan=plan_of(wanted, host.data.machine, host.data.machines), _sudo=True)
 
 # what follows needs all machines to be hardened, not only this one
 phase(name="every machine is hardened")

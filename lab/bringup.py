@@ -18,6 +18,7 @@ from lab import daemon, doctor, owner, registry
 from lab.machines import machine, names, prober, router
 from lab.machines.driver import Driver
 from lab.machines.store import Record, records
+from lab.parties import archive
 from lab.parties import names as name_server
 from lab.place import OPERATOR4, OPERATOR6, PROBER, Place
 from lab.upstream import read_upstream
@@ -68,6 +69,7 @@ def up(name: str, order: Order) -> None:
         with step("API and prober", quiet_under=0.5):
             started = daemon.ensure(here, restart=restart)
             found, changed = prober.ensure(here, driver, order.authorized_key)
+            started |= archive.ensure(here, restart="network" in done)
             daemon.wait(here)
             if changed:
                 _wait_for_ssh(Record(here, PROBER), found.address)
@@ -149,6 +151,7 @@ def _write_info(here: Place, order: Order, found: prober.Prober) -> None:
             "address6": found.address6,
             "host_key": found.host_key,
         },
+        "parties": {"archive": archive.describe(here)},
     }
     text = json.dumps(info, indent=1) + "\n"
     if order.info.is_file() and not order.info.is_symlink() and order.info.read_text() == text:

@@ -46,6 +46,11 @@ def _do(args: argparse.Namespace) -> int:
 
             command = args.command[1:] if args.command[:1] == ["--"] else args.command
             inside.become(by_name(_lab(args.name), args.machine), command or ["bash", "-l"])
+        case "archive":
+            from lab.parties import archive
+
+            archive.publish(_lab(args.name), args.version, args.signed_by)
+            say(f"the archive offers {archive.PACKAGE} {args.version}, signed by {args.signed_by}")
         case "doctor":
             from lab import doctor
 
@@ -124,6 +129,12 @@ def _parser() -> argparse.ArgumentParser:
         ("reboot", "ask a machine to reboot"),
     ):
         verbs.add_parser(verb, help=text).add_argument("machine")
+    archive = verbs.add_parser("archive", help="say what the lab's package archive offers")
+    archive.add_argument("action", choices=["publish"])
+    archive.add_argument("version", help="1.0 or 1.1")
+    archive.add_argument(
+        "--signed-by", choices=["archive", "stranger", "nobody"], default="archive", help="whose signature it carries"
+    )
     doctor = verbs.add_parser("doctor", help="what this machine lacks")
     doctor.add_argument("--port", type=int, default=None, help="also look whether this port is free")
     verbs.add_parser("daemon", help=argparse.SUPPRESS)

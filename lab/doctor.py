@@ -37,6 +37,9 @@ _PROGRAMS = {
     "setsid": "util-linux",
     "sysctl": "procps",
     "ssh-keygen": "openssh-client",
+    "gpg": "gnupg",
+    "gpgconf": "gnupg",
+    "dpkg-deb": "dpkg",
 }
 # images 0.6 GB, and what three busy machines write
 _DISK_GB = 8.0

@@ -57,6 +57,7 @@ NEEDED = (
     Package("util-linux", "enters the local cloud's machines", "nsenter"),
     Package("mount", "mounts the local cloud's disks", "losetup"),
     Package("e2fsprogs", "formats the local cloud's disks", "mkfs.ext4"),
+    Package("gnupg", "signs the local cloud's package archive", "gpg"),
     Package("procps", "sets what the local cloud's networks need of the kernel", "sysctl"),
 )
 

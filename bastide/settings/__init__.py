@@ -17,6 +17,7 @@ from bastide.settings.lab import Lab
 from bastide.settings.network import Network
 from bastide.settings.servers import EU_LOCATIONS, Location, Role, Server
 from bastide.settings.ssh import Ssh
+from bastide.settings.updates import Reboot, Source, Updates
 from bastide.settings.users import Automation, Person, Users
 
 __all__ = [
@@ -35,10 +36,13 @@ __all__ = [
     "Person",
     "PublicPort",
     "RecordSet",
+    "Reboot",
     "Role",
     "Server",
     "Settings",
+    "Source",
     "Ssh",
+    "Updates",
     "Users",
     "Zone",
     "key_blob",
@@ -70,6 +74,8 @@ class Settings(Area):
     """When an address that fails to log in is dropped, and for how long."""
     dns: Dns | None = None
     """Zones at the provider's name servers, and reverse names; leave it out when others keep your DNS."""
+    updates: Updates = Updates()
+    """Unattended upgrades, and reboots one machine at a time."""
     protection: bool = True
     """Whether servers, addresses and the network refuse to be deleted. To destroy: false, `pulumi up`, then destroy."""
     lab: Lab | None = None
@@ -88,6 +94,8 @@ class Settings(Area):
         if ("tcp", self.ssh.port) in taken:
             problems.append("firewall.public opens the ssh port: say ssh.open_to: anywhere if that is meant")
         problems += self.dns.problems(tuple(self.servers)) if self.dns else []
+        if (minutes := len(self.servers) * self.updates.reboot.minutes_apart) > 24 * 60:
+            problems.append(f"updates.reboot: the windows of all servers take {minutes} minutes, a day has 1440")
         if problems:
             raise ValueError("; ".join(problems))
         return self

@@ -38,6 +38,8 @@ def unit_commands(name: str, state: str, seen: dict[str, str]) -> list[str]:
     if state == "masked":
         return [] if seen["LoadState"] in ("masked", "not-found") else [f"systemctl mask {name}"]
     commands = []
+    if seen["LoadState"] == "masked":
+        commands.append(f"systemctl unmask {name}")
     if seen["UnitFileState"] != "enabled":
         commands.append(f"systemctl enable {name}")
     if state == "running" and seen["ActiveState"] != "active":

@@ -96,6 +96,11 @@ def links(paths: list[str]) -> dict[str, str]:
     return {path: str(link.readlink()) if link.is_symlink() else "" for path, link in found.items()}
 
 
+def listed(folders: list[str]) -> dict[str, list[str]]:
+    """The names in each folder; none where there is no folder."""
+    return {folder: [path.name for path in _list(Path(folder.lstrip("/")))] for folder in folders}
+
+
 def sshd(wanted: bool) -> dict[str, list[str]]:
     """The effective configuration of the ssh server, values by lower-case keyword."""
     effective: dict[str, list[str]] = {}
@@ -335,6 +340,7 @@ AREAS: dict[str, Any] = {
     "half_way": half_way,
     "units": units,
     "links": links,
+    "listed": listed,
     "sshd": sshd,
     "nft": nft,
     "fail2ban": fail2ban,

@@ -58,6 +58,7 @@ def test_ids_are_never_reused() -> None:
         *("firewall-01", "firewall-02", "firewall-03", "firewall-04"),
         *("fail2ban-01", "fail2ban-02", "fail2ban-03", "fail2ban-04"),
         *("dns-01", "dns-02", "dns-03", "dns-04"),
+        *("updates-01", "updates-02", "updates-03", "updates-04"),
         *("base-01", "base-02", "base-03"),
     ] == IDS
 

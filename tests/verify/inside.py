@@ -5,11 +5,13 @@ Each command prints facts that may be shown to anybody: no password hash, no pri
 
 from __future__ import annotations
 
+import base64
 import secrets
 from functools import cache
 from shlex import quote
 
 from bastide.machines import Machine
+from deploys.updates import CONFIG, PROGRAM, TIMERS, program_text
 from tests.verify.jails import state_command
 from tests.verify.looks import FIRST, Look, Once, look
 from tests.verify.world import Output, World
@@ -19,6 +21,28 @@ STRANGER = "203.0.113.9"
 # journald's message about its own limits (sd-messages.h, SD_MESSAGE_JOURNAL_USAGE): what the running daemon goes by
 _JOURNAL_USAGE = "ec387f577b844b8fa948f33cad9a75e6"
 _METADATA = "http://169.254.169.254/hetzner/v1/metadata"
+# of one unit a paragraph; a time is "@seconds" or empty
+_UNITS = "systemctl show --timestamp=unix -p Id,LoadState,ActiveState,UnitFileState,ExecStart,NextElapseUSecRealtime"
+_UNITS += ",Persistent,RandomizedDelayUSec,TimersCalendar,TimersMonotonic -- {units}"
+_STAMPS = """for file in /var/lib/apt/periodic/upgrade-stamp /var/lib/apt/periodic/update-stamp \
+    /var/lib/dpkg/info/unattended-upgrades.list; do
+  stat -c '%Y %n' $file 2>/dev/null
+done
+sed -n 's/^Date: /Date: /p' /var/lib/apt/lists/*-security_InRelease; true"""
+# all that are configured, then those that were ever fetched with their keys; a key that stands in a source's own file
+# comes over several lines
+_SOURCES = """python3 -I -c 'import apt_pkg
+apt_pkg.init()
+configured = apt_pkg.SourceList()
+configured.read_main_list()
+for one in configured.list: print("=", one.uri, one.dist)' &&
+apt-get indextargets --format '# $(SITE) $(RELEASE) $(SIGNED_BY)'"""
+# what a single source may say to be spared from checks (sources.list(5)); apt gives no account of it
+_SPARED = "trusted|allow-insecure|allow-weak|allow-downgrade-to-insecure|check-valid-until|check-date"
+_OPTIONS = f"grep -rshiE '(^|[[ ])({_SPARED}) *[:=]' /etc/apt/sources.list /etc/apt/sources.list.d; true"
+_KEYS_OF_APT = """for file in /etc/apt/trusted.gpg /etc/apt/trusted.gpg.d/*; do
+  [ -e "$file" ] && { dpkg -S "$file" >/dev/null 2>&1 || echo "$file"; }
+done; true"""
 _once = Once()
 
 # every pattern that any account's effective settings name, tried for every account: a Match block may name another one;
@@ -75,6 +99,17 @@ def commands(world: World, machine: Machine) -> dict[str, str]:
         "rules": "nft -j list ruleset",
         "listeners": "ss -Hltun",
         "bans": state_command(),
+        "aptconfig": "apt-config dump",
+        "aptruns": f"date +%s; {_STAMPS}",
+        "aptsources": _SOURCES,
+        "aptoptions": _OPTIONS,
+        "aptkeys": f"{_KEYS_OF_APT}; dpkg --verify debian-archive-keyring",
+        "timers": _UNITS.format(
+            units=" ".join(unit for timer in TIMERS for unit in (timer, timer.replace(".timer", ".service")))
+        ),
+        # the program as this project has it, not as it lies on the machine
+        "pending": f"printf %s {_packed(program_text())} | base64 -d | python3 -I - look",
+        "program": f"sha256sum {PROGRAM}; cat {CONFIG}",
         # of a machine's own, or its neighbours could not be told from it
         "metadata": f"curl -s -m 3 {_METADATA}/region; echo; curl -s -m 3 {_METADATA}/availability-zone",
     }
@@ -141,6 +176,10 @@ def effective(output: Output) -> dict[tuple[str, str], dict[str, str]]:
     return answers
 
 
+def _packed(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
 def _first_address(network: str) -> str:
     return network.partition("/")[0]
 
@@ -151,6 +190,10 @@ _SHOWN = {
     "admitted": "sshd -T -C user=NAME (every account): AllowUsers",
     "keys": "cat of every file that sshd's AuthorizedKeysFile names, for every account",
     "sudo": "sudo -l -U NAME (every account)",
+    "aptruns": "stat /var/lib/apt/periodic/*-stamp; grep ^Date: /var/lib/apt/lists/*-security_InRelease",
+    "aptkeys": "dpkg -S /etc/apt/trusted.gpg.d/*; dpkg --verify debian-archive-keyring",
+    "aptsources": "apt-get indextargets --format '$(SITE) $(RELEASE) $(SIGNED_BY)'; apt_pkg.SourceList of python3-apt",
+    "pending": "python3 -I /usr/local/lib/bastide/updates.py look (the same text, sent along)",
     "hostkeys": "sshd -T | grep ^hostkey; ls /etc/ssh/ssh_host_*_key",
     "metadata": f"curl -s -m 3 {_METADATA}/{{region,availability-zone}}",
     "bans": "fail2ban-client get JAIL OPTION (every jail); nft -j list ruleset; fail2ban's database",

@@ -8,6 +8,7 @@ from typing import Any
 
 from bastide.machines import Inventory
 from bastide.settings import Settings
+from bastide.windows import windows
 
 EARLY = "/etc/ssh/sshd_config.d/00-a-sabotage.conf"  # sorts before the platform's own, and sshd takes the first value
 # a public key whose private part was never kept
@@ -74,6 +75,7 @@ class Sabotage:
             "automation_key": settings.users.automation.key,
             "network": settings.network.range,
             "timezone": settings.base.timezone,
+            "first_reboot": next(iter(windows(settings).values())).reboot,
         }
         return self.break_.format(**values), self.undo.format(**values)
 

@@ -1,0 +1,49 @@
+"""How the machines are kept up to date."""
+
+from __future__ import annotations
+
+from bastide.controls.model import Control, count, join
+from bastide.machines import Inventory
+from bastide.settings import Settings
+
+CONTROLS = (
+    Control(
+        "updates-01",
+        "Security updates",
+        "Debian's security updates are installed on every server each day without a person's doing.",
+        "A hole that is known in public is closed before most attackers come to it.",
+        claims=(44,),
+    ),
+    Control(
+        "updates-02",
+        "Updates that wait",
+        "No security update, and no reboot that it needs, has waited for more than {pending_days}; "
+        "a longer wait raises an alert.",
+        "An update that is downloaded and not in effect protects nobody.",
+        claims=(44,),
+    ),
+    Control(
+        "updates-03",
+        "Reboots",
+        "Servers reboot for updates {apart} apart, in windows of their own, and only while all other servers answer.",
+        "Updates never take down two servers at once.",
+        claims=(44,),
+    ),
+    Control(
+        "updates-04",
+        "Package sources",
+        "Software packages come from {archives} only, and each archive's signature is checked.",
+        "Nobody between the archive and the server can slip in a package.",
+        claims=(44,),
+    ),
+)
+
+
+def facts(settings: Settings, inventory: Inventory) -> dict[str, str]:
+    """What its sentences are filled with."""
+    updates = settings.updates
+    return {
+        "pending_days": count(updates.max_pending_days, "day"),
+        "apart": count(updates.reboot.minutes_apart, "minute"),
+        "archives": join(["Debian", *(count(len(updates.sources), "other archive"),) * bool(updates.sources)]),
+    }

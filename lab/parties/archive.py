@@ -1,0 +1,188 @@
+"""A signed package archive: a real apt repository over HTTP with one package, of which the lab says the version.
+
+The archive's signing key is made once for each lab and stays with its operator (root's own folder): the program that
+serves the files cannot read it. A release is a folder of its own, and becomes the current one in one step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from bastide.console import run
+from bastide.errors import LabError
+from lab.machines.spawn import PATH
+from lab.parties import party
+from lab.parties.party import ARCHIVE, Party
+from lab.place import Place
+from lab.registry import locked
+
+PARTY = Party("archive", ARCHIVE, (("tcp", 80),))
+PACKAGE = "lab-canary"
+VERSIONS = ("1.0", "1.1")
+SUITE, COMPONENT = "canary", "main"
+_ARCHITECTURES = ("amd64", "arm64")
+Signer = Literal["archive", "stranger", "nobody"]
+SIGNERS: tuple[Signer, ...] = ("archive", "stranger", "nobody")
+
+
+def ensure(here: Place, *, restart: bool) -> bool:
+    """Serve the archive; the first time with the oldest version. Returns whether it was started. Waits for it."""
+    public = PARTY.folder(here) / "public"
+    if not public.exists():
+        publish(here, VERSIONS[0])
+    python = shutil.which("python3", path=PATH)
+    if python is None:
+        raise LabError("there is no python3 outside of the project's .venv", "sudo apt-get install python3")
+    argv = [python, "-I", "-m", "http.server", "--bind", PARTY.address(here), "--directory", str(public), "80"]
+    started = party.ensure(here, PARTY, argv, restart=restart)
+    party.wait(here, PARTY)
+    return started
+
+
+def describe(here: Place) -> dict[str, Any]:
+    """What a machine must know to use it."""
+    return {
+        "url": f"http://{PARTY.address(here)}/debian",
+        "suite": SUITE,
+        "component": COMPONENT,
+        "package": PACKAGE,
+        "key": _public_key(_key_folder(here, "archive")),
+    }
+
+
+def publish(here: Place, version: str, signer: Signer = "archive") -> None:
+    """Make `version` the one that the archive offers. `signer`: whose signature the release carries.
+
+    Raises `LabError` for a version that there is not.
+    """
+    if version not in VERSIONS:
+        raise LabError(f"the archive has no version {version}", f"there are {' and '.join(VERSIONS)}")
+    folder = PARTY.folder(here)
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with locked(here.folder / ".archive.lock"):
+        public = folder / "public"
+        old = public.resolve() if public.exists() else None
+        number = int(old.name.rpartition("-")[2]) + 1 if old else 1
+        fresh = folder / f"release-{number}"
+        shutil.rmtree(fresh, ignore_errors=True)  # of a run that was killed
+        _lay_out(fresh / "debian", version)
+        _sign(here, fresh / "debian/dists" / SUITE, signer)
+        _date(fresh, old)
+        link = folder / "public.new"
+        link.unlink(missing_ok=True)
+        link.symlink_to(fresh.name)
+        link.replace(public)
+        if old:
+            shutil.rmtree(old)
+
+
+def _lay_out(root: Path, version: str) -> None:
+    """The package, its index and the release that vouches for it (wiki.debian.org/DebianRepository/Format)."""
+    pool = root / "pool"
+    pool.mkdir(parents=True)
+    package = pool / f"{PACKAGE}_{version}_all.deb"
+    control = _build(package, version)
+    content = package.read_bytes()
+    index = f"{control}Filename: pool/{package.name}\nSize: {len(content)}\nSHA256: {_sha256(content)}\n\n".encode()
+    suite = root / "dists" / SUITE
+    lines = [
+        "Origin: lab",
+        "Label: lab",
+        f"Suite: {SUITE}",
+        f"Codename: {SUITE}",
+        f"Date: {datetime.now(UTC):%a, %d %b %Y %H:%M:%S} UTC",
+        f"Architectures: {' '.join(_ARCHITECTURES)}",
+        f"Components: {COMPONENT}",
+        "SHA256:",
+    ]
+    for architecture in _ARCHITECTURES:
+        name = f"{COMPONENT}/binary-{architecture}/Packages"
+        (suite / name).parent.mkdir(parents=True)
+        (suite / name).write_bytes(index)
+        lines.append(f" {_sha256(index)} {len(index)} {name}")
+    (suite / "Release").write_text("\n".join(lines) + "\n")
+
+
+def _build(path: Path, version: str) -> str:
+    """Make the package at `path`. Returns its control fields."""
+    control = (
+        f"Package: {PACKAGE}\nVersion: {version}\nArchitecture: all\nMaintainer: the lab <lab@localhost>\n"
+        "Description: says which version of it is installed\n"
+    )
+    work = path.with_suffix(".work")
+    (work / "DEBIAN").mkdir(parents=True)
+    (work / "DEBIAN/control").write_text(control)
+    says = work / f"usr/share/{PACKAGE}/version"
+    says.parent.mkdir(parents=True)
+    says.write_text(f"{version}\n")
+    run(["dpkg-deb", "--root-owner-group", "--build", work, path])
+    shutil.rmtree(work)
+    return control
+
+
+def _sign(here: Place, suite: Path, signer: Signer) -> None:
+    if signer == "nobody":
+        return
+    folder = _key_folder(here, signer)
+    _ensure_key(folder)
+    try:
+        _gpg(
+            folder,
+            "--digest-algo",
+            "SHA512",
+            "--output",
+            str(suite / "InRelease"),
+            "--clearsign",
+            str(suite / "Release"),
+        )
+    finally:
+        _end_agent(folder)
+
+
+def _date(fresh: Path, old: Path | None) -> None:
+    """Each release is at least a second younger than the one before: HTTP knows whole seconds only, and apt asks
+    for what has changed since."""
+    before = max((path.stat().st_mtime for path in old.rglob("*")), default=0.0) if old else 0.0
+    at = max(datetime.now(UTC).timestamp(), before + 1)
+    for path in fresh.rglob("*"):
+        os.utime(path, (at, at))
+
+
+def _key_folder(here: Place, signer: Signer) -> Path:
+    return here.folder / "archive-keys" / signer
+
+
+def _public_key(folder: Path) -> str:
+    _ensure_key(folder)
+    return (folder / "public.asc").read_text()
+
+
+def _ensure_key(folder: Path) -> None:
+    if (folder / "public.asc").exists():
+        return
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
+    folder.mkdir(mode=0o700, parents=True)
+    try:
+        _gpg(folder, "--passphrase", "", "--quick-generate-key", f"lab {folder.name}", "ed25519", "sign", "never")
+        _gpg(folder, "--armor", "--output", str(folder / "public.new"), "--export")
+    finally:
+        _end_agent(folder)
+    (folder / "public.new").replace(folder / "public.asc")
+
+
+def _gpg(folder: Path, *words: str) -> None:
+    run(["gpg", "--homedir", folder, "--batch", "--yes", "--quiet", "--pinentry-mode", "loopback", *words])
+
+
+def _end_agent(folder: Path) -> None:
+    # gpg leaves a program behind that holds the key
+    run(["gpgconf", "--homedir", folder, "--kill", "gpg-agent"], check=False)
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,231 @@
+"""How the machines are kept up to date: the wrong ways."""
+
+from __future__ import annotations
+
+from tests.rehearsal.sabotages.model import Sabotage
+
+_CONF = "/etc/apt/apt.conf.d/99sabotage"  # sorts last: of a single value apt takes the last one
+_SYSTEM = "/etc/systemd/system"
+_LIST = "/etc/apt/sources.list.d/sabotage.list"
+_STATE = "/var/lib/bastide/updates.json"
+_LOOK = "systemctl start bastide-updates.service"
+_SAVE, _BACK = f"{{{{ cp -p {_STATE} /run/state.json || true; }}}}", f"{{{{ mv /run/state.json {_STATE} || true; }}}}"
+# an archive of this machine's own that says it is Debian's for security, with a newer version of an installed package
+_PLANT = f"""mkdir -p /run/planted && cd /run/planted && cat > Packages <<END
+Package: curl
+Version: 99:1
+Architecture: $(dpkg --print-architecture)
+Maintainer: nobody <nobody@localhost>
+Description: newer
+Filename: curl.deb
+Size: 1
+SHA256: 0000000000000000000000000000000000000000000000000000000000000000
+
+END
+cat > Release <<END
+Origin: Debian
+Label: Debian-Security
+Suite: planted
+Codename: planted
+Date: $(LC_ALL=C date -u '+%a, %d %b %Y %T') UTC
+SHA256:
+ $(sha256sum Packages | cut -d' ' -f1) $(stat -c %s Packages) Packages
+END
+echo 'deb [trusted=yes] file:/run/planted ./' > {_LIST}
+apt-get -qq update -o Dir::Etc::sourcelist={_LIST} -o Dir::Etc::sourceparts=/dev/null -o APT::Get::List-Cleanup=0"""
+_OLD = f"""{_LOOK} && python3 - <<'END'
+import json, pathlib, time
+path = pathlib.Path("{_STATE}")
+state = json.loads(path.read_text())
+for kind in ("packages", "reboot"):
+    state[kind] = {{{{name: time.time() - 20 * 86400 for name in state[kind]}}}}
+path.write_text(json.dumps(state))
+END"""
+_CLEAN = f"rm -rf {_LIST} /run/planted /var/lib/apt/lists/_run_planted*; apt-mark -q unhold curl; {_BACK}; {_LOOK}"
+
+
+def _apt_says(control: str, what: str, says: str, lines: str) -> Sabotage:
+    """A file of apt's configuration that is read after the platform's."""
+    return Sabotage(control, what, says, f"printf '%s\\n' '{lines}' > {_CONF}", f"rm {_CONF}")
+
+
+def _unit_says(control: str, what: str, says: str, unit: str, lines: str) -> Sabotage:
+    """A drop-in of a unit."""
+    file = f"{_SYSTEM}/{unit}.d/zz-sabotage.conf"
+    reload = "systemctl daemon-reload" + (f" && systemctl restart {unit}" if unit.endswith(".timer") else "")
+    break_ = f"mkdir -p $(dirname {file}) && printf '%s\\n' '{lines}' > {file} && {reload}"
+    return Sabotage(
+        control,
+        what,
+        says,
+        break_,
+        f"rm {file} && {reload}; rmdir --ignore-fail-on-non-empty {file.rpartition('/')[0]}",
+    )
+
+
+def _source_says(what: str, says: str, line: str) -> Sabotage:
+    return Sabotage("updates-04", what, says, f"echo '{line}' > {_LIST}", f"rm {_LIST}")
+
+
+SABOTAGES = (
+    Sabotage(
+        "updates-01",
+        "the timer that installs is masked",
+        "apt-daily-upgrade.timer is masked",
+        "systemctl mask -q --now apt-daily-upgrade.timer",
+        "systemctl unmask -q apt-daily-upgrade.timer && systemctl enable -q --now apt-daily-upgrade.timer",
+    ),
+    Sabotage(
+        "updates-01",
+        "the timer is enabled, the service behind it is masked",
+        "apt-daily-upgrade.service is masked",
+        "systemctl mask -q apt-daily-upgrade.service",
+        "systemctl unmask -q apt-daily-upgrade.service",
+    ),
+    Sabotage(
+        "updates-01",
+        "the lists are never fetched",
+        "apt-daily.timer is loaded, disabled, inactive",
+        "systemctl disable -q --now apt-daily.timer",
+        "systemctl enable -q --now apt-daily.timer",
+    ),
+    _unit_says(
+        "updates-01",
+        "once a month",
+        "the next upgrade is due in",
+        "apt-daily-upgrade.timer",
+        "[Timer]\nOnCalendar=\nOnCalendar=*-01-01 01:00:00",
+    ),
+    _apt_says(
+        "updates-01",
+        "no origin is allowed",
+        "it does not take security updates",
+        "#clear Unattended-Upgrade::Origins-Pattern;",
+    ),
+    _apt_says(
+        "updates-01",
+        "switched off, as many guides do on databases",
+        "APT::Periodic::Unattended-Upgrade is 0",
+        'APT::Periodic::Unattended-Upgrade "0";',
+    ),
+    _apt_says(
+        "updates-01",
+        "one package is left out",
+        "left out: openssl",
+        'Unattended-Upgrade::Package-Blacklist {{ "openssl"; }};',
+    ),
+    Sabotage(
+        "updates-01",
+        "all is set, and for 20 days each run has failed",
+        "no upgrade has run for 20 days",
+        "cd /var/lib && for f in dpkg/info/unattended-upgrades.list apt/periodic/upgrade-stamp; do"
+        " [ ! -e $f ] || {{ touch -r $f /run/$(basename $f) && touch -d '20 days ago' $f; }}; done",
+        "cd /var/lib && for f in dpkg/info/unattended-upgrades.list apt/periodic/upgrade-stamp; do"
+        " [ ! -e $f ] || {{ touch -r /run/$(basename $f) $f && rm /run/$(basename $f); }}; done",
+    ),
+    Sabotage(
+        "updates-02",
+        "a held package misses its security update for 20 days",
+        "curl 8.",
+        f"{_SAVE}; apt-mark -q hold curl && {_PLANT} && {_OLD}",
+        _CLEAN,
+    ),
+    Sabotage(
+        "updates-02",
+        "the reboot never came",
+        "a reboot, since a package asked for it (20 days)",
+        f"{_SAVE}; touch /run/reboot-required && {_OLD}",
+        f"rm /run/reboot-required; {_BACK}; {_LOOK}",
+    ),
+    Sabotage(
+        "updates-02",
+        "nobody looks at what waits",
+        "bastide-updates.timer is loaded, disabled, inactive",
+        "systemctl disable -q --now bastide-updates.timer",
+        "systemctl enable -q --now bastide-updates.timer",
+    ),
+    _unit_says(
+        "updates-03",
+        "the same window as the witness",
+        "standby and witness may reboot",
+        "bastide-reboot.timer",
+        "[Timer]\nOnCalendar=\nOnCalendar={first_reboot}",
+    ),
+    _unit_says(
+        "updates-03",
+        "a second window, at each boot",
+        "standby has more than one window",
+        "bastide-reboot.timer",
+        "[Timer]\nOnBootSec=1h",
+    ),
+    _unit_says(
+        "updates-03",
+        "it reboots and asks nobody",
+        "the window runs something else",
+        "bastide-reboot.service",
+        "[Service]\nExecStart=\nExecStart=/usr/bin/systemctl reboot",
+    ),
+    Sabotage(
+        "updates-03",
+        "the program no longer asks",
+        "the program is another one",
+        "cp -p /usr/local/lib/bastide/updates.py /run/updates.py"
+        " && sed -i 's/if problem := _silent_peer/if problem := 0 and _silent_peer/' /usr/local/lib/bastide/updates.py",
+        "mv /run/updates.py /usr/local/lib/bastide/updates.py",
+    ),
+    Sabotage(
+        "updates-03",
+        "one peer was forgotten",
+        "it does not ask every other machine",
+        "cp -p /etc/bastide/updates.json /run/config.json && sed -i '/witness/d;s/\\(primary.*\\),/\\1/'"
+        " /etc/bastide/updates.json",
+        "mv /run/config.json /etc/bastide/updates.json",
+    ),
+    _apt_says(
+        "updates-03",
+        "unattended-upgrades reboots by itself",
+        "reboots by itself and asks nobody",
+        'Unattended-Upgrade::Automatic-Reboot "true";',
+    ),
+    _source_says(
+        "a source that is trusted unseen",
+        "a source is spared from checks: deb",
+        "deb [trusted=yes] file:/run/planted ./",
+    ),
+    Sabotage(
+        "updates-04",
+        "Debian's own source is spared from checks",
+        "a source is spared from checks: Trusted: yes",
+        "f=$(ls /etc/apt/sources.list.d/debian.sources) && cp -p $f /run/debian.sources"
+        " && sed -i '/^Types:/a Trusted: yes' $f",
+        "mv /run/debian.sources /etc/apt/sources.list.d/debian.sources",
+    ),
+    _source_says("somebody's archive", "file:/run/planted ./ is not declared", "deb file:/run/planted ./"),
+    _source_says(
+        "a source with a key of its own",
+        "was not found signed with Debian's keys",
+        "deb [signed-by=/etc/apt/keyrings/other.asc] http://deb.debian.org/debian trixie-backports main",
+    ),
+    Sabotage(
+        "updates-04",
+        "a key that counts for every archive",
+        "keys that count for every archive: /etc/apt/trusted.gpg.d/other.asc",
+        "cp /etc/apt/trusted.gpg.d/debian-archive-trixie-stable.asc /etc/apt/trusted.gpg.d/other.asc",
+        "rm /etc/apt/trusted.gpg.d/other.asc",
+    ),
+    _apt_says(
+        "updates-04",
+        "archives without a signature are let in",
+        "Acquire::AllowInsecureRepositories is 1",
+        'Acquire::AllowInsecureRepositories "1";',
+    ),
+    _apt_says(
+        "updates-04",
+        "packages without a signature are let in",
+        "APT::Get::AllowUnauthenticated is true",
+        'APT::Get::AllowUnauthenticated "true";',
+    ),
+    _apt_says(
+        "updates-04", "old lists count for ever", "Check-Valid-Until is false", 'Acquire::Check-Valid-Until "false";'
+    ),
+)
