@@ -13,6 +13,7 @@ ORDER = (
     "test_flow",
     "test_sabotage",
     "test_bans",
+    "test_updates",
     "test_lockout",
     "test_faults",
     "test_killed",

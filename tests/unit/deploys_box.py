@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bastide.machines import Machine
-from bastide.settings import Settings
+from bastide.settings import Settings, Source
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI"
 SETTINGS = Settings.model_validate(
@@ -41,3 +41,15 @@ MACHINES = tuple(
     )
     for number, (name, server) in enumerate(SETTINGS.servers.items(), 1)
 )
+# the public part of a key that was made for this test and thrown away
+ARCHIVE_KEY = """-----BEGIN PGP PUBLIC KEY BLOCK-----
+
+mDMEawFqBRYJKwYBBAHaRw8BAQdAYtzaESNJXuP56lpJ21vKESI6OTfdFFxaDHFU
+EYezmxC0C2xhYiBhcmNoaXZliJAEExYIADgWIQTjjQ73PadEkdueuQ/yoPjVG1SE
+hAUCawFqBQIbAwULCQgHAgYVCgkICwIEFgIDAQIeAQIXgAAKCRDyoPjVG1SEhLqk
+AP96Ph3nQeRLPwrE83jP6W6htWUq1u9LQHK1tCLuL/WngwEAvqS+Fil/lBe+nRM/
+Iyn0gQsEIXr8utGpZO0goyIHHA4=
+=uVuZ
+-----END PGP PUBLIC KEY BLOCK-----
+"""
+SOURCE = Source(url="http://archive.example.eu/debian", suite="stable", key=ARCHIVE_KEY, upgrade=True)

@@ -13,14 +13,16 @@ import pytest
 from jinja2 import UndefinedError
 
 from bastide.console import run
-from deploys import base, fail2ban, firewall, ssh, users
+from deploys import base, fail2ban, firewall, ssh, updates, users
 from deploys.operations.files import File
 from deploys.render import render
-from tests.unit.deploys_box import MACHINES, SETTINGS
+from tests.unit.deploys_box import MACHINES, SETTINGS, SOURCE
 
 GOLDEN = Path(__file__).parent / "data/deploys/rendered"
 ANYWHERE = SETTINGS.ssh.model_copy(update={"open_to": "anywhere", "port": 2222})
 V6_ONLY = SETTINGS.firewall.model_copy(update={"operators": ("2001:db8::/48",), "public": ()})
+
+UPDATES = SETTINGS.updates.model_copy(update={"sources": {"other": SOURCE}})
 
 
 def written() -> dict[str, File]:
@@ -36,8 +38,12 @@ def written() -> dict[str, File]:
         *base.name_files(MACHINES[0], MACHINES, True),
         *base.locale_files(SETTINGS.base),
         base.journal_file(SETTINGS.base),
+        *updates.source_files(UPDATES),
+        updates.apt_file(UPDATES),
+        *updates.window_files(UPDATES, updates.plan_of(SETTINGS, MACHINES[0], MACHINES)),
     )
     named = {file.path.strip("/").replace("/", "_"): file for file in files}
+    del named[updates.PROGRAM.strip("/").replace("/", "_")]  # it goes as it stands in deploys/remote
     named["anywhere.nft"] = firewall.rule_files(V6_ONLY, ANYWHERE)[0]
     return named
 
