@@ -25,6 +25,7 @@ ROOT = Path("/")
 CONFIG = Path("etc/bastide/updates.json")
 STATE = Path("var/lib/bastide/updates.json")
 CHECKS = Path("etc/bastide/reboot.d")
+DEPLOY = Path("run/bastide-deploy.json")  # deploys/remote/hold.py
 TABLE = "bastide_reboot"
 ALERT, WARNING, NOTICE = "<1>", "<4>", "<5>"  # sd-daemon(3): the journal's priority at the head of a line
 _LOOK_SECONDS = 5  # between two looks at the peers
@@ -72,7 +73,7 @@ def reboot() -> int:
             return _not_now(f"this machine's claim to be the only one cannot be made: {problem}")
         going = False
         try:
-            if problem := _silent_peer(config["peers"], config["observe_seconds"]) or _refused():
+            if problem := _silent_peer(config["peers"], config["observe_seconds"]) or _refused() or _deploy():
                 return _not_now(problem)
             _log(NOTICE, f"rebooting, since {'; '.join(reasons)}. All peers answer: {', '.join(config['peers'])}")
             # with the lock still held: it goes with this process, and by then nothing new is started any more
@@ -196,6 +197,18 @@ def _refused() -> str:
             words = (done.stdout + done.stderr).strip().splitlines()
             return f"the check {path.name} refuses: {words[-1] if words else f'exit {done.returncode}'}"
     return ""
+
+
+def _deploy() -> str:
+    """Who deploys to this machine at this moment; "" when nobody does."""
+    record = _json(DEPLOY)
+    try:
+        pid, started = record["session"]
+        # proc_pid_stat(5), field 22; the name in field 2 may hold spaces and parentheses
+        now = _text(Path(f"proc/{pid}/stat")).rpartition(")")[2].split()[19]
+    except (KeyError, ValueError, IndexError):
+        return ""
+    return f"{record.get('who', 'somebody')} deploys" if int(now) == started else ""
 
 
 class _package_lock:

@@ -163,6 +163,17 @@ def test_packages_in_the_making_keep_it_up(box, ran, capsys):
     assert not any(line.startswith("nft") for line in ran)
 
 
+@pytest.mark.parametrize(("started", "stays"), [(77, True), (78, False)])
+def test_a_deploy_that_is_under_way_keeps_it_up(box, ran, capsys, started, stays):
+    (box / "run/reboot-required").touch()
+    (box / "run/bastide-deploy.json").write_text(json.dumps({"who": "anna", "since": 1, "session": [5, started]}))
+    (box / "proc/5").mkdir()
+    (box / "proc/5/stat").write_text(f"5 (sshd: a b) {' '.join(['0'] * 19)} 77 0\n")
+    program.main(["reboot"])
+    assert ("anna deploys" in capsys.readouterr().out) is stays
+    assert ("systemctl reboot" not in ran) is stays
+
+
 def test_nothing_pending_asks_nobody(box, ran):
     program.main(["reboot"])
     assert not any(line.startswith(("nft", "ping", "systemctl")) for line in ran)
