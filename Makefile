@@ -2,7 +2,7 @@
 # Every target only shortens commands that also work by themselves; see `make help`.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help sudo up down setup lab infra preview deploy verify prove page bans unban inventory env check doctor destroy test test-full lint bench
+.PHONY: help fit sudo up down setup lab infra preview deploy verify prove page bans unban inventory env check doctor destroy test test-full lint bench
 
 # without stack= the stack is `lab`, and its file is made from the example; with lab=1 that holds for any other name
 ifeq ($(origin stack),undefined)
@@ -27,10 +27,14 @@ help: ## this list
 	@echo "  stack=NAME    another stack than lab        only=ssh,users   some capabilities (deploy, verify), some tests (test)"
 	@echo "  limit=NAME    one machine or group          eval \"\$$(make env stack=NAME)\"   for the bare commands"
 
-up: sudo setup lab infra deploy prove ## from nothing to a proven platform and its security page
+up: fit sudo setup lab infra deploy prove ## from nothing to a proven platform and its security page
 	@echo
 	@echo "next: open build/$(stack)/security.html      look around: ssh -F build/$(stack)/ssh_config primary"
 	@echo "      change $(FILE), then make deploy      remove the local cloud again: make down"
+
+# said first, before anything is asked for or installed; a stack without a local cloud does not care
+fit:
+	@$(if $(lab),$(PYTHON) -m lab.host)
 
 # asked for once, here, where there is a terminal; the lab needs root
 sudo:

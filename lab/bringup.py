@@ -15,7 +15,7 @@ from typing import Any
 from bastide.console import say, step
 from bastide.errors import LabError
 from lab import daemon, doctor, owner, registry
-from lab.machines import machine, names, prober, router
+from lab.machines import delay, machine, names, prober, router
 from lab.machines.driver import Driver
 from lab.machines.store import Record, records
 from lab.parties import archive
@@ -54,7 +54,12 @@ def up(name: str, order: Order) -> None:
                 # the cables of running machines went with the old router
                 for record in _running(here):
                     machine.replug_public(record)
+                # its devices went, too
+                delay.restart(here)
             done.append("network")
+        elif not delay.running(here):
+            delay.restart(here)
+            done.append("delays")
         changed_settings = _settings_changed(here, order)
         restart = "network" in done or changed_settings
         if restart or not names.running(here):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 
 from bastide.console import die, say
 from bastide.errors import LabError
-from lab import registry
+from lab import host, registry
+from lab.arguments import parser
 from lab.machines.spawn import python
 from lab.place import Place
 
@@ -18,7 +20,10 @@ from lab.place import Place
 def main() -> int:
     """Parse, become root when needed, do."""
     words = sys.argv[1:]
-    args = _parser().parse_args(words)
+    args = parser().parse_args(words)
+    if args.verb in ("up", "doctor") and (reason := host.unfit(host.look())):
+        # before anything else, which would fail in stranger words
+        die(f"no local cloud here: {reason[0]}", reason[1])
     if os.geteuid() != 0 and args.verb != "doctor":
         _become_root(words)
     os.umask(0o022)
@@ -35,7 +40,7 @@ def _do(args: argparse.Namespace) -> int:
         case "down":
             from lab.teardown import down
 
-            down(args.name)
+            down(args.name, force=args.force)
         case "status":
             from lab import status
 
@@ -59,9 +64,67 @@ def _do(args: argparse.Namespace) -> int:
             from lab import daemon
 
             return daemon.serve(args.name)
+        case "keep":
+            from lab import kept
+
+            kept.keep(_lab(args.name), args.switch == "on")
+            say(f"lab '{args.name}' is {'kept: down refuses' if args.switch == 'on' else 'not kept any more'}")
+        case "door-token":
+            from lab import door
+
+            say(door.token(_lab(args.name)))
+        case "block" | "unblock" | "slow" | "unslow":
+            _lines(_lab(args.name), args)
+        case "fill" | "unfill" | "snapshot" | "restore" | "forget":
+            _disk(_lab(args.name), args)
         case verb:
             _power(_lab(args.name), verb, args.machine)
     return 0
+
+
+def _lines(here: Place, args: argparse.Namespace) -> None:
+    from lab import status
+    from lab.machines import lines
+    from lab.machines.trouble import EVERYBODY, Delay
+
+    match args.verb:
+        case "block":
+            lines.block(here, args.one, args.other or EVERYBODY, one_way=args.one_way)
+        case "unblock":
+            lines.unblock(here, args.one, args.other)
+        case "slow":
+            lines.slow(here, Delay(args.one, args.other, args.delay, args.loss, args.rate))
+        case _:
+            lines.unslow(here, args.one, args.other)
+    for line in status.troubles(here) or ["all lines are whole"]:
+        say(line)
+
+
+def _disk(here: Place, args: argparse.Namespace) -> None:
+    from lab.machines import ballast, snapshot
+    from lab.machines.store import by_name
+
+    record = by_name(here, args.machine)
+    match args.verb:
+        case "fill":
+            if args.leave < 0:
+                die("--leave is less than nothing", "give the megabytes that stay free")
+            say(f"{args.machine}: {ballast.fill(record, args.leave * 1_000_000) / 1e6:.1f} MB are free")
+            return
+        case "unfill":
+            ballast.unfill(record)
+        case "snapshot":
+            # told to end, it must let the machine go on
+            signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))
+            snapshot.snapshot(record, args.tag)
+        case "restore":
+            snapshot.restore(record, args.tag)
+        case _:
+            snapshot.forget(record, args.tag)
+    say(
+        f"{args.machine}: {args.verb} done"
+        + (f"; snapshots: {', '.join(snapshot.tags(record)) or 'none'}" if args.verb in ("snapshot", "forget") else "")
+    )
 
 
 def _power(here: Place, verb: str, name: str) -> None:
@@ -102,40 +165,3 @@ def _become_root(words: list[str]) -> None:
     argv = ["sudo", "--", *python("lab", *words)]
     sys.stdout.flush()
     os.execvp("sudo", argv)  # noqa: S606
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m lab", description="A local cloud of real Debian 13 machines.")
-    parser.add_argument(
-        "--name", default=os.environ.get("BASTIDE_LAB") or "lab", help="which lab (default: %(default)s)"
-    )
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    up = verbs.add_parser("up", help="make or repair the lab")
-    up.add_argument("--port", type=int, required=True, help="the API's port on 127.0.0.1")
-    up.add_argument("--token-file", required=True, metavar="FILE", help="holds the API's token; - is standard input")
-    up.add_argument(
-        "--authorized-key", type=Path, required=True, metavar="FILE", help="public key for the prober's root"
-    )
-    up.add_argument("--info", type=Path, required=True, metavar="FILE", help="where to write how the lab is reached")
-    verbs.add_parser("down", help="take the lab away, all of it")
-    status = verbs.add_parser("status", help="what runs")
-    status.add_argument("--json", action="store_true", help="for programs")
-    execute = verbs.add_parser("exec", help="run a command as root inside of a machine")
-    execute.add_argument("machine")
-    execute.add_argument("command", nargs=argparse.REMAINDER)
-    for verb, text in (
-        ("crash", "cut a machine's power"),
-        ("start", "switch a machine on"),
-        ("reboot", "ask a machine to reboot"),
-    ):
-        verbs.add_parser(verb, help=text).add_argument("machine")
-    archive = verbs.add_parser("archive", help="say what the lab's package archive offers")
-    archive.add_argument("action", choices=["publish"])
-    archive.add_argument("version", help="1.0 or 1.1")
-    archive.add_argument(
-        "--signed-by", choices=["archive", "stranger", "nobody"], default="archive", help="whose signature it carries"
-    )
-    doctor = verbs.add_parser("doctor", help="what this machine lacks")
-    doctor.add_argument("--port", type=int, default=None, help="also look whether this port is free")
-    verbs.add_parser("daemon", help=argparse.SUPPRESS)
-    return parser

@@ -56,6 +56,11 @@ class Lab:
         """Ask it to reboot; returns at once."""
         self._call("reboot", machine)
 
+    def do(self, *words: str, check: bool = True, timeout: float = 120) -> str:
+        """Any other verb of the command line, as it is typed: `do("block", "a", "b")`. Returns what it says."""
+        done = self._call(*words, check=check, timeout=timeout)
+        return done.stdout + done.stderr
+
     def _call(self, *words: str, input: str | None = None, timeout: float = 60, check: bool = True) -> Completed:
         argv = [sys.executable, "-m", "lab", "--name", self.name, *words]
         return run(argv, input=input, timeout=timeout, check=check, cwd=CHECKOUT)

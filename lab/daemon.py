@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from bastide.console import tail_of
 from bastide.errors import LabError
-from lab import registry
+from lab import door, registry
 from lab.machines import metadata, relay
 from lab.machines.cgroups import open_tree
 from lab.machines.driver import Driver
@@ -107,4 +107,4 @@ def bind(port: int) -> socket.socket:
 def _app(here: Place, settings: dict[str, Any]) -> Starlette:
     from lab.cloud.app import create_app
 
-    return create_app(here.folder / "cloud.json", settings["token_sha256"], Driver(here))
+    return create_app(here.folder / "cloud.json", settings["token_sha256"], Driver(here), door_sha256=door.digest(here))

@@ -1,4 +1,6 @@
-"""`lab doctor`: what this machine lacks for a lab. Each line ends with the next step.
+"""`lab doctor`: what this machine lacks for a lab. Each line that is not "ok" ends with the next step.
+
+Whether a lab can run here at all is asked before this, by `lab.host`.
 
 What the kernel can do is tried, not read off a version: in namespaces of its own, which end with the trial.
 """
@@ -90,6 +92,7 @@ def examine(port: int | None = None) -> Iterator[Finding]:
     else:
         yield Finding("note", "the kernel's features were not tried", "run this as root")
     yield from _loop()
+    yield from _tun()
     yield from _disk()
     yield from _mirror()
     if port is not None:
@@ -160,6 +163,13 @@ def _loop() -> Iterator[Finding]:
         yield Finding("note", "no loop devices: machines share the host's disk space", "modprobe loop")
 
 
+def _tun() -> Iterator[Finding]:
+    if Path("/dev/net/tun").exists():
+        yield Finding("ok", "TUN devices: `slow` works")
+    else:
+        yield Finding("note", "no /dev/net/tun: `slow` does not work", "modprobe tun")
+
+
 def _disk() -> Iterator[Finding]:
     for folder in dict.fromkeys((_existing(ROOT), _existing(image.cache_folder()))):
         free = shutil.disk_usage(folder).free / 1e9
@@ -173,7 +183,7 @@ def _mirror() -> Iterator[Finding]:
     try:
         upstream = read_upstream()
     except BastideError as error:
-        yield Finding("missing", error.message, error.hint)
+        yield Finding("missing", error.message, error.hint or "mend apt's sources: /etc/apt/sources.list.d")
         return
     yield Finding("ok", f"packages come from {upstream.mirror}")
     keyring = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -188,7 +198,11 @@ def _neighbours() -> Iterator[Finding]:
             "ok", "Docker is here: its FORWARD policy does not matter, a lab forwards nothing through the host"
         )
     if Path("/run/NetworkManager").is_dir():
-        yield Finding("note", "NetworkManager is here: it leaves the lab's cables (bl-*) alone unless told otherwise")
+        yield Finding(
+            "note",
+            "NetworkManager is here: it leaves the lab's cables alone unless told otherwise",
+            "if it touches them: unmanaged-devices=interface-name:bl-* in its configuration",
+        )
     for folder in (Path("/etc/systemd/network"), Path("/run/systemd/network")):
         for file in sorted(folder.glob("*.network")) if folder.is_dir() else []:
             if "Name=*" in file.read_text(errors="replace") or "Type=ether" in file.read_text(errors="replace"):

@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 from bastide.console import say
-from lab import daemon, registry
-from lab.machines import machine, router
+from lab import daemon, kept, registry, words
+from lab.machines import ballast, delay, machine, router, snapshot, trouble
 from lab.machines.seed import first_address
 from lab.machines.store import records
-from lab.place import lab_id
+from lab.place import Place, lab_id
 
 
 def show(name: str, *, as_json: bool) -> int:
@@ -24,7 +24,16 @@ def show(name: str, *, as_json: bool) -> int:
         condition = "up" if found["up"] else "broken, `lab up` repairs it"
         say(f"lab '{name}' ({found['id']}): {condition}, API {found['endpoint']}")
         for one in found["machines"]:
-            say(f"  {one['name']:<20} {one['state']:<8} {one['address']:<16} {one['address6']}")
+            notes = ["disk filled"] if one["filled"] else []
+            notes += [f"snapshots: {', '.join(one['snapshots'])}"] if one["snapshots"] else []
+            line = (
+                f"  {one['name']:<20} {one['state']:<8} {one['address']:<16} {one['address6']:<24} {'; '.join(notes)}"
+            )
+            say(line.rstrip())
+        for trouble in found["troubles"]:
+            say(f"  {trouble}")
+        if found["kept"]:
+            say("  kept: `down` refuses until `keep off`")
     return 0 if found["up"] else 3
 
 
@@ -32,12 +41,21 @@ def look(name: str) -> dict[str, Any]:
     """The lab as JSON: name, id, up, endpoint, what of it works, and the machines."""
     here = registry.find(name)
     if here is None:
-        return {"name": name, "id": lab_id(name), "up": False, "endpoint": "", "machines": []}
+        return {
+            "name": name,
+            "id": lab_id(name),
+            "up": False,
+            "endpoint": "",
+            "machines": [],
+            "troubles": [],
+            "kept": False,
+        }
     port = registry.read_json(here.folder / "lab.json").get("port", 0)
     parts = {
         "network": router.ready(here),
         "daemon": daemon.running(here),
         "api": bool(port) and daemon.answers(port),
+        "delays": delay.running(here),
     }
     machines = []
     for record in records(here):
@@ -49,6 +67,8 @@ def look(name: str) -> dict[str, Any]:
                 "state": "running" if machine.running(record) else "off",
                 "address": spec.public4,
                 "address6": first_address(spec.public6) if spec.public6 else "",
+                "filled": ballast.filled(record),
+                "snapshots": snapshot.tags(record),
             }
         )
     return {
@@ -58,4 +78,22 @@ def look(name: str) -> dict[str, Any]:
         "endpoint": f"http://127.0.0.1:{port}/v1" if port else "",
         "parts": parts,
         "machines": machines,
+        "troubles": troubles(here),
+        "kept": kept.kept(here),
     }
+
+
+def troubles(here: Place) -> list[str]:
+    """What is wrong with the lab's lines on purpose, a sentence each."""
+    known = set(trouble.cuts(here))
+    lines = []
+    for cut in sorted(known):
+        back = trouble.Cut(cut.target, cut.source)
+        source, target = (name.replace(trouble.EVERYBODY, "everything") for name in (cut.source, cut.target))
+        if back not in known:
+            lines.append(f"cut: {source} -> {target}, one way")
+        elif cut.source != trouble.EVERYBODY and (cut < back or cut.target == trouble.EVERYBODY):
+            lines.append(f"cut: {source} <-> {target}")
+    for one in trouble.delays(here):
+        lines.append(f"slow: {one.one} <-> {one.other}, {words.shown(one.seconds, one.loss, one.rate)} each way")
+    return lines

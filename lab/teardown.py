@@ -8,16 +8,22 @@ import time
 from pathlib import Path
 
 from bastide.console import say
-from lab import place, registry
+from lab import kept, place, registry
 from lab.machines import disk, links, machine, seal
 from lab.machines.cgroups import close_tree
 from lab.place import Place, lab_id
 
 
-def down(name: str) -> None:
-    """Remove the lab. Nothing on disk is needed for it: all names follow from the lab's id."""
+def down(name: str, *, force: bool = False) -> None:
+    """Remove the lab. Nothing on disk is needed for it: all names follow from the lab's id.
+
+    Raises `LabError` for a lab that is kept, unless `force`.
+    """
     began = time.monotonic()
     with registry.alone(name):
+        here = registry.find(name)
+        if here and not force:
+            kept.refuse(here)
         existed = _remove(name)
     say(f"lab '{name}' is down ({time.monotonic() - began:.1f} s)" if existed else f"lab '{name}' is not up")
 

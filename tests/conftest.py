@@ -17,7 +17,7 @@ ORDER = (
     "test_lockout",
     "test_faults",
     "test_killed",
-    "test_lab_machines",
+    "test_lab",
 )
 
 
@@ -39,4 +39,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _place(path: Path) -> int:
-    return next((n for n, word in enumerate(ORDER) if word in (path.parent.name, path.stem)), len(ORDER))
+    return next(
+        (n for n, word in enumerate(ORDER) if word == path.parent.name or path.stem.startswith(word)), len(ORDER)
+    )

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 from bastide.errors import BastideError
+from lab.cloud.action_faults import ActionFailed
 from lab.cloud.lanes import Lanes
 from lab.cloud.state import Record, State, Tables
 
@@ -102,7 +103,8 @@ class Actions:
 
     def _submit(self, key: int) -> None:
         with self._state.read() as tables:
-            work = dict(tables.actions[key]["work"] or {})
+            action = tables.actions[key]
+            work = {**action["work"], "command": action["command"]} if action["work"] else {}
         if work:
             self._lanes.submit(work["lane"], lambda: self._run(key, work))
 
@@ -115,7 +117,8 @@ class Actions:
             self._verbs[work["verb"]](work, lambda percent: self._progress(key, percent))
         except BastideError as failed:
             log.warning("action %s (%s) failed: %s", key, work["verb"], failed.message)
-            error = {"code": "action_failed", "message": " ".join(filter(None, [failed.message, failed.hint]))}
+            code = failed.code if isinstance(failed, ActionFailed) else "action_failed"
+            error = {"code": code, "message": " ".join(filter(None, [failed.message, failed.hint]))}
         except Exception as failed:
             log.exception("action %s (%s) failed", key, work["verb"])
             error = {"code": "server_error", "message": f"a fault of the local cloud itself: {failed!r}"}

@@ -28,13 +28,15 @@ def create_app(
     token_sha256: str,
     machines: Machines,
     *,
+    door_sha256: str = "",
     clock: Clock = wall_clock,
     action_delay: float = 0.0,
 ) -> Starlette:
-    """Make the API under /v1 and the lab's own door under /lab.
+    """Make the API under /v1 and the lab's side door under /_lab.
 
     - `state_file` is read, and written at each change (mode 0600; its folder must exist). One process at a time.
-    - `token_sha256` is the hex SHA-256 of the one token that is let in.
+    - `token_sha256` is the hex SHA-256 of the one token that the API lets in, `door_sha256`
+      of the side door's ("": nobody is).
     - `machines` is asked for what the records say; at once for what was interrupted or has gone missing.
     - `clock` gives the time in UTC; `action_delay` (seconds) makes actions take at least that long.
 
@@ -48,22 +50,22 @@ def create_app(
     door = Door(cloud, token_sha256)
     routes = [Route(f"/v1{path}", door.api(path, do), methods=[method]) for method, path, do in operations()]
     routes.append(Route("/v1{rest:path}", door.api("", _unknown(routes)), methods=_METHODS))
-    routes += [
-        Route("/lab/faults", door.own(lab_door.add_fault), methods=["POST"]),
-        Route("/lab/faults", door.own(lab_door.clear_faults), methods=["DELETE"]),
-        Route("/lab/requests", door.own(lab_door.requests), methods=["GET"]),
-        Route("/lab/requests", door.own(lab_door.forget_requests), methods=["DELETE"]),
+    side = Door(cloud, door_sha256)
+    own = [
+        Route(f"{lab_door.PATH}{path}", side.own(do), methods=[method]) for method, path, do in lab_door.operations()
     ]
+    own.append(Route(f"{lab_door.PATH}{{rest:path}}", side.own(_unknown(own)), methods=_METHODS))
     converge(cloud)
-    return Starlette(routes=routes)
+    return Starlette(routes=[*routes, *own])
 
 
 def _unknown(routes: list[Route]) -> Handler:
     """What is not in the list of operations: wrong method or no such page."""
     known = list(routes)
+    top = known[0].path.split("/")[1]
 
     def handler(cloud: Cloud, call: Call) -> Reply:
-        path = "/v1" + call.path["rest"]
+        path = f"/{top}{call.path['rest']}"
         if any(route.path_regex.match(path) for route in known):
             raise ApiError(405, "method_not_allowed", f"this method is not allowed for {path}")
         raise ApiError(404, "not_found", f"there is nothing at {path}")

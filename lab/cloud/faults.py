@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+from lab.cloud import action_faults
+from lab.cloud.action_faults import ActionFault
 from lab.cloud.fields import Fields
 
 _CODES = {
@@ -45,6 +48,9 @@ class BootFault:
     how: Literal["error", "silent"]
 
 
+F = TypeVar("F", RequestFault, BootFault, ActionFault)
+
+
 class Faults:
     """The faults that are set, and the requests seen so far."""
 
@@ -52,10 +58,11 @@ class Faults:
         self._lock = threading.Lock()
         self._requests: list[RequestFault] = []
         self._boots: list[BootFault] = []
+        self._actions: list[ActionFault] = []
         self._counts: Counter[str] = Counter()
 
     def add(self, body: dict[str, Any]) -> None:
-        """Set a fault from the JSON of POST /lab/faults. Raises `invalid_input`."""
+        """Set a fault from the JSON of POST /_lab/faults. Raises `invalid_input`."""
         fields = Fields(body)
         count = fields.maybe_number("count")
         if fields.has("machine_does_not_boot"):
@@ -64,6 +71,12 @@ class Faults:
             fields.check()
             with self._lock:
                 self._boots.append(BootFault(name, count, "silent" if how == "silent" else "error"))
+            return
+        if fields.has("action"):
+            action = action_faults.read(fields, count)
+            fields.check()
+            with self._lock:
+                self._actions.append(action)
             return
         status = fields.maybe_number("status")
         fault = RequestFault(
@@ -80,7 +93,7 @@ class Faults:
         if status is not None and not 400 <= status <= 599:
             fields.wrong("status", "must be from 400 to 599")
         if status is None and not fault.drop and not fault.delay_ms:
-            fields.wrong("status", "give a status, delay_ms, drop or machine_does_not_boot")
+            fields.wrong("status", "give a status, delay_ms, drop, action or machine_does_not_boot")
         fields.check()
         with self._lock:
             self._requests.append(fault)
@@ -90,24 +103,29 @@ class Faults:
         with self._lock:
             self._requests.clear()
             self._boots.clear()
+            self._actions.clear()
+
+    def show(self) -> list[dict[str, Any]]:
+        """All that are not used up."""
+        with self._lock:
+            known: list[RequestFault | BootFault | ActionFault] = [*self._requests, *self._boots, *self._actions]
+            return [asdict(fault) for fault in known if fault.left != 0]
 
     def take(self, method: str, path: str) -> RequestFault | None:
         """The fault for this request, if any; it is used up by one."""
         with self._lock:
-            fault = next((f for f in self._requests if f.left != 0 and f.matches(method, path)), None)
-            if fault and fault.left is not None:
-                fault.left -= 1
-            return fault
+            return _use([fault for fault in self._requests if fault.matches(method, path)])
 
     def take_boot(self, name: str) -> Literal["error", "silent"] | None:
         """How the machine of this name must fail to come up now, if it must."""
         with self._lock:
-            fault = next((f for f in self._boots if f.left != 0 and fnmatchcase(name, f.name)), None)
-            if fault is None:
-                return None
-            if fault.left is not None:
-                fault.left -= 1
-            return fault.how
+            fault = _use([fault for fault in self._boots if fnmatchcase(name, fault.name)])
+            return fault.how if fault else None
+
+    def take_action(self, command: str, server: str) -> ActionFault | None:
+        """The fault for this action, if any; it is used up by one. `server` is a name, "" for none."""
+        with self._lock:
+            return _use([fault for fault in self._actions if fault.matches(command, server)])
 
     def count(self, operation: str) -> None:
         """Note a request: "GET /v1/servers/{id}"."""
@@ -123,3 +141,11 @@ class Faults:
         """Count from zero again."""
         with self._lock:
             self._counts.clear()
+
+
+def _use(faults: Sequence[F]) -> F | None:
+    """The first that is not used up."""
+    fault = next((fault for fault in faults if fault.left != 0), None)
+    if fault and fault.left is not None:
+        fault.left -= 1
+    return fault

@@ -20,7 +20,12 @@ def verbs(cloud: Cloud) -> dict[str, Verb]:
     """All verbs, ready to be run."""
 
     def bound(verb: Callable[[Cloud, Record, Progress], None]) -> Verb:
-        return lambda work, progress: verb(cloud, work, progress)
+        def run(work: Record, progress: Progress) -> None:
+            server = _find(cloud, work.get("server", 0))
+            fault = cloud.faults.take_action(work["command"], server["name"] if server else "")
+            verb(fault.strike(cloud, progress) if fault else cloud, work, progress)
+
+        return run
 
     named = {
         "create": create,

@@ -71,6 +71,26 @@ class Cgroups:
         if not self.wait_empty(group, timeout):
             raise LabError(f"processes in {self.tops[0] / group} survive a kill", "see `cat cgroup.procs` there")
 
+    def freeze(self, group: str, timeout: float = 10.0) -> None:
+        """Stop all processes in the group and below, until `thaw`; no effect when there is none.
+
+        Raises `LabError` when they have not stopped after `timeout` seconds; they go on then.
+        """
+        if not self.populated(group):
+            return
+        (self.tops[0] / group / "cgroup.freeze").write_text("1")
+        deadline = time.monotonic() + timeout
+        while "frozen 1" not in (self.tops[0] / group / "cgroup.events").read_text():
+            if time.monotonic() > deadline:
+                self.thaw(group)
+                raise LabError(f"processes in {self.tops[0] / group} do not stop", "try again, or switch it off first")
+            time.sleep(0.005)
+
+    def thaw(self, group: str) -> None:
+        """Let them go on. No effect when they were not stopped."""
+        with contextlib.suppress(OSError):
+            (self.tops[0] / group / "cgroup.freeze").write_text("0")
+
     def wait_empty(self, group: str, timeout: float) -> bool:
         """Wait until no process is left in the group. False when `timeout` seconds were not enough."""
         deadline = time.monotonic() + timeout

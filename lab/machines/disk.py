@@ -6,6 +6,7 @@ A full disk is really full then (ENOSPC). Where the host has no loop devices, th
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 from pathlib import Path
@@ -16,6 +17,8 @@ from lab.machines.store import Record
 
 # these lie on the real file system, not on the overlay: containers have overlays of their own, which do not stack
 VOLUMES = {"containers": "/var/lib/containers", "home": "/home"}
+# linux/fs.h: _IOWR('X', 119, int) and _IOWR('X', 120, int)
+_FIFREEZE, _FITHAW = 0xC0045877, 0xC0045878
 
 
 def make(record: Record, layers: tuple[Path, ...], size_gb: int) -> None:
@@ -62,6 +65,17 @@ def wipe(record: Record) -> None:
         record.root.rmdir()
 
 
+def freeze(folder: Path) -> None:
+    """Have everything written and nothing written any more to the file system mounted there, until `thaw`."""
+    _ioctl(folder, _FIFREEZE)
+
+
+def thaw(folder: Path) -> None:
+    """The end of `freeze`. No effect when it was not frozen."""
+    with contextlib.suppress(OSError):
+        _ioctl(folder, _FITHAW)
+
+
 def has_loop() -> bool:
     """Does this host have loop devices?"""
     return Path("/dev/loop-control").exists()
@@ -70,6 +84,9 @@ def has_loop() -> bool:
 def unmount_below(folder: Path) -> None:
     """Unmount everything at and below `folder`, the innermost first. Loop devices go with their mounts."""
     for point in reversed(_mounted_below(folder)):
+        if point.endswith("/disk"):
+            # a snapshot that was killed has left it frozen, and then it could not be unmounted
+            thaw(Path(point))
         _drop_nspawn_lock(Path(point))
         if not run(["umount", point], check=False).ok:
             # somebody's shell stands in there: out of sight now, gone when they leave
@@ -84,6 +101,14 @@ def detach_loops(folder: Path) -> None:
         device, _, file = line.partition(" ")
         if file.strip().startswith(f"{folder}/"):
             run(["losetup", "--detach", device], check=False)
+
+
+def _ioctl(folder: Path, request: int) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.ioctl(handle, request, 0)
+    finally:
+        os.close(handle)
 
 
 def _drop_nspawn_lock(point: Path) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 
 from lab.backend import FirewallRule
+from lab.machines.trouble import DEVICES, Rules
 from lab.place import METADATA, OPERATOR4, OPERATOR6
 
 TABLE = "lab"
@@ -32,14 +33,17 @@ def router_rules(
     resolvers: Sequence[str],
     doors: Sequence[tuple[str, int]],
     parties: Sequence[tuple[str, str, int]] = (),
+    troubles: Rules | None = None,
 ) -> str:
     """The rule file of the router.
 
     `resolvers` are the addresses at which the router answers DNS, `doors` the (address, TCP port) pairs at which it
     passes packages through, `parties` the (address, protocol, port) triples of the lab's third parties, which the host
     reaches, too. Nothing else leaves the lab: a machine reaches other machines, as their firewalls let it,
-    and the host only in answer to the host.
+    and the host only in answer to the host. `troubles` are cut and delayed ways; a delayed packet passes twice: once
+    towards the relay, where all firewalls judge it as if it went to its target, and once from there, seen by nobody.
     """
+    troubles = troubles or Rules()
     names = ", ".join(f'"{port.name}"' for port in ports)
     chains: list[str] = []
     outbound: list[str] = []
@@ -50,6 +54,10 @@ def router_rules(
                 continue
             chain = f"{direction}_{port.name}"
             jumps.append(f'{side} "{port.name}" jump {chain}')
+            if direction == "in":
+                jumps += [
+                    f'oifname "{way.device}" jump {chain}' for way in troubles.ways if way.target.port == port.name
+                ]
             chains += [f"chain {chain} {{", *_firewall(port.rules, direction), "drop", "}"]
     allowed = ", ".join(f"{address} . {number}" for address, number in doors)
     lines = [
@@ -57,9 +65,18 @@ def router_rules(
         f"delete table inet {TABLE}",
         f"table inet {TABLE} {{",
         *chains,
+        "chain cut {",
+        *troubles.cut,
+        "}",
+        "chain steer {",
+        "type filter hook prerouting priority mangle; policy accept;",
+        *troubles.steer,
+        "}",
         "chain spoof {",
         "type filter hook prerouting priority raw; policy drop;",
         'iifname "lo" accept',
+        # connection tracking has seen what comes back from the relay: twice would be once too often for a RST
+        f'iifname "{DEVICES}*" notrack accept',
         # neighbour discovery and duplicate address detection speak from link-local addresses and from ::
         "ip6 saddr { fe80::/10, :: } meta l4proto ipv6-icmp accept",
         # the host itself asks for its neighbour from its own address
@@ -71,16 +88,27 @@ def router_rules(
         "}",
         "chain forward {",
         "type filter hook forward priority filter; policy drop;",
+        "jump cut",
         "ct state invalid drop",
         "ct state established,related accept",
         # towards the host: only what answers it
         f'oifname "{UPLINK}" drop',
+        # judged on its way to the relay
+        f'iifname "{DEVICES}*" accept',
         *outbound,
         *inbound,
-        *([f'iifname {{ "{UPLINK}", {names} }} oifname {{ {names} }} accept'] if ports else []),
+        *(
+            [
+                f'iifname {{ "{UPLINK}", {names} }} oifname {{ {names} }} accept',
+                f'iifname {{ {names} }} oifname "{DEVICES}*" accept',
+            ]
+            if ports
+            else []
+        ),
         "}",
         "chain input {",
         "type filter hook input priority filter; policy drop;",
+        "jump cut",
         'iifname "lo" accept',
         "ct state established,related accept",
         "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, echo-request } accept",
@@ -96,6 +124,7 @@ def router_rules(
         "}",
         "chain output {",
         "type filter hook output priority filter; policy accept;",
+        "jump cut",
         f'oifname "{UPLINK}" ct state new meta l4proto != {{ icmp, ipv6-icmp }} drop',
         "}",
         "}",

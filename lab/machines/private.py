@@ -12,8 +12,9 @@ import signal
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from lab.machines import links
+from lab.machines import delay, links, trouble
 from lab.machines.cgroups import open_tree
+from lab.machines.firewall import TABLE
 from lab.machines.spawn import spawn
 from lab.machines.store import Plug, Record, records
 from lab.place import Place
@@ -77,6 +78,48 @@ def refresh(here: Place, network_id: int) -> None:
             _ensure(here, network_id, network_range)
 
 
+def load_rules(here: Place, network_id: int) -> None:
+    """Bring the network's rules in line with the lab's troubles: it has no others. Atomic."""
+    ends = {
+        record.spec().name: trouble.End(f"p{record.id}", (card.nic.address, *card.nic.alias_addresses))
+        for record in records(here)
+        for card in record.plugs()
+        if card.nic.network_id == network_id
+    }
+    links.nft(network_rules(trouble.rules(here, ends)), here.network_netns(network_id))
+
+
+def reload(here: Place, network_id: int) -> None:
+    """The same for a network that may be about to come or go."""
+    with _lock(here, network_id):
+        if links.netns_exists(here.network_netns(network_id)):
+            load_rules(here, network_id)
+
+
+def network_rules(troubles: trouble.Rules) -> str:
+    """The rule file of a private network."""
+    lines = [
+        f"table inet {TABLE}",
+        f"delete table inet {TABLE}",
+        f"table inet {TABLE} {{",
+        "chain cut {",
+        *troubles.cut,
+        "}",
+        "chain steer {",
+        "type filter hook prerouting priority mangle; policy accept;",
+        *troubles.steer,
+        "}",
+    ]
+    for hook in ("forward", "input", "output"):
+        lines += [f"chain {hook} {{", f"type filter hook {hook} priority filter; policy accept;", "jump cut", "}"]
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+def network_ids(here: Place) -> list[int]:
+    """The networks that have a machine in them."""
+    return sorted({card.nic.network_id for record in records(here) for card in record.plugs()})
+
+
 def delete(here: Place, network_id: int) -> None:
     """Remove the network with its DHCP server. No error when it does not exist."""
     with _lock(here, network_id):
@@ -85,13 +128,20 @@ def delete(here: Place, network_id: int) -> None:
         tree.remove(f"net/n{network_id}")
         links.netns_delete(here.network_netns(network_id))
         _leases(here, network_id).unlink(missing_ok=True)
+    if trouble.delays(here):
+        # its devices would keep the namespace alive, without a name
+        delay.restart(here)
     _lock_file(here, network_id).unlink(missing_ok=True)
 
 
 def _ensure(here: Place, network_id: int, network_range: str) -> None:
     netns = here.network_netns(network_id)
-    if not links.netns_exists(netns):
+    is_new = not links.netns_exists(netns)
+    if is_new:
         links.netns_make(netns, _SYSCTLS)
+    load_rules(here, network_id)
+    if is_new and trouble.delays(here):
+        delay.restart(here)
     _write_leases(here, network_id)
     tree = open_tree(here.cgroup)
     group = f"net/n{network_id}"

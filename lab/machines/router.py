@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, ip_address
 
 from bastide.console import run
 from bastide.errors import CommandFailed
-from lab.machines import links, seal
+from lab.machines import links, seal, trouble
 from lab.machines.firewall import TABLE, UPLINK, Port, router_rules
 from lab.machines.recipe import RESOLVERS
 from lab.machines.store import Record, records
@@ -102,9 +102,15 @@ def make(here: Place, doors: tuple[tuple[str, int], ...]) -> None:
 def load_rules(here: Place) -> None:
     """Bring the router's rules in line with what is known of the machines. Atomic."""
     with locked(here.folder / ".rules.lock"):
-        ports = [_port(record) for record in records(here)]
+        known = [(record, record.spec()) for record in records(here)]
+        ports = [Port(record.port, spec.public4, spec.public6, record.firewall()) for record, spec in known]
         doors = [(address, port) for address, port, _ in saved_doors(here)]
-        links.nft(router_rules(ports, RESOLVERS, doors, saved_parties(here)), here.router)
+        ends = {
+            spec.name: trouble.End(port.name, _addresses(port)) for (_, spec), port in zip(known, ports, strict=True)
+        }
+        ends.setdefault(trouble.OPERATOR, trouble.End(UPLINK))
+        troubles = trouble.rules(here, ends, party_addresses(here))
+        links.nft(router_rules(ports, RESOLVERS, doors, saved_parties(here), troubles), here.router)
 
 
 def saved_doors(here: Place) -> list[tuple[str, int, str]]:
@@ -116,6 +122,12 @@ def saved_parties(here: Place) -> list[tuple[str, str, int]]:
     """The doors of the lab's third parties as (address, protocol, port)."""
     known = read_json(here.folder / "parties.json")
     return [(address, protocol, port) for doors in known.values() for address, protocol, port in doors]
+
+
+def party_addresses(here: Place) -> dict[str, list[str]]:
+    """The addresses of the lab's third parties, by name."""
+    known = read_json(here.folder / "parties.json")
+    return {name: list(dict.fromkeys(address for address, _, _ in doors)) for name, doors in known.items()}
 
 
 def plug(record: Record) -> None:
@@ -148,6 +160,5 @@ def _finished(here: Place) -> bool:
     return found.ok and bool(found.stdout.strip())
 
 
-def _port(record: Record) -> Port:
-    spec = record.spec()
-    return Port(record.port, spec.public4, spec.public6, record.firewall())
+def _addresses(port: Port) -> tuple[str, ...]:
+    return tuple(filter(None, (port.public4, port.public6)))

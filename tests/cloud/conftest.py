@@ -24,6 +24,8 @@ from tests.cloud.contract import Contract
 
 TOKEN = "t" * 64
 DIGEST = hashlib.sha256(TOKEN.encode()).hexdigest()
+SIDE_TOKEN = "s" * 64
+SIDE_DIGEST = hashlib.sha256(SIDE_TOKEN.encode()).hexdigest()
 
 
 @dataclass
@@ -37,8 +39,11 @@ class Api:
     restart: Callable[..., None]
 
     def ask(self, method: str, path: str, body: Any = None, **more: Any) -> requests.Response:
-        """Ask the API; `path` is below /v1, or starts with /lab."""
-        url = self.url + path if path.startswith("/lab") else f"{self.url}/v1{path}"
+        """Ask the API; `path` is below /v1, or starts with /_lab and is asked with the side door's token."""
+        side = path.startswith("/_lab")
+        url = self.url + path if side else f"{self.url}/v1{path}"
+        if side:
+            more.setdefault("headers", {"Authorization": f"Bearer {SIDE_TOKEN}"})
         response: requests.Response = self.session.request(method, url, json=body, timeout=20, **more)
         return response
 
@@ -133,7 +138,7 @@ def api(
     state = tmp_path / "state.json"
 
     def start(**more: Any) -> None:
-        stage[0].app = create_app(state, DIGEST, machines, **more)
+        stage[0].app = create_app(state, DIGEST, machines, door_sha256=SIDE_DIGEST, **more)
 
     start(**getattr(request, "param", {}))
     yield Api(stage[1], machines, session, state, start)

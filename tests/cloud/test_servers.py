@@ -227,7 +227,7 @@ def test_a_machine_that_cannot_be_made(client: Any, api: Api) -> None:
 
 
 def test_a_machine_that_does_not_boot(api: Api) -> None:
-    api.ask("POST", "/lab/faults", {"machine_does_not_boot": "web", "count": 1})
+    api.ask("POST", "/_lab/faults", {"machine_does_not_boot": "web", "count": 1})
     made = api.ok("POST", "/servers", ORDER)
     assert api.done(made["action"])["status"] == "success"
     failed = api.done(made["next_actions"][0])
@@ -239,7 +239,7 @@ def test_a_machine_that_does_not_boot(api: Api) -> None:
 
 
 def test_a_machine_that_stays_dark(api: Api) -> None:
-    api.ask("POST", "/lab/faults", {"machine_does_not_boot": "*", "count": 1, "how": "silent"})
+    api.ask("POST", "/_lab/faults", {"machine_does_not_boot": "*", "count": 1, "how": "silent"})
     server = api.server()
     assert (server["status"], api.machines.machines[server["id"]].power) == ("running", "off")
     api.done(api.ok("POST", f"/servers/{server['id']}/actions/reset")["action"])

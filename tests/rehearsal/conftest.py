@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from bastide.console import run
+from lab.client import Lab
+from tests.rehearsal.bench import Bench, made, sysctls
 from tests.rehearsal.stack import Rehearsal
 
 ROOT = Path(__file__).parents[2]
@@ -23,9 +25,13 @@ def fresh(request: pytest.FixtureRequest) -> Iterator[Rehearsal]:
     if os.geteuid() != 0 and not (shutil.which("sudo") and run(["sudo", "-n", "true"], check=False).ok):
         pytest.fail("the rehearsal starts a lab: run it as root, or as a user whose sudo asks for no password", False)
     rehearsal = Rehearsal(STACK, ROOT)
+    if Lab(STACK).status()["kept"]:
+        pytest.fail(f"the lab '{STACK}' is kept for a look; then: python -m lab --name {STACK} keep off", False)
     remove(rehearsal)
     yield rehearsal
-    if not request.config.getoption("--keep"):
+    if request.config.getoption("--keep") or Lab(STACK).status()["kept"]:
+        print(f"\nthe lab '{STACK}' is left up: ssh -F {rehearsal.build / 'ssh_config'} primary")
+    else:
         remove(rehearsal)
 
 
@@ -35,6 +41,19 @@ def rehearsal(fresh: Rehearsal) -> Rehearsal:
     done = fresh.make("up", timeout=1200)
     (fresh.build / "up.log").write_text(done.stdout + done.stderr)
     return fresh
+
+
+@pytest.fixture(scope="module")
+def before() -> tuple[dict[str, str], bool]:
+    """The host's settings, and whether it has labs, before this module's."""
+    return sysctls(), Path("/var/lib/bastide-lab").exists()
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory, before: object) -> Iterator[Bench]:
+    """A lab of the module's own, with two machines."""
+    with made(tmp_path_factory.mktemp("lab")) as found:
+        yield found
 
 
 def remove(rehearsal: Rehearsal) -> None:

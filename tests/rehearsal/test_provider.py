@@ -23,22 +23,22 @@ def cloud(fresh: Rehearsal) -> Iterator[Rehearsal]:
     """The local cloud and the stack, with nothing in it."""
     fresh.make("lab")
     yield fresh
-    fresh.api("DELETE", "/lab/faults")
+    fresh.api("DELETE", "/_lab/faults")
 
 
 @contextmanager
 def fault(cloud: Rehearsal, **what: object) -> Iterator[None]:
     """The cloud misbehaves like that, once or as often as said, until the end of the block."""
-    cloud.api("POST", "/lab/faults", what)
+    cloud.api("POST", "/_lab/faults", what)
     try:
         yield
     finally:
-        cloud.api("DELETE", "/lab/faults")
+        cloud.api("DELETE", "/_lab/faults")
 
 
 def changes(cloud: Rehearsal) -> dict[str, int]:
     """How often the cloud was asked to change something, since the counts were cleared."""
-    counts = cloud.api("GET", "/lab/requests")
+    counts = cloud.api("GET", "/_lab/requests")
     counts = counts.get("requests", counts)
     return {what: number for what, number in counts.items() if what.startswith(MUTATING) and "/v1/" in what}
 
@@ -59,7 +59,7 @@ def up(cloud: Rehearsal) -> str:
 
 
 def test_a_location_outside_the_eu_is_refused_before_anything_is_made(cloud: Rehearsal) -> None:
-    cloud.api("DELETE", "/lab/requests")
+    cloud.api("DELETE", "/_lab/requests")
     with cloud.settings_changed("servers", _with_location(cloud, "primary", "ash")):
         said = up(cloud)
     assert "servers.primary.location: lies in the United States, outside the EU" in said
@@ -75,7 +75,7 @@ def test_every_mistake_is_shown_by_pulumi_too(cloud: Rehearsal) -> None:
 
 def test_a_wrong_token_makes_nothing(cloud: Rehearsal) -> None:
     before = cloud.file.read_bytes()
-    cloud.api("DELETE", "/lab/requests")
+    cloud.api("DELETE", "/_lab/requests")
     cloud.pulumi("config", "set", "--secret", "hcloud:token", input="0" * 64)
     try:
         said = up(cloud)
@@ -106,7 +106,7 @@ def test_an_unavailable_cloud_is_named_and_nothing_is_lost(cloud: Rehearsal) -> 
 
 def test_a_killed_up_is_completed_by_the_next(cloud: Rehearsal) -> None:
     """kill -9 between the provider's answer and the engine's record: servers that the state does not know."""
-    cloud.api("DELETE", "/lab/requests")
+    cloud.api("DELETE", "/_lab/requests")
     words = ["pulumi", "up", "--yes", "--skip-preview", "--non-interactive", "--stack", cloud.stack]
     env = {**os.environ, **cloud.env}
     process = subprocess.Popen(words, cwd=cloud.root, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)

@@ -78,7 +78,8 @@ def test_the_seal_and_the_defaults_are_in_every_rule_file() -> None:
             assert "policy drop" in chain(text, name)[0]
         forward = chain(text, "forward")
         # before anything that accepts new connections
-        assert forward.index('oifname "up0" drop') == 3
+        assert forward[1:5] == ["jump cut", *forward[2:4], 'oifname "up0" drop']
+        assert forward[2:4] == ["ct state invalid drop", "ct state established,related accept"]
         assert 'iifname "up0" drop' in chain(text, "input")
 
 
