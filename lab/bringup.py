@@ -19,6 +19,8 @@ from lab.machines import machine, names, prober, router
 from lab.machines.driver import Driver
 from lab.machines.store import Record, records
 from lab.parties import names as name_server
+from lab.parties import party, storage
+from lab.parties.storage import Wanted
 from lab.place import OPERATOR4, OPERATOR6, PROBER, Place
 from lab.upstream import read_upstream
 
@@ -27,12 +29,16 @@ _PROBER_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Order:
-    """What `up` is asked for: the API's port and token, the operator's public key, and where to write the answer."""
+    """What `up` is asked for: the API's port and token, the operator's public key, and where to write the answer.
+
+    `storage` asks for object storage, too.
+    """
 
     port: int
     token: str
     authorized_key: str
     info: Path
+    storage: Wanted | None = None
 
 
 def up(name: str, order: Order) -> None:
@@ -67,8 +73,12 @@ def up(name: str, order: Order) -> None:
                 machine.start(record)
         with step("API and prober", quiet_under=0.5):
             started = daemon.ensure(here, restart=restart)
+            if order.storage:
+                started |= storage.ensure(here, order.storage, restart="network" in done)
             found, changed = prober.ensure(here, driver, order.authorized_key)
             daemon.wait(here)
+            if order.storage:
+                party.wait(here, storage.PARTY)
             if changed:
                 _wait_for_ssh(Record(here, PROBER), found.address)
         _write_info(here, order, found)
@@ -87,6 +97,9 @@ def _check(order: Order) -> None:
         raise LabError(
             f"there is no folder {order.info.resolve().parent}", "give --info a file in a folder that exists"
         )
+
+    if order.storage:
+        storage.check(order.storage)
 
 
 def _check_port(here: Place | None, port: int) -> None:
@@ -133,7 +146,7 @@ def _wait_for_ssh(record: Record, address: str) -> None:
 
 
 def _write_info(here: Place, order: Order, found: prober.Prober) -> None:
-    info = {
+    info: dict[str, Any] = {
         "version": 1,
         "name": here.name,
         "id": here.id,
@@ -150,6 +163,8 @@ def _write_info(here: Place, order: Order, found: prober.Prober) -> None:
             "host_key": found.host_key,
         },
     }
+    if order.storage:
+        info["storage"] = {"endpoint": storage.endpoint(here), "certificate": storage.certificate(here)}
     text = json.dumps(info, indent=1) + "\n"
     if order.info.is_file() and not order.info.is_symlink() and order.info.read_text() == text:
         return

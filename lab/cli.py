@@ -7,12 +7,16 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bastide.console import die, say
 from bastide.errors import LabError
 from lab import registry
 from lab.machines.spawn import python
 from lab.place import Place
+
+if TYPE_CHECKING:
+    from lab.bringup import Order
 
 
 def main() -> int:
@@ -29,9 +33,9 @@ def _do(args: argparse.Namespace) -> int:
     # imported late: `doctor` must be able to say what is missing, and `exec` should not load a web server
     match args.verb:
         case "up":
-            from lab.bringup import Order, up
+            from lab.bringup import up
 
-            up(args.name, Order(args.port, _token(args.token_file), _read(args.authorized_key), args.info))
+            up(args.name, _order(args))
         case "down":
             from lab.teardown import down
 
@@ -78,8 +82,20 @@ def _lab(name: str) -> Place:
     return here
 
 
-def _token(path: str) -> str:
-    return (sys.stdin.read() if path == "-" else _read(Path(path))).strip()
+def _order(args: argparse.Namespace) -> Order:
+    from lab.bringup import Order
+    from lab.parties.storage import Wanted
+
+    source = Path(args.token_file)
+    text = sys.stdin.read() if source == Path("-") else _read(source)
+    token, *keys = text.split() or [""]
+    if len(keys) != (2 if args.storage else 0):
+        raise LabError(
+            f"{source} does not hold {'three words' if args.storage else 'one word'}",
+            "give it the API's token, and with --storage the access key and the secret key after it",
+        )
+    storage = Wanted(args.storage.resolve(), *keys) if args.storage else None
+    return Order(args.port, token, _read(args.authorized_key), args.info, storage)
 
 
 def _read(path: Path) -> str:
@@ -108,6 +124,12 @@ def _parser() -> argparse.ArgumentParser:
     up = verbs.add_parser("up", help="make or repair the lab")
     up.add_argument("--port", type=int, required=True, help="the API's port on 127.0.0.1")
     up.add_argument("--token-file", required=True, metavar="FILE", help="holds the API's token; - is standard input")
+    up.add_argument(
+        "--storage",
+        type=Path,
+        metavar="PROGRAM",
+        help="also object storage, by this MinIO server; the token's file then holds its access and secret key, too",
+    )
     up.add_argument(
         "--authorized-key", type=Path, required=True, metavar="FILE", help="public key for the prober's root"
     )
