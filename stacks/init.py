@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import secrets
@@ -16,7 +17,7 @@ from bastide.console import run, say
 from bastide.errors import StackError
 from bastide.files import write_whole
 from bastide.machines import build_dir
-from bastide.secrets import new_master
+from bastide.secrets import StorageKeys, new_master, storage_keys_from
 from bastide.stackfile import SECRETS_KEY, SETTINGS_KEY, dump, load, read, stack_path
 
 EXAMPLE = Path("stacks/Pulumi.example.yaml")
@@ -49,6 +50,10 @@ def init_stack(stack: str, root: Path, *, lab: bool) -> None:
     if "hcloud:token" not in config and settings.lab is not None:
         _set_secret(stack, root, env, "hcloud:token", secrets.token_hex(32), path=False)
         made.append("a token for the local cloud")
+    if settings.lab is not None and settings.storage and "storage" not in (config.get(SECRETS_KEY) or {}):
+        for key, value in (("access_key", secrets.token_hex(8)), ("secret_key", secrets.token_hex(20))):
+            _set_secret(stack, root, env, f"{SECRETS_KEY}.storage.{key}", value, path=True)
+        made.append("keys for its object storage")
     if made:
         say(f"made for stack {stack}: {', '.join(made)}")
         if settings.lab is None:
@@ -63,6 +68,15 @@ def token_of(stack: str, root: Path) -> str:
     if not done.ok:
         raise StackError(f"the API token of stack {stack} cannot be read", f"run `python -m stacks init {stack}`")
     return done.stdout.strip()
+
+
+def storage_keys_of(stack: str, root: Path) -> StorageKeys:
+    """The keys of a stack's object storage, from its configuration. Raises `StackError` when they are not there."""
+    settings = read(stack_path(stack, root))
+    env = passphrase_env(stack, root, lab=settings.lab is not None)
+    words = ["pulumi", "config", "get", SECRETS_KEY, "--stack", stack]
+    done = run(words, cwd=root, env=env, check=False)
+    return storage_keys_from(stack, json.loads(done.stdout) if done.ok else None)
 
 
 def _write_lab_file(stack: str, root: Path) -> None:

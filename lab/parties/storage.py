@@ -84,6 +84,31 @@ def certificate(here: Place) -> str:
     return path.read_text() if path.exists() else ""
 
 
+def make_certificate(folder: Path, addresses: Sequence[str]) -> None:
+    """A key and a certificate of its own for `addresses`, under the names that MinIO looks for."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Bastide lab object storage")])
+    # begins a day ago: machines may stand in another time than this one
+    begin = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(begin)
+        .not_valid_after(begin + datetime.timedelta(days=_DAYS))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(one)) for one in addresses]),
+            critical=False,
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = folder / "private.key"
+    private.unlink(missing_ok=True)
+    with os.fdopen(os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    (folder / "public.crt").write_bytes(made.public_bytes(Encoding.PEM))
+
+
 def _settle(here: Place, wanted: Wanted) -> bool:
     """Its folder, program and certificate. Returns whether a running server is now an old one."""
     folder = PARTY.folder(here)
@@ -95,7 +120,7 @@ def _settle(here: Place, wanted: Wanted) -> bool:
     known = registry.read_json(here.folder / "storage.json")
     if known.get("address") != address or not certificate(here):
         certs.mkdir(mode=0o700, exist_ok=True)
-        _make_certificate(certs, [address])
+        make_certificate(certs, [address])
         changed = True
     if known.get("program") != str(wanted.program) or not _program(here).exists():
         _place(wanted.program, _program(here))
@@ -128,28 +153,3 @@ def _environment_differs(folder: Path, wanted: Wanted) -> bool:
     except OSError:
         return False
     return f"='{wanted.access_key}'\n" not in text or party.quoted(wanted.secret_key) not in text
-
-
-def _make_certificate(folder: Path, addresses: Sequence[str]) -> None:
-    """A key and a certificate of its own for `addresses`, under the names that MinIO looks for."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Bastide lab object storage")])
-    # begins a day ago: machines may stand in another time than this one
-    begin = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(begin)
-        .not_valid_after(begin + datetime.timedelta(days=_DAYS))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(one)) for one in addresses]),
-            critical=False,
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    private = folder / "private.key"
-    private.unlink(missing_ok=True)
-    with os.fdopen(os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    (folder / "public.crt").write_bytes(made.public_bytes(Encoding.PEM))

@@ -1,0 +1,134 @@
+"""Buckets and the state in one: made by the program, against a real S3 server, with everything that must be refused."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+
+import pytest
+from botocore.exceptions import ClientError  # type: ignore[import-untyped]
+
+from tests.rehearsal.bucket_stack import (
+    ACCESS,
+    SECRET,
+    BucketStack,
+    Server,
+    first_stack,
+    storage_server,
+)
+
+LOCKED, PLAIN = "example-locked", "example-plain"
+WANTED = {
+    LOCKED: {"lock_days": 30, "expire_old_days": 60},
+    PLAIN: {"expire_days": 7},
+}
+# What Hetzner's object storage has of S3: docs.hetzner.com/storage/object-storage/supported-actions lists what it lacks
+# (requests for payment, notification, website, analytics, inventory, logging, metrics, ownership, replication, tagging,
+# restore, select, torrent, attributes). The names are MinIO's.
+SUPPORTED = {
+    *("HeadBucket", "PutBucket", "ListBuckets", "GetBucketLocation", "DeleteBucket"),
+    *("PutBucketPolicy", "GetBucketPolicy", "DeleteBucketPolicy"),
+    *("PutBucketVersioning", "GetBucketVersioning"),
+    *("PutBucketLifecycle", "GetBucketLifecycle", "DeleteBucketLifecycle"),
+    *("PutBucketObjectLockConfig", "GetBucketObjectLockConfig"),
+}
+
+# the word for "it is locked": Amazon and Ceph (Hetzner) say the first, MinIO the second
+HELD = {"AccessDenied", "InvalidRequest"}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with storage_server(tmp_path_factory.mktemp("storage")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def stack(server: Server, tmp_path_factory: pytest.TempPathFactory) -> BucketStack:
+    """The buckets, made."""
+    place = tmp_path_factory.mktemp("operator")
+    (place / "state").mkdir()
+    made = first_stack(place / "clone", server, f"file://{place}/state")
+    made.wants(WANTED)
+    server.asked()
+    server.calls.clear()
+    made.pulumi("up", "--yes", "--skip-preview", "--stack", "buckets")
+    return made
+
+
+def _refused(call: object, **words: object) -> str:
+    with pytest.raises(ClientError) as caught:
+        call(**words)  # type: ignore[operator]
+    return str(caught.value.response["Error"]["Code"])
+
+
+def test_a_second_run_and_a_reading_one_find_nothing_to_do(stack: BucketStack) -> None:
+    for words in (["preview"], ["preview", "--refresh"]):
+        stack.pulumi(*words, "--expect-no-changes", "--stack", "buckets")
+
+
+def test_only_calls_that_hetzner_has_too(stack: BucketStack, server: Server) -> None:
+    assert server.asked() <= SUPPORTED
+
+
+def test_what_is_deleted_can_be_had_back_and_what_is_locked_cannot_be_deleted(
+    stack: BucketStack, server: Server
+) -> None:
+    client = server.client()
+    for bucket in WANTED:
+        version = client.put_object(Bucket=bucket, Key="word", Body=b"first")["VersionId"]
+        client.put_object(Bucket=bucket, Key="word", Body=b"second")
+        client.delete_object(Bucket=bucket, Key="word")
+        assert client.get_object(Bucket=bucket, Key="word", VersionId=version)["Body"].read() == b"first"
+    locked = client.list_object_versions(Bucket=LOCKED)["Versions"][0]
+    assert _refused(client.delete_object, Bucket=LOCKED, Key="word", VersionId=locked["VersionId"]) in HELD
+    held = client.get_object_retention(Bucket=LOCKED, Key="word", VersionId=locked["VersionId"])["Retention"]
+    assert held["Mode"] == "GOVERNANCE"
+    assert 29 <= (held["RetainUntilDate"] - locked["LastModified"]).days <= 30
+    assert _refused(client.put_bucket_versioning, Bucket=LOCKED, VersioningConfiguration={"Status": "Suspended"}) in {
+        "InvalidBucketState",
+        "InvalidRequest",
+    }
+
+
+def test_strangers_see_nothing(stack: BucketStack, server: Server) -> None:
+    stranger = server.client(stranger=True)
+    for bucket in WANTED:
+        assert _refused(stranger.list_objects_v2, Bucket=bucket) == "AccessDenied"
+        assert _refused(stranger.get_object, Bucket=bucket, Key="word") == "AccessDenied"
+        assert _refused(stranger.put_object, Bucket=bucket, Key="other", Body=b"") == "AccessDenied"
+
+
+def test_no_key_lies_in_the_state_in_plain(stack: BucketStack) -> None:
+    text = json.dumps(stack.export())
+    assert SECRET not in text
+    assert ACCESS not in text.replace(str(stack.place), "")
+    locks = [item for item in stack.export()["deployment"]["resources"] if item["type"].endswith(":ObjectLock")]
+    (lock,) = locks
+    pickled = base64.b64decode(lock["inputs"]["__provider"])
+    assert b"ObjectLockProvider" in pickled
+    assert SECRET.encode() not in pickled
+    assert b"storage_keys" not in pickled, "only the class's name is in it, not its code and what that has read"
+    assert set(lock["inputs"]) == {"__provider", "bucket", "mode", "days", "endpoint", "location", "certificate"}
+    for path in stack.place.rglob("*"):
+        if path.is_file():
+            assert SECRET.encode() not in path.read_bytes(), path
+
+
+def test_a_default_retention_that_somebody_took_away_is_seen_and_put_back(stack: BucketStack, server: Server) -> None:
+    client = server.client()
+    client.put_object_lock_configuration(Bucket=LOCKED, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled"})
+    drift = stack.pulumi("preview", "--refresh", "--expect-no-changes", "--stack", "buckets", check=False)
+    assert not drift.ok
+    stack.pulumi("up", "--yes", "--skip-preview", "--refresh", "--stack", "buckets")
+    rule = client.get_object_lock_configuration(Bucket=LOCKED)["ObjectLockConfiguration"]["Rule"]["DefaultRetention"]
+    assert rule == {"Mode": "GOVERNANCE", "Days": 30}
+
+
+def test_days_are_changed_in_place(stack: BucketStack, server: Server) -> None:
+    stack.wants({**WANTED, LOCKED: {"lock_days": 31, "expire_old_days": 60}})
+    done = stack.pulumi("up", "--yes", "--skip-preview", "--stack", "buckets")
+    assert "replaced" not in done.stdout
+    rule = server.client().get_object_lock_configuration(Bucket=LOCKED)["ObjectLockConfiguration"]["Rule"]
+    assert rule["DefaultRetention"]["Days"] == 31
