@@ -16,6 +16,8 @@ PYTHON ?= python3
 VENV := .venv/bin
 # the environment of the bare commands, for one recipe line
 IN = set -e; eval "$$($(VENV)/python -m tools env --stack $(stack))";
+# what the checks of the buckets need, where the passphrase is there; by the environment, never by words of a command
+KEYS = eval "$$(python -m stacks storage-keys $(stack))";
 FILE = stacks/Pulumi.$(stack).yaml
 comma := ,
 # what pytest calls "a or b"
@@ -56,10 +58,10 @@ deploy: ## pyinfra: harden and configure the machines      [only=ssh,users] [lim
 	@$(IN) pyinfra -y --fail-percent 0 hosts/inventory.py deploys/site.py $(if $(only),--data only=$(only)) $(if $(limit),--limit $(limit))
 
 verify: inventory ## testinfra: prove every control, write the evidence     [only=ssh,users]
-	@$(IN) pytest tests/verify -q $(PICK)
+	@$(IN) $(KEYS) pytest tests/verify -q $(PICK)
 
 prove: inventory ## verify, then write the page, with its reasons when something is not proven
-	@$(IN) code=0; pytest tests/verify -q || code=$$?; python -m bastide page --stack $(stack) || code=$$?; exit $$code
+	@$(IN) $(KEYS) code=0; pytest tests/verify -q || code=$$?; python -m bastide page --stack $(stack) || code=$$?; exit $$code
 
 page: ## write the security page from the evidence
 	@$(IN) python -m bastide page --stack $(stack)

@@ -1,12 +1,12 @@
-"""`python -m stacks init|lab-up|lab-forget|recover|may-destroy NAME`: what `pulumi up` needs around it."""
+"""`python -m stacks init|lab-up|lab-forget|storage-keys|recover|may-destroy NAME`: what `pulumi up` needs around it."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from bastide.console import guard
-from stacks.init import init_stack
+from bastide.console import guard, say
+from stacks.init import init_stack, storage_variables
 from stacks.lifecycle import lab_forget, lab_up, refuse_protected
 from stacks.recover import recover
 
@@ -20,6 +20,7 @@ def main() -> int:
         "lab-up": "start the local cloud, when the stack file has settings.lab",
         "lab-forget": "after `python -m lab down`: drop the state and the host keys that speak of its machines",
         "recover": "after a killed `pulumi up`: give up its lock, take over what it had made",
+        "storage-keys": "for eval: the object storage's keys for the checks, where they can be read",
         "may-destroy": "exit 0 when nothing of the stack is protected",
     }
     for verb, text in helps.items():
@@ -35,6 +36,9 @@ def main() -> int:
         lab_up(options.stack, root)
     elif options.verb == "lab-forget":
         lab_forget(options.stack, root)
+    elif options.verb == "storage-keys":
+        if lines := storage_variables(options.stack, root):
+            say(lines)
     elif options.verb == "recover":
         recover(options.stack, root)
     else:

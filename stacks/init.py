@@ -6,6 +6,7 @@ import json
 import os
 import random
 import secrets
+import shlex
 import socket
 from pathlib import Path
 
@@ -77,6 +78,21 @@ def storage_keys_of(stack: str, root: Path) -> StorageKeys:
     words = ["pulumi", "config", "get", SECRETS_KEY, "--stack", stack]
     done = run(words, cwd=root, env=env, check=False)
     return storage_keys_from(stack, json.loads(done.stdout) if done.ok else None)
+
+
+def storage_variables(stack: str, root: Path) -> str:
+    """The keys as `export` lines for the checks, for `eval`; "" where there are none, or no passphrase opens them.
+
+    A check that needs them says so then: whoever has no passphrase (CI) may check everything else.
+    """
+    if read(stack_path(stack, root)).storage is None:
+        return ""
+    try:
+        keys = storage_keys_of(stack, root)
+    except StackError:
+        return ""
+    pair = {"ACCESS": keys.access, "SECRET": keys.secret.get_secret_value()}
+    return "\n".join(f"export BASTIDE_STORAGE_{name}_KEY={shlex.quote(value)}" for name, value in pair.items())
 
 
 def _write_lab_file(stack: str, root: Path) -> None:

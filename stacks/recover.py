@@ -99,7 +99,9 @@ def _unread(deployment: dict[str, Any]) -> list[Resource]:
     return [
         item
         for item in deployment.get("resources") or []
-        if item.get("custom") and str(item["type"]).startswith("hcloud:") and "id" not in (item.get("outputs") or {})
+        if item.get("custom")
+        and str(item["type"]).startswith(("hcloud:", "minio:"))
+        and "id" not in (item.get("outputs") or {})
     ]
 
 

@@ -8,7 +8,7 @@ security pages make.
 
 from __future__ import annotations
 
-from bastide.controls import base, dns, fail2ban, firewall, site, ssh, users
+from bastide.controls import base, dns, fail2ban, firewall, site, ssh, storage, users
 from bastide.controls.model import Control, count, join
 from bastide.errors import EvidenceError
 from bastide.machines import Inventory
@@ -24,10 +24,11 @@ CAPABILITIES = {
     "fail2ban": "Who is turned away",
     "dns": "Which names lead here",
     "base": "How the machines are kept",
+    "storage": "What is kept outside of them",
 }
 """The words, in the order of the page, with the heading of each."""
 
-_MODULES = (site, users, ssh, firewall, fail2ban, dns, base)
+_MODULES = (site, users, ssh, firewall, fail2ban, dns, base, storage)
 CONTROLS: tuple[Control, ...] = tuple(one for module in _MODULES for one in module.CONTROLS)
 
 _BY_ID = {one.id: one for one in CONTROLS}

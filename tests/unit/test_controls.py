@@ -59,6 +59,7 @@ def test_ids_are_never_reused() -> None:
         *("fail2ban-01", "fail2ban-02", "fail2ban-03", "fail2ban-04"),
         *("dns-01", "dns-02", "dns-03", "dns-04"),
         *("base-01", "base-02", "base-03"),
+        *("storage-01", "storage-02", "storage-03"),
     ] == IDS
 
 
