@@ -2,7 +2,7 @@
 # Every target only shortens commands that also work by themselves; see `make help`.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help sudo up down setup lab infra preview deploy verify prove page bans unban inventory env check doctor destroy test test-full lint bench
+.PHONY: backup-state help sudo up down setup lab infra preview deploy verify prove page bans unban inventory env check doctor destroy test test-full lint bench
 
 # without stack= the stack is `lab`, and its file is made from the example; with lab=1 that holds for any other name
 ifeq ($(origin stack),undefined)
@@ -24,7 +24,7 @@ comma := ,
 PICK = $(if $(only),-k "$(subst $(comma), or ,$(only))")
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 	@echo
 	@echo "  stack=NAME    another stack than lab        only=ssh,users   some capabilities (deploy, verify), some tests (test)"
 	@echo "  limit=NAME    one machine or group          eval \"\$$(make env stack=NAME)\"   for the bare commands"
@@ -87,6 +87,9 @@ doctor: ## what this machine lacks for the local cloud
 down: ## remove the local cloud of a stack and what was recorded of its machines
 	@$(VENV)/python -m lab --name $(stack) down
 	@$(IN) python -m stacks lab-forget $(stack)
+
+backup-state: ## write the state to a file, secrets encrypted                 to=FILE
+	@$(IN) python -m stacks backup $(stack) "$(or $(to),build/$(stack)/state-backup.json)"
 
 destroy: ## pulumi destroy; refused while settings.protection is true
 	@$(IN) python -m stacks may-destroy $(stack)

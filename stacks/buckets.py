@@ -1,7 +1,8 @@
-"""The S3 client of everything that asks the object storage itself and not through the provider's plugin."""
+"""What is common to all that deals with buckets: the S3 client of our own, and the policy that every bucket has."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -40,3 +41,17 @@ def client(endpoint: str, location: str, certificate: str | None, keys: StorageK
     )
     verify = str(root / certificate) if certificate else True
     return session.client("s3", endpoint_url=endpoint, verify=verify, config=config)
+
+
+def tls_only(bucket: str) -> str:
+    """The policy: nobody without TLS. It allows nothing, so strangers have no right at all."""
+    arn = f"arn:aws:s3:::{bucket}"
+    statement = {
+        "Sid": "TlsOnly",
+        "Effect": "Deny",
+        "Principal": {"AWS": ["*"]},
+        "Action": ["s3:*"],
+        "Resource": [arn, f"{arn}/*"],
+        "Condition": {"Bool": {"aws:SecureTransport": ["false"]}},
+    }
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})

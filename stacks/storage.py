@@ -7,13 +7,12 @@ lock's configuration. Not there: tagging, encryption other than SSE-C, notificat
 
 from __future__ import annotations
 
-import json
-
 import pulumi
 import pulumi_minio as minio
 
 from bastide.secrets import StorageKeys
 from bastide.settings import Bucket, Storage
+from stacks import buckets
 from stacks.object_lock import ObjectLock
 
 
@@ -58,7 +57,7 @@ class ObjectStorage(pulumi.ComponentResource):
         )
         # what is about a bucket is not protected: it holds no data, and a setting may be taken back
         below = self._options(parent=bucket)
-        minio.S3BucketPolicy(f"{name}-policy", bucket=bucket.bucket, policy=_tls_only(name), opts=below)
+        minio.S3BucketPolicy(f"{name}-policy", bucket=bucket.bucket, policy=buckets.tls_only(name), opts=below)
         if wanted.lock_days is not None:
             # a lock switches versioning on by itself, and for good: a resource for it could only fail to suspend it
             ObjectLock(f"{name}-lock", bucket.bucket, wanted, self._storage, below)
@@ -75,20 +74,6 @@ class ObjectStorage(pulumi.ComponentResource):
 
     def _options(self, *, parent: pulumi.Resource | None = None, protect: bool = False) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(parent=parent or self, provider=self._plugin, protect=protect)
-
-
-def _tls_only(bucket: str) -> str:
-    """Nobody without TLS. It allows nothing, so strangers have no right at all."""
-    arn = f"arn:aws:s3:::{bucket}"
-    statement = {
-        "Sid": "TlsOnly",
-        "Effect": "Deny",
-        "Principal": {"AWS": ["*"]},
-        "Action": ["s3:*"],
-        "Resource": [arn, f"{arn}/*"],
-        "Condition": {"Bool": {"aws:SecureTransport": ["false"]}},
-    }
-    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
 def _rules(wanted: Bucket) -> list[minio.IlmPolicyRuleArgs]:
