@@ -6,10 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import boto3  # type: ignore[import-untyped]
-from botocore import UNSIGNED  # type: ignore[import-untyped]
-from botocore.config import Config  # type: ignore[import-untyped]
-
 from bastide.secrets import StorageKeys
 
 _CONNECT_SECONDS = 10
@@ -22,6 +18,11 @@ def client(endpoint: str, location: str, certificate: str | None, keys: StorageK
     `certificate` is the path of a certificate to trust, relative to `root`. Nothing is taken from the environment or
     from a user's AWS files: other keys than those of the stack must never be tried.
     """
+    # imported when needed: a third of a second, and a `pulumi up` that changes nothing asks no bucket
+    import boto3  # type: ignore[import-untyped]
+    from botocore import UNSIGNED  # type: ignore[import-untyped]
+    from botocore.config import Config  # type: ignore[import-untyped]
+
     config = Config(
         region_name=location,
         signature_version="s3v4" if keys else UNSIGNED,
