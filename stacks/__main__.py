@@ -32,9 +32,7 @@ def main() -> int:
     copy = verbs.add_parser("backup", help="write the state to a file; secrets in it stay encrypted")
     copy.add_argument("stack")
     copy.add_argument("file", type=Path, metavar="FILE")
-    bucket = verbs.add_parser(
-        "state-bucket", help="make the bucket for states, and say its PULUMI_BACKEND_URL"
-    )
+    bucket = verbs.add_parser("state-bucket", help="make the bucket for states, and say its PULUMI_BACKEND_URL")
     bucket.add_argument("bucket", metavar="NAME")
     bucket.add_argument("--location", choices=("fsn1", "nbg1", "hel1"), required=True)
     bucket.add_argument("--endpoint", metavar="URL", help="default: the provider's own at that location")

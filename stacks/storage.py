@@ -52,8 +52,8 @@ class ObjectStorage(pulumi.ComponentResource):
             object_locking=wanted.lock_days is not None,
             # a bucket with something in it is never deleted, protected or not
             force_destroy=False,
-            # the lock is given at creation: changing the setting later must not look as if it had done something
-            opts=self._options(protect=self._hold),
+            # the lock is given at creation and cannot be had later: S3 refuses, the plugin would say that it did it
+            opts=self._options(protect=self._hold, ignore_changes=["objectLocking"]),
         )
         # what is about a bucket is not protected: it holds no data, and a setting may be taken back
         below = self._options(parent=bucket)
@@ -72,8 +72,12 @@ class ObjectStorage(pulumi.ComponentResource):
             minio.IlmPolicy(f"{name}-lifecycle", bucket=bucket.bucket, rules=rules, opts=below)
         return bucket
 
-    def _options(self, *, parent: pulumi.Resource | None = None, protect: bool = False) -> pulumi.ResourceOptions:
-        return pulumi.ResourceOptions(parent=parent or self, provider=self._plugin, protect=protect)
+    def _options(
+        self, *, parent: pulumi.Resource | None = None, protect: bool = False, ignore_changes: list[str] | None = None
+    ) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(
+            parent=parent or self, provider=self._plugin, protect=protect, ignore_changes=ignore_changes
+        )
 
 
 def _rules(wanted: Bucket) -> list[minio.IlmPolicyRuleArgs]:
