@@ -116,6 +116,7 @@ def _settings_changed(here: Place, order: Order) -> bool:
         "port": order.port,
         "token_sha256": hashlib.sha256(order.token.encode()).hexdigest(),
         "info": str(order.info.resolve()),
+        "storage": order.storage is not None,
     }
     path = here.folder / "lab.json"
     before = registry.read_json(path)

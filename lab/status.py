@@ -10,6 +10,7 @@ from lab import daemon, registry
 from lab.machines import machine, router
 from lab.machines.seed import first_address
 from lab.machines.store import records
+from lab.parties import party, storage
 from lab.place import lab_id
 
 
@@ -33,12 +34,15 @@ def look(name: str) -> dict[str, Any]:
     here = registry.find(name)
     if here is None:
         return {"name": name, "id": lab_id(name), "up": False, "endpoint": "", "machines": []}
-    port = registry.read_json(here.folder / "lab.json").get("port", 0)
+    settings = registry.read_json(here.folder / "lab.json")
+    port = settings.get("port", 0)
     parts = {
         "network": router.ready(here),
         "daemon": daemon.running(here),
         "api": bool(port) and daemon.answers(port),
     }
+    if settings.get("storage"):
+        parts["storage"] = party.running(here, storage.PARTY)
     machines = []
     for record in records(here):
         spec = record.spec()
