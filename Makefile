@@ -2,7 +2,7 @@
 # Every target only shortens commands that also work by themselves; see `make help`.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help fit sudo up down setup lab infra preview deploy verify prove page bans unban inventory env check doctor destroy test test-full lint bench
+.PHONY: help fit sudo up down setup lab infra preview deploy verify prove page bans unban inventory env check doctor destroy backup-state test test-full lint bench
 
 # without stack= the stack is `lab`, and its file is made from the example; with lab=1 that holds for any other name
 ifeq ($(origin stack),undefined)
@@ -16,13 +16,15 @@ PYTHON ?= python3
 VENV := .venv/bin
 # the environment of the bare commands, for one recipe line
 IN = set -e; eval "$$($(VENV)/python -m tools env --stack $(stack))";
+# what the checks of the buckets need, where the passphrase is there; by the environment, never by words of a command
+KEYS = eval "$$(python -m stacks storage-keys $(stack))";
 FILE = stacks/Pulumi.$(stack).yaml
 comma := ,
 # what pytest calls "a or b"
 PICK = $(if $(only),-k "$(subst $(comma), or ,$(only))")
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 	@echo
 	@echo "  stack=NAME    another stack than lab        only=ssh,users   some capabilities (deploy, verify), some tests (test)"
 	@echo "  limit=NAME    one machine or group          eval \"\$$(make env stack=NAME)\"   for the bare commands"
@@ -60,10 +62,10 @@ deploy: ## pyinfra: harden and configure the machines      [only=ssh,users] [lim
 	@$(IN) pyinfra -y --fail-percent 0 hosts/inventory.py deploys/site.py $(if $(only),--data only=$(only)) $(if $(limit),--limit $(limit))
 
 verify: inventory ## testinfra: prove every control, write the evidence     [only=ssh,users]
-	@$(IN) pytest tests/verify -q $(PICK)
+	@$(IN) $(KEYS) pytest tests/verify -q $(PICK)
 
 prove: inventory ## verify, then write the page, with its reasons when something is not proven
-	@$(IN) code=0; pytest tests/verify -q || code=$$?; python -m bastide page --stack $(stack) || code=$$?; exit $$code
+	@$(IN) $(KEYS) code=0; pytest tests/verify -q || code=$$?; python -m bastide page --stack $(stack) || code=$$?; exit $$code
 
 page: ## write the security page from the evidence
 	@$(IN) python -m bastide page --stack $(stack)
@@ -89,6 +91,9 @@ doctor: ## what this machine lacks for the local cloud
 down: ## remove the local cloud of a stack and what was recorded of its machines
 	@$(VENV)/python -m lab --name $(stack) down
 	@$(IN) python -m stacks lab-forget $(stack)
+
+backup-state: ## write the state to a file, secrets encrypted                 to=FILE
+	@$(IN) python -m stacks backup $(stack) "$(or $(to),build/$(stack)/state-backup.json)"
 
 destroy: ## pulumi destroy; refused while settings.protection is true
 	@$(IN) python -m stacks may-destroy $(stack)

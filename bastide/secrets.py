@@ -87,6 +87,31 @@ def new_master() -> str:
     return secrets.token_hex(MASTER_BYTES)
 
 
+@dataclass(frozen=True)
+class StorageKeys:
+    """What opens the object storage. `access` names the account, `secret` is its password."""
+
+    access: str
+    secret: SecretStr
+
+
+def storage_keys_from(stack: str, secrets: object) -> StorageKeys:
+    """The keys from the configuration's `bastide:secrets`: {"storage": {"access_key": ..., "secret_key": ...}}.
+
+    Raises `StackError` when they are not there; no value is shown.
+    """
+    found = secrets.get("storage") if isinstance(secrets, Mapping) else None
+    keys = found if isinstance(found, Mapping) else {}
+    access, secret = (str(keys.get(name) or "") for name in ("access_key", "secret_key"))
+    if not access or not secret:
+        raise StackError(
+            f"the stack {stack} has buckets and no keys for them",
+            "make a pair in the provider's console, then `pulumi config set --secret --path "
+            "bastide:secrets.storage.access_key`, and the same for secret_key",
+        )
+    return StorageKeys(access, SecretStr(secret))
+
+
 def hkdf_sha256(key: bytes, *, salt: bytes, info: bytes, length: int) -> bytes:
     """HKDF-SHA256 (RFC 5869), extract and expand."""
     return HKDF(algorithm=SHA256(), length=length, salt=salt or None, info=info).derive(key)

@@ -27,6 +27,12 @@ def _whole(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     up.add_argument("--port", type=int, required=True, help="the API's port on 127.0.0.1")
     up.add_argument("--token-file", required=True, metavar="FILE", help="holds the API's token; - is standard input")
     up.add_argument(
+        "--storage",
+        type=Path,
+        metavar="PROGRAM",
+        help="also object storage, by this MinIO server; the token's file then holds its access and secret key, too",
+    )
+    up.add_argument(
         "--authorized-key", type=Path, required=True, metavar="FILE", help="public key for the prober's root"
     )
     up.add_argument("--info", type=Path, required=True, metavar="FILE", help="where to write how the lab is reached")

@@ -18,8 +18,9 @@ from lab import daemon, doctor, owner, registry
 from lab.machines import delay, machine, names, prober, router
 from lab.machines.driver import Driver
 from lab.machines.store import Record, records
-from lab.parties import archive
+from lab.parties import archive, party, storage
 from lab.parties import names as name_server
+from lab.parties.storage import Wanted
 from lab.place import OPERATOR4, OPERATOR6, PROBER, Place
 from lab.upstream import read_upstream
 
@@ -28,12 +29,16 @@ _PROBER_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Order:
-    """What `up` is asked for: the API's port and token, the operator's public key, and where to write the answer."""
+    """What `up` is asked for: the API's port and token, the operator's public key, and where to write the answer.
+
+    `storage` asks for object storage, too.
+    """
 
     port: int
     token: str
     authorized_key: str
     info: Path
+    storage: Wanted | None = None
 
 
 def up(name: str, order: Order) -> None:
@@ -73,9 +78,13 @@ def up(name: str, order: Order) -> None:
                 machine.start(record)
         with step("API and prober", quiet_under=0.5):
             started = daemon.ensure(here, restart=restart)
+            if order.storage:
+                started |= storage.ensure(here, order.storage, restart="network" in done)
             found, changed = prober.ensure(here, driver, order.authorized_key)
             started |= archive.ensure(here, restart="network" in done)
             daemon.wait(here)
+            if order.storage:
+                party.wait(here, storage.PARTY)
             if changed:
                 _wait_for_ssh(Record(here, PROBER), found.address)
         _write_info(here, order, found)
@@ -95,6 +104,9 @@ def _check(order: Order) -> None:
             f"there is no folder {order.info.resolve().parent}", "give --info a file in a folder that exists"
         )
 
+    if order.storage:
+        storage.check(order.storage)
+
 
 def _check_port(here: Place | None, port: int) -> None:
     """Before anything is touched: the port is ours already, or it is free."""
@@ -110,6 +122,7 @@ def _settings_changed(here: Place, order: Order) -> bool:
         "port": order.port,
         "token_sha256": hashlib.sha256(order.token.encode()).hexdigest(),
         "info": str(order.info.resolve()),
+        "storage": order.storage is not None,
     }
     path = here.folder / "lab.json"
     before = registry.read_json(path)
@@ -140,7 +153,7 @@ def _wait_for_ssh(record: Record, address: str) -> None:
 
 
 def _write_info(here: Place, order: Order, found: prober.Prober) -> None:
-    info = {
+    info: dict[str, Any] = {
         "version": 1,
         "name": here.name,
         "id": here.id,
@@ -158,6 +171,8 @@ def _write_info(here: Place, order: Order, found: prober.Prober) -> None:
         },
         "parties": {"archive": archive.describe(here)},
     }
+    if order.storage:
+        info["storage"] = {"endpoint": storage.endpoint(here), "certificate": storage.certificate(here)}
     text = json.dumps(info, indent=1) + "\n"
     if order.info.is_file() and not order.info.is_symlink() and order.info.read_text() == text:
         return

@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bastide.console import die, say
 from bastide.errors import LabError
@@ -15,6 +16,9 @@ from lab import host, registry
 from lab.arguments import parser
 from lab.machines.spawn import python
 from lab.place import Place
+
+if TYPE_CHECKING:
+    from lab.bringup import Order
 
 
 def main() -> int:
@@ -34,9 +38,9 @@ def _do(args: argparse.Namespace) -> int:
     # imported late: `doctor` must be able to say what is missing, and `exec` should not load a web server
     match args.verb:
         case "up":
-            from lab.bringup import Order, up
+            from lab.bringup import up
 
-            up(args.name, Order(args.port, _token(args.token_file), _read(args.authorized_key), args.info))
+            up(args.name, _order(args))
         case "down":
             from lab.teardown import down
 
@@ -146,8 +150,20 @@ def _lab(name: str) -> Place:
     return here
 
 
-def _token(path: str) -> str:
-    return (sys.stdin.read() if path == "-" else _read(Path(path))).strip()
+def _order(args: argparse.Namespace) -> Order:
+    from lab.bringup import Order
+    from lab.parties.storage import Wanted
+
+    source = Path(args.token_file)
+    text = sys.stdin.read() if source == Path("-") else _read(source)
+    token, *keys = text.split() or [""]
+    if len(keys) != (2 if args.storage else 0):
+        raise LabError(
+            f"{source} does not hold {'three words' if args.storage else 'one word'}",
+            "give it the API's token, and with --storage the access key and the secret key after it",
+        )
+    storage = Wanted(args.storage.resolve(), *keys) if args.storage else None
+    return Order(args.port, token, _read(args.authorized_key), args.info, storage)
 
 
 def _read(path: Path) -> str:

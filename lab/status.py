@@ -10,6 +10,7 @@ from lab import daemon, kept, registry, words
 from lab.machines import ballast, delay, machine, router, snapshot, trouble
 from lab.machines.seed import first_address
 from lab.machines.store import records
+from lab.parties import party, storage
 from lab.place import Place, lab_id
 
 
@@ -50,13 +51,16 @@ def look(name: str) -> dict[str, Any]:
             "troubles": [],
             "kept": False,
         }
-    port = registry.read_json(here.folder / "lab.json").get("port", 0)
+    settings = registry.read_json(here.folder / "lab.json")
+    port = settings.get("port", 0)
     parts = {
         "network": router.ready(here),
         "daemon": daemon.running(here),
         "api": bool(port) and daemon.answers(port),
         "delays": delay.running(here),
     }
+    if settings.get("storage"):
+        parts["storage"] = party.running(here, storage.PARTY)
     machines = []
     for record in records(here):
         spec = record.spec()

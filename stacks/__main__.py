@@ -1,14 +1,15 @@
-"""`python -m stacks init|lab-up|lab-forget|recover|may-destroy NAME`: what `pulumi up` needs around it."""
+"""`python -m stacks VERB NAME`: what `pulumi up` needs around it."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from bastide.console import guard
-from stacks.init import init_stack
+from bastide.console import guard, say
+from stacks.init import init_stack, storage_variables
 from stacks.lifecycle import lab_forget, lab_up, refuse_protected
 from stacks.recover import recover
+from stacks.state import backup, make_state_bucket
 
 
 def main() -> int:
@@ -20,6 +21,7 @@ def main() -> int:
         "lab-up": "start the local cloud, when the stack file has settings.lab",
         "lab-forget": "after `python -m lab down`: drop the state and the host keys that speak of its machines",
         "recover": "after a killed `pulumi up`: give up its lock, take over what it had made",
+        "storage-keys": "for eval: the object storage's keys for the checks, where they can be read",
         "may-destroy": "exit 0 when nothing of the stack is protected",
     }
     for verb, text in helps.items():
@@ -27,6 +29,13 @@ def main() -> int:
     verbs.choices["init"].add_argument(
         "--lab", action="store_true", help="make a missing stack file from the example, for the local cloud"
     )
+    copy = verbs.add_parser("backup", help="write the state to a file; secrets in it stay encrypted")
+    copy.add_argument("stack")
+    copy.add_argument("file", type=Path, metavar="FILE")
+    bucket = verbs.add_parser("state-bucket", help="make the bucket for states, and say its PULUMI_BACKEND_URL")
+    bucket.add_argument("bucket", metavar="NAME")
+    bucket.add_argument("--location", choices=("fsn1", "nbg1", "hel1"), required=True)
+    bucket.add_argument("--endpoint", metavar="URL", help="default: the provider's own at that location")
     options = parser.parse_args()
     root = Path.cwd()
     if options.verb == "init":
@@ -35,6 +44,15 @@ def main() -> int:
         lab_up(options.stack, root)
     elif options.verb == "lab-forget":
         lab_forget(options.stack, root)
+    elif options.verb == "backup":
+        backup(options.stack, root, options.file)
+    elif options.verb == "state-bucket":
+        endpoint = options.endpoint or f"https://{options.location}.your-objectstorage.com"
+        url = make_state_bucket(options.bucket, endpoint, options.location)
+        say(f"export PULUMI_BACKEND_URL='{url}'")
+    elif options.verb == "storage-keys":
+        if lines := storage_variables(options.stack, root):
+            say(lines)
     elif options.verb == "recover":
         recover(options.stack, root)
     else:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import pulumi
 
 from bastide.errors import StackError
-from bastide.secrets import Keyring, keyring_from
+from bastide.secrets import Keyring, StorageKeys, keyring_from, storage_keys_from
 from bastide.settings import Settings
 from bastide.stackfile import parse, stack_path
+
+T = TypeVar("T")
 
 
 def read_config() -> tuple[Settings, pulumi.Output[Keyring]]:
@@ -47,9 +50,23 @@ def dns_token() -> pulumi.Output[str] | None:
     return secrets.apply(lambda value: str(value["dns"]["token"]))
 
 
+def read_storage_keys() -> pulumi.Output[StorageKeys]:
+    """The keys of the object storage, as a secret output. Raises like `read_config` when there are none."""
+    stack = pulumi.get_stack()
+    secrets = pulumi.Config("bastide").get_secret_object("secrets")
+    if secrets is None:
+        storage_keys_from(stack, None)  # says how to set them
+        raise AssertionError("missing keys are refused")
+    return secrets.apply(lambda value: _shown(lambda: storage_keys_from(stack, value)))
+
+
 def _keyring(stack: str, secrets: object) -> Keyring:
-    """The keyring, or what is wrong with it in the words that the engine shows (it is opened after the program ran)."""
+    return _shown(lambda: keyring_from(stack, secrets.get("master") if isinstance(secrets, Mapping) else None))
+
+
+def _shown(read: Callable[[], T]) -> T:
+    """What was read, or what is wrong with it in the words that the engine shows (it is opened after the program)."""
     try:
-        return keyring_from(stack, secrets.get("master") if isinstance(secrets, Mapping) else None)
+        return read()
     except StackError as error:
         raise pulumi.RunError(f"{error.message}\nnext: {error.hint}") from None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import secrets
+import shlex
 import socket
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from bastide.console import run, say
 from bastide.errors import StackError
 from bastide.files import write_whole
 from bastide.machines import build_dir
-from bastide.secrets import new_master
+from bastide.secrets import StorageKeys, new_master, storage_keys_from
 from bastide.stackfile import SECRETS_KEY, SETTINGS_KEY, dump, load, read, stack_path
 
 EXAMPLE = Path("stacks/Pulumi.example.yaml")
@@ -49,6 +51,10 @@ def init_stack(stack: str, root: Path, *, lab: bool) -> None:
     if "hcloud:token" not in config and settings.lab is not None:
         _set_secret(stack, root, env, "hcloud:token", secrets.token_hex(32), path=False)
         made.append("a token for the local cloud")
+    if settings.lab is not None and settings.storage and "storage" not in (config.get(SECRETS_KEY) or {}):
+        for key, value in (("access_key", secrets.token_hex(8)), ("secret_key", secrets.token_hex(20))):
+            _set_secret(stack, root, env, f"{SECRETS_KEY}.storage.{key}", value, path=True)
+        made.append("keys for its object storage")
     if made:
         say(f"made for stack {stack}: {', '.join(made)}")
         if settings.lab is None:
@@ -63,6 +69,30 @@ def token_of(stack: str, root: Path) -> str:
     if not done.ok:
         raise StackError(f"the API token of stack {stack} cannot be read", f"run `python -m stacks init {stack}`")
     return done.stdout.strip()
+
+
+def storage_keys_of(stack: str, root: Path) -> StorageKeys:
+    """The keys of a stack's object storage, from its configuration. Raises `StackError` when they are not there."""
+    settings = read(stack_path(stack, root))
+    env = passphrase_env(stack, root, lab=settings.lab is not None)
+    words = ["pulumi", "config", "get", SECRETS_KEY, "--stack", stack]
+    done = run(words, cwd=root, env=env, check=False)
+    return storage_keys_from(stack, json.loads(done.stdout) if done.ok else None)
+
+
+def storage_variables(stack: str, root: Path) -> str:
+    """The keys as `export` lines for the checks, for `eval`; "" where there are none, or no passphrase opens them.
+
+    A check that needs them says so then: whoever has no passphrase (CI) may check everything else.
+    """
+    if read(stack_path(stack, root)).storage is None:
+        return ""
+    try:
+        keys = storage_keys_of(stack, root)
+    except StackError:
+        return ""
+    pair = {"ACCESS": keys.access, "SECRET": keys.secret.get_secret_value()}
+    return "\n".join(f"export BASTIDE_STORAGE_{name}_KEY={shlex.quote(value)}" for name, value in pair.items())
 
 
 def _write_lab_file(stack: str, root: Path) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
 from pathlib import Path
 
 from bastide.console import run, say
 from bastide.errors import StackError
+from bastide.files import write_whole
 from bastide.machines import build_dir
-from bastide.stackfile import read, stack_path
-from stacks.init import passphrase_env, token_of
+from bastide.stackfile import SETTINGS_KEY, dump, load, read, stack_path
+from stacks.init import passphrase_env, storage_keys_of, token_of
 
 
 def lab_up(stack: str, root: Path) -> None:
@@ -29,8 +32,16 @@ def lab_up(stack: str, root: Path) -> None:
         "--authorized-key", f"{root / Path(settings.users.automation.identity).expanduser()}.pub",
         "--info", str(build / "lab.json"),
     ]  # fmt: skip
+    words = [token]
+    if settings.storage:
+        keys = storage_keys_of(stack, root)
+        words += [keys.access, keys.secret.get_secret_value()]
+        flags += ["--storage", _storage_server()]
     # its output is the user's: the lab says what it does and what is missing
-    run([sys.executable, "-m", "lab", "--name", stack, "up", *flags], input=token + "\n", cwd=root, show=True)
+    up = [sys.executable, "-m", "lab", "--name", stack, "up", *flags]
+    run(up, input="\n".join(words) + "\n", cwd=root, show=True)
+    if settings.storage:
+        _settle_storage(stack, root)
 
 
 def lab_forget(stack: str, root: Path) -> None:
@@ -52,7 +63,7 @@ def lab_forget(stack: str, root: Path) -> None:
             f"the state of stack {stack} cannot be removed: {done.stderr.strip()}", "mend it, and run it again"
         )
     (root / "stacks" / f"{stack}.known_hosts").unlink(missing_ok=True)
-    for left in ("lab.json", "inventory.json", "ssh_config"):
+    for left in ("lab.json", "inventory.json", "ssh_config", "storage.crt"):
         (build_dir(stack, root) / left).unlink(missing_ok=True)
     say(f"stack {stack}: state and host keys of its machines removed, {stack_path(stack)} kept")
 
@@ -64,3 +75,29 @@ def refuse_protected(stack: str, root: Path) -> None:
             f"the stack {stack} is protected: nothing is destroyed while settings.protection is true",
             f"set protection: false in {stack_path(stack)}, run `make infra stack={stack}`, then this again",
         )
+
+
+def _storage_server() -> str:
+    found = shutil.which("minio")
+    if found is None:
+        raise StackError("the local cloud's object storage (minio) is not on PATH", "run `make setup`, then `make lab`")
+    return found
+
+
+def _settle_storage(stack: str, root: Path) -> None:
+    """Write into the stack file where the local cloud's object storage answers, and its certificate under build/.
+
+    Its address is the lab's to choose. Nothing is written when the file says so already.
+    """
+    build = build_dir(stack, root)
+    found = json.loads((build / "lab.json").read_text(encoding="utf-8"))["storage"]
+    certificate = build / "storage.crt"
+    if not certificate.exists() or certificate.read_text(encoding="utf-8") != found["certificate"]:
+        write_whole(certificate, found["certificate"])
+    file = stack_path(stack, root)
+    document = load(file)
+    storage = document["config"][SETTINGS_KEY]["storage"]
+    wanted = {"endpoint": found["endpoint"], "certificate": str(certificate.relative_to(root))}
+    if any(storage.get(key) != value for key, value in wanted.items()):
+        storage.update(wanted)
+        write_whole(file, dump(document), mode=0o600)

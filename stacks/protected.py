@@ -11,18 +11,26 @@ from typing import Any
 from bastide.errors import StackError
 from bastide.settings import Settings
 
-_KINDS = {"hcloud:index/server:Server": "server", "hcloud:index/zone:Zone": "zone"}
+_KINDS = {
+    "hcloud:index/server:Server": "server",
+    "hcloud:index/zone:Zone": "zone",
+    "minio:index/s3Bucket:S3Bucket": "bucket",
+}
 
 
 def protected_names(deployment: dict[str, Any]) -> list[tuple[str, str]]:
-    """The protected servers and zones of a state, as ("zone", "example.eu")."""
+    """The protected servers, zones and buckets of a state, as ("zone", "example.eu")."""
     found = [item for item in deployment.get("resources") or [] if item.get("protect") and item["type"] in _KINDS]
     return [(_KINDS[item["type"]], str(item["urn"]).rsplit("::", 1)[-1]) for item in found]
 
 
 def refuse_lost(protected: list[tuple[str, str]], settings: Settings) -> None:
     """Raise `StackError` when something protected is no longer in the stack file."""
-    wanted = {"server": set(settings.servers), "zone": set(settings.dns.zones) if settings.dns else set()}
+    wanted = {
+        "server": set(settings.servers),
+        "zone": set(settings.dns.zones) if settings.dns else set(),
+        "bucket": set(settings.storage.buckets) if settings.storage else set(),
+    }
     lost = [f"{kind} {name}" for kind, name in protected if name not in wanted[kind]]
     if lost:
         raise StackError(

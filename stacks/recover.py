@@ -23,6 +23,7 @@ import requests
 from bastide.console import run, say, step
 from bastide.errors import StackError
 from bastide.stackfile import read, stack_path
+from stacks.pending_bucket import find_bucket
 from stacks.protected import protected_names, refuse_lost
 
 _UPSTREAM_ENDPOINT = "https://api.hetzner.cloud/v1"
@@ -70,7 +71,8 @@ def _take_over(stack: str, root: Path, client: hcloud.Client, deployment: dict[s
         # zones may live in a project of their own, behind a token of their own
         names = _client(stack, root, dns=True) if any(_kind(item) in _NAMES for item in pending) else client
         for resource in pending:
-            found = _find(names if _kind(resource) in _NAMES else client, resource)
+            bucket = find_bucket(stack, root, resource)
+            found = bucket or _find(names if _kind(resource) in _NAMES else client, resource)
             say(f"    {_short(resource)}: {f'exists at the provider as {found}' if found else 'was not made'}")
             if found:
                 _adopt(deployment["resources"], resource, found)
@@ -99,7 +101,9 @@ def _unread(deployment: dict[str, Any]) -> list[Resource]:
     return [
         item
         for item in deployment.get("resources") or []
-        if item.get("custom") and str(item["type"]).startswith("hcloud:") and "id" not in (item.get("outputs") or {})
+        if item.get("custom")
+        and str(item["type"]).startswith(("hcloud:", "minio:"))
+        and "id" not in (item.get("outputs") or {})
     ]
 
 

@@ -19,7 +19,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python3 -m tools", description="What Bastide needs on this machine.")
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("bootstrap", help="Debian packages and .venv")
-    verbs.add_parser("install", help="Pulumi, its Python language host and the hcloud plugin")
+    verbs.add_parser("install", help="Pulumi with its plugins, and the local cloud's object storage")
     env = verbs.add_parser("env", help='shell lines for eval "$(python3 -m tools env --stack NAME)"')
     env.add_argument("--stack", required=True, metavar="NAME")
     words = parser.parse_args()

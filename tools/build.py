@@ -16,16 +16,14 @@ from pathlib import Path
 from bastide.console import Completed, run, step
 from bastide.errors import CommandFailed, ToolError
 from tools import cache, versions
+from tools.parts import GoBuild, Part
 
 RECIPES = Path(__file__).parent / "go"
 _ENGINE = RECIPES / "pulumi"
 _HOST = RECIPES / "pulumi-language-python"
-_HCLOUD = RECIPES / "pulumi-resource-hcloud"
 
 # a change of these makes another binary, so they belong to the recipe's hash
 FLAGS = ("-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags=-s -w")
-_PULUMI_VERSION = f"-X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version={versions.PULUMI}"
-_HCLOUD_VERSION = f"-X bastide.invalid/pulumi-resource-hcloud/provider.Version={versions.HCLOUD}"
 
 _HINT = (
     "run the same command again: it goes on where it stopped. Behind a proxy set https_proxy or GOPROXY, "
@@ -33,27 +31,14 @@ _HINT = (
 )
 
 
-def engine(into: Path) -> None:
-    """Build `pulumi`, and the Python language host with its two scripts, into `into`/bin and `into`/host."""
+def build(part: Part, into: Path) -> None:
+    """Build a part from its recipes into `into`/bin; what belongs beside the language host goes into `into`/host."""
     go = find_go()
-    with step("build the Pulumi engine from source (about 8 minutes the first time)"):
-        _build(go, _ENGINE, "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi", into / "bin" / "pulumi", _PULUMI_VERSION)
-    with step("build the Python language host from source"):
-        _build(
-            go,
-            _HOST,
-            "github.com/pulumi/pulumi/sdk/v3/python/cmd/pulumi-language-python",
-            into / "host" / "pulumi-language-python",
-            _PULUMI_VERSION,
-        )
+    with step(f"build {part.title} from source (about {part.minutes} minutes the first time)"):
+        for one in part.builds:
+            _build(go, one, into / one.output)
+    if (into / "host").is_dir():
         _language_scripts(go, into)
-
-
-def hcloud(into: Path) -> None:
-    """Build the hcloud plugin into `into`/bin."""
-    go = find_go()
-    with step("build the hcloud plugin from source (about 4 minutes the first time)"):
-        _build(go, _HCLOUD, ".", into / "bin" / "pulumi-resource-hcloud", _HCLOUD_VERSION)
 
 
 def find_go() -> Path:
@@ -73,12 +58,13 @@ def find_go() -> Path:
     return go
 
 
-def _build(go: Path, recipe: Path, package: str, output: Path, version: str) -> None:
+def _build(go: Path, one: GoBuild, output: Path) -> None:
     output.parent.mkdir(parents=True, exist_ok=True)
     log = cache.log(output.name)
-    words = [*FLAGS[:-1], f"{FLAGS[-1]} {version}", f"-p={_jobs()}"]
+    linked = " ".join([FLAGS[-1], *(f"-X {value}" for value in one.sets)])
+    words = [*FLAGS[:-1], linked, f"-p={_jobs()}"]
     try:
-        _go(go, "build", *words, "-o", str(output), package, cwd=recipe, log=log)
+        _go(go, "build", *words, "-o", str(output), one.package, cwd=RECIPES / one.recipe, log=log)
     except CommandFailed as error:
         # only the tail is for people: go repeats the whole command line
         raise ToolError(

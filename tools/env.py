@@ -17,7 +17,7 @@ _STACK = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 def environment(stack: str, root: Path) -> dict[str, str]:
     """What `eval "$(make env stack=NAME)"` sets, to be added to the present environment.
 
-    `root` is the project's folder. Makes build/<stack>/ and links the plugin into its PULUMI_HOME. What the user has
+    `root` is the project's folder. Makes build/<stack>/ and links the plugins into its PULUMI_HOME. What the user has
     set (PULUMI_BACKEND_URL, PULUMI_HOME, a passphrase) is left alone; what an earlier `make env` has set is not the
     user's. Raises `ToolError` when the tools are not installed or the name cannot be a stack's.
     """
@@ -88,9 +88,7 @@ def _users_own() -> dict[str, str]:
 
 def _path(root: Path, tools: installed.Tools) -> str:
     """.venv/bin first, then the tools, then what was there; evaluating twice does not make it longer."""
-    own = [str(root / ".venv" / "bin")]
-    if tools.engine_from != "path":
-        own.append(tools.bin)
+    own = [str(root / ".venv" / "bin"), tools.bin]
     before = [folder for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
     sets = str(cache.root() / "sets")
     kept = [folder for folder in before if folder not in own and not folder.startswith(sets)]

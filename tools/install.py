@@ -1,21 +1,21 @@
 """Bring the tools into the user's cache: from PATH, from the official archives, or built from source.
 
-Two parts, the engine with its Python language host and the hcloud plugin, each from the first way that works. A way
-that cannot be reached gives way to the next; a file that is not what it should be stops everything.
+Each part of the table (tools/parts.py) comes from the first way that works. A way that cannot be reached gives way to
+the next; a file that is not what it should be stops everything.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import re
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 
 from bastide.console import run, say, step
 from bastide.errors import CommandFailed, ToolError
-from tools import build, cache, installed, onpath, release, versions
+from tools import build, cache, installed, onpath, parts, release, versions
 from tools.installed import Tools
+from tools.parts import Part
 
 
 def install() -> Tools:
@@ -24,30 +24,28 @@ def install() -> Tools:
     if tools is None:
         with cache.locked():
             tools = installed.current() or _install()
-    say(
-        f"tools: pulumi {versions.PULUMI} ({tools.engine_from}: {tools.pulumi}), "
-        f"hcloud plugin {versions.HCLOUD} ({tools.plugin_from})"
-    )
+    said = (f"{part.name} {part.version(tools.came[part.name])} ({tools.came[part.name]})" for part in parts.PARTS)
+    say(f"tools: {', '.join(said)}; {tools.programs[parts.ENGINE.name]}")
     return tools
 
 
 def _install() -> Tools:
-    engine_from, engine_folder, pulumi = _engine()
-    plugin_from, plugin_folder = _plugin(pulumi if engine_from == "path" else None)
+    came: dict[str, str] = {}
+    programs: dict[str, str] = {}
+    for part in parts.PARTS:
+        # plugins are fetched by the user's own pulumi, when that is the one that will run them
+        own = Path(programs[parts.ENGINE.name]) if came.get(parts.ENGINE.name) == "path" else None
+        way, program = _bring(part, own)
+        came[part.name], programs[part.name] = way, str(program)
     binaries = installed.set_folder() / "bin"
     binaries.mkdir(parents=True, exist_ok=True)
     for link in binaries.iterdir():
         link.unlink()
-    if engine_folder:
-        for binary in (engine_folder / "bin").iterdir():
-            installed.link_to(binary, binaries / binary.name)
-    tools = Tools(
-        bin=str(binaries),
-        pulumi=str(pulumi),
-        plugin=str(plugin_folder / "bin" / "pulumi-resource-hcloud"),
-        engine_from=engine_from,
-        plugin_from=plugin_from,
-    )
+    for part in parts.PARTS:
+        if not part.plugin and came[part.name] != "path":
+            for binary in Path(programs[part.name]).parent.iterdir():
+                installed.link_to(binary, binaries / binary.name)
+    tools = Tools(str(binaries), programs, came)
     ready = installed.set_folder() / "ready.json"
     draft = ready.with_suffix(".draft")
     draft.write_text(json.dumps(asdict(tools), indent=2) + "\n")
@@ -55,82 +53,60 @@ def _install() -> Tools:
     return tools
 
 
-def _engine() -> tuple[str, Path | None, Path]:
-    """The engine: from where, the folder of its part (None for the user's own), the binary."""
+def _bring(part: Part, own_pulumi: Path | None) -> tuple[str, Path]:
+    """One part from the first way that works: from where, and its program."""
     for way in installed.ways():
-        if way == "path":
+        if part is parts.ENGINE and way == "path":
             if (own := onpath.engine()) is not None:
-                return way, None, own
-            continue
-        recipe: Callable[[Path], None] = release.engine if way == "release" else build.engine
-        folder = _part("pulumi", versions.PULUMI, way, recipe, "pulumi")
-        if folder:
-            return way, folder, folder / "bin" / "pulumi"
-    raise _nothing("the Pulumi engine")
+                return way, own
+        elif (way != "path" or (part.plugin and own_pulumi)) and (folder := _part(part, way, own_pulumi)):
+            return way, folder / "bin" / part.binary
+    raise ToolError(
+        f"no way led to {part.title} (tried: {', '.join(installed.ways())})",
+        f"install pulumi >= {versions.PULUMI} yourself, or let a build happen: unset {installed.WAYS_VARIABLE}",
+    )
 
 
-def _plugin(own_pulumi: Path | None) -> tuple[str, Path]:
-    """The hcloud plugin: from where, and the folder of its part."""
-    for way in installed.ways():
-        if way == "path":
-            if own_pulumi is None:
-                continue
-            recipe: Callable[[Path], None] = partial(_fetch_plugin, own_pulumi)
-        else:
-            recipe = release.hcloud if way == "release" else build.hcloud
-        folder = _part("hcloud", versions.HCLOUD, way, recipe, "pulumi-resource-hcloud")
-        if folder:
-            return way, folder
-    raise _nothing("the hcloud plugin")
-
-
-def _fetch_plugin(pulumi: Path, into: Path) -> None:
-    with step(f"let {pulumi} fetch the hcloud plugin"):
-        fetched = onpath.fetch_hcloud(pulumi, into)
-    if not fetched:
-        raise release.Unreachable(f"{pulumi} cannot fetch the hcloud plugin from here")
-
-
-def _part(name: str, version: str, way: str, recipe: Callable[[Path], None], binary: str) -> Path | None:
-    """One part, from the cache or made now; None when this way cannot be gone from here."""
-    mark = cache.recipe_hash(_recipes(name), *build.FLAGS) if way == "build" else "official"
-    folder = cache.root() / "parts" / f"{name}-{version}-{versions.architecture()}-{mark}"
-    if (folder / "bin" / binary).exists():
+def _part(part: Part, way: str, own_pulumi: Path | None) -> Path | None:
+    """The folder of one part, from the cache or made now; None when this way cannot be gone from here."""
+    recipes = [build.RECIPES / name for name in part.recipes]
+    mark = cache.recipe_hash(recipes, *build.FLAGS) if way == "build" else "official"
+    folder = cache.root() / "parts" / f"{part.name}-{part.version(way)}-{versions.architecture()}-{mark}"
+    if (folder / "bin" / part.binary).exists():
         return folder
     if way == "build":
-        # the engine comes first and brings the larger half of the modules
-        room = versions.BUILD_GIGABYTES / (1 if name == "pulumi" else 2)
-        cache.require_space(cache.root(), room, "a build from source")
+        cache.require_space(cache.root(), versions.BUILD_GIGABYTES * part.room, "a build from source")
     else:
         cache.require_space(cache.root(), versions.RELEASE_GIGABYTES, "the official archive")
     try:
         with cache.staged(folder) as staging:
-            recipe(staging)
-            _prove(staging / "bin" / binary, version)
+            if way == "build":
+                build.build(part, staging)
+            elif way == "release":
+                release.fetch(part, staging)
+            else:
+                _fetch_plugin(part, own_pulumi, staging)
+            _prove(part, way, staging / "bin" / part.binary)
     except release.Unreachable as error:
         say(f"  {error.message}; trying the next way")
         return None
     return folder
 
 
-def _prove(binary: Path, version: str) -> None:
+def _fetch_plugin(part: Part, pulumi: Path | None, into: Path) -> None:
+    assert pulumi
+    with step(f"let {pulumi} fetch {part.title}"):
+        fetched = onpath.fetch_plugin(pulumi, part, into)
+    if not fetched:
+        raise release.Unreachable(f"{pulumi} cannot fetch {part.title} from here")
+
+
+def _prove(part: Part, way: str, binary: Path) -> None:
     """A part counts only when its program runs here and says the pinned version."""
-    words = ["version"] if binary.name == "pulumi" else ["-version"]
+    version = part.version(way)
     try:
-        said = run([binary, *words], env={"PULUMI_SKIP_UPDATE_CHECK": "true"}, timeout=60).stdout.strip()
+        said = run([binary, *part.ask], env={"PULUMI_SKIP_UPDATE_CHECK": "true"}, timeout=60).stdout.strip()
     except CommandFailed as error:
         raise ToolError(f"{binary.name} does not run here: {error.message}", "a bug: report it") from error
-    if versions.version_of(said) != versions.version_of(version):
+    if not re.search(rf"(?<!\d){re.escape(version)}(?![\d.])", said):
         raise ToolError(f"{binary.name} says it is {said!r}, wanted {version}", "a bug: report it")
-
-
-def _recipes(name: str) -> list[Path]:
-    folders = ["pulumi", "pulumi-language-python"] if name == "pulumi" else ["pulumi-resource-hcloud"]
-    return [build.RECIPES / folder for folder in folders]
-
-
-def _nothing(what: str) -> ToolError:
-    return ToolError(
-        f"no way led to {what} (tried: {', '.join(installed.ways())})",
-        f"install pulumi >= {versions.PULUMI} yourself, or let a build happen: unset {installed.WAYS_VARIABLE}",
-    )

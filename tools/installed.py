@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bastide.errors import ToolError
-from tools import build, cache, versions
+from tools import build, cache, parts, versions
 
 WAYS = ("path", "release", "build")
 WAYS_VARIABLE = "BASTIDE_TOOLS_FROM"
@@ -18,23 +18,24 @@ _INSTALL_HINT = "run `make setup` (or `python3 -m tools install`)"
 
 @dataclass(frozen=True)
 class Tools:
-    """What is installed. `bin` goes on PATH; it is empty when the user's own pulumi is used."""
+    """What is installed. `bin` goes on PATH; `programs` and `came` say where each part's program lies and whence."""
 
     bin: str
-    pulumi: str
-    plugin: str
-    engine_from: str
-    plugin_from: str
+    programs: dict[str, str]
+    came: dict[str, str]
 
     @property
     def built_here(self) -> bool:
-        """Whether a part is our own build, which Pulumi must not try to complete by downloads."""
-        return "build" in (self.engine_from, self.plugin_from)
+        """Whether something that Pulumi runs is our own build, which it must not try to complete by downloads."""
+        return any(self.came[part.name] == "build" for part in (parts.ENGINE, *parts.PLUGINS))
 
     @property
     def usable(self) -> bool:
-        """Whether both programs are still there."""
-        return os.access(self.pulumi, os.X_OK) and os.access(self.plugin, os.X_OK)
+        """Whether every part has its program, and in a way that may be gone."""
+        return all(
+            os.access(self.programs.get(part.name, ""), os.X_OK) and self.came.get(part.name) in ways()
+            for part in parts.PARTS
+        )
 
 
 def current() -> Tools | None:
@@ -43,31 +44,33 @@ def current() -> Tools | None:
         tools = Tools(**json.loads((set_folder() / "ready.json").read_text()))
     except (OSError, ValueError, TypeError):
         return None
-    return tools if tools.usable and {tools.engine_from, tools.plugin_from} <= set(ways()) else None
+    return tools if tools.usable else None
 
 
 def require() -> Tools:
     """The installed tools. Raises `ToolError` when they are not there."""
     tools = current()
     if tools is None:
-        raise ToolError("Pulumi and its plugin are not installed", _INSTALL_HINT)
+        raise ToolError("Pulumi and its plugins are not installed", _INSTALL_HINT)
     return tools
 
 
 def link_plugins(pulumi_home: Path) -> None:
-    """Link the plugin where Pulumi looks for it, so that nothing is downloaded and nothing is warned about.
+    """Link the plugins where Pulumi looks for them, so that nothing is downloaded and nothing is warned about.
 
     `pulumi_home` is a PULUMI_HOME; plugins lie in plugins/<kind>-<name>-v<version>/ in there.
     """
     tools = require()
-    link = pulumi_home / "plugins" / f"resource-hcloud-v{versions.HCLOUD}" / "pulumi-resource-hcloud"
-    link.parent.mkdir(parents=True, exist_ok=True)
-    link_to(Path(tools.plugin), link)
+    for part in parts.PLUGINS:
+        # both ways bring the same version: it is that of the SDK
+        link = pulumi_home / "plugins" / f"resource-{part.name}-v{part.built}" / part.binary
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link_to(Path(tools.programs[part.name]), link)
 
 
 def set_folder() -> Path:
     """Where the links and the record of this version set lie; changes with the pins and the recipes."""
-    words = (versions.PULUMI, versions.HCLOUD, versions.architecture(), *build.FLAGS)
+    words = [*(part.built + part.released for part in parts.PARTS), versions.architecture(), *build.FLAGS]
     return cache.root() / "sets" / cache.recipe_hash([build.RECIPES], *words)
 
 

@@ -1,4 +1,4 @@
-"""A `pulumi` that the user installed already: used when it is new enough, together with the plugin it can fetch."""
+"""A `pulumi` that the user installed already: used when it is new enough, together with the plugins it can fetch."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from bastide.console import run, say
 from bastide.errors import CommandFailed
 from tools import cache, versions
+from tools.parts import Part
 
 # `pulumi plugin install` tries for a while by itself; a closed network must not hold us up for longer than this
 _PLUGIN_SECONDS = 90.0
@@ -38,16 +39,16 @@ def engine() -> Path | None:
     return pulumi
 
 
-def fetch_hcloud(pulumi: Path, into: Path) -> bool:
-    """Let that engine fetch the plugin into `into`/bin. Says False when it cannot (no way out of this network)."""
+def fetch_plugin(pulumi: Path, part: Part, into: Path) -> bool:
+    """Let that engine fetch a plugin into `into`/bin. Says False when it cannot (no way out of this network)."""
     home = into / "home"
-    words = ["plugin", "install", "resource", "hcloud", f"v{versions.HCLOUD}"]
+    words = ["plugin", "install", "resource", part.name, f"v{part.released}"]
     env = {"PULUMI_HOME": str(home), "PULUMI_SKIP_UPDATE_CHECK": "true"}
     try:
         run([pulumi, *words], env=env, timeout=_PLUGIN_SECONDS)
     except CommandFailed:
         return False
-    binary = home / "plugins" / f"resource-hcloud-v{versions.HCLOUD}" / "pulumi-resource-hcloud"
+    binary = home / "plugins" / f"resource-{part.name}-v{part.released}" / part.binary
     if not binary.exists():
         return False
     (into / "bin").mkdir()

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from bastide.console import step
 from bastide.errors import ToolError
 from tools import versions
+from tools.parts import Part
 
 # A closed network drops packets without a word: a few seconds tell. For data on its way the patience is longer.
 _CONNECT_SECONDS = 6.0
@@ -32,14 +33,21 @@ class Unreachable(ToolError):
     """This way cannot be gone from here (no network, no such release); another may."""
 
 
-def engine(into: Path) -> None:
-    """Fetch `pulumi` and its language hosts into `into`/bin. Raises `Unreachable`, or `ToolError` for a bad file."""
-    _fetch(versions.engine_release(), into, "the official Pulumi archive")
-
-
-def hcloud(into: Path) -> None:
-    """Fetch the hcloud plugin into `into`/bin. Raises like `engine`."""
-    _fetch(versions.hcloud_release(), into, "the official hcloud plugin archive")
+def fetch(part: Part, into: Path) -> None:
+    """Fetch a part's official archive into `into`/bin. Raises `Unreachable`, or `ToolError` for a bad file."""
+    archive = part.release()
+    sums = _checksums(archive.checksums)
+    # kept beside the staging folder, so that the next run can go on with it
+    partial = into.parent / f"{archive.name}.part"
+    with step(f"fetch {part.title}, as published"):
+        download(archive.archive, partial, checksum_of(archive.name, sums))
+        if archive.packed:
+            unpack(partial, into)
+            partial.unlink()
+        else:
+            (into / "bin").mkdir()
+            partial.replace(into / "bin" / part.binary)
+            (into / "bin" / part.binary).chmod(0o755)
 
 
 def checksum_of(name: str, text: str) -> str:
@@ -104,16 +112,6 @@ def download(url: str, target: Path, sha256: str) -> None:
             )
         return
     raise ToolError(f"cannot fetch {url}: {trouble}", f"{_AGAIN}; or build from source: {_build_instead()}")
-
-
-def _fetch(archive: versions.Release, into: Path, title: str) -> None:
-    sums = _checksums(archive.checksums)
-    # kept beside the staging folder, so that the next run can go on with it
-    partial = into.parent / f"{archive.name}.part"
-    with step(f"fetch {title}"):
-        download(archive.archive, partial, checksum_of(archive.name, sums))
-        unpack(partial, into)
-        partial.unlink()
 
 
 def _checksums(urls: tuple[str, ...]) -> str:

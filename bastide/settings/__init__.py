@@ -17,6 +17,7 @@ from bastide.settings.lab import Lab
 from bastide.settings.network import Network
 from bastide.settings.servers import EU_LOCATIONS, Location, Role, Server
 from bastide.settings.ssh import Ssh
+from bastide.settings.storage import Bucket, Storage
 from bastide.settings.updates import Reboot, Source, Updates
 from bastide.settings.users import Automation, Person, Users
 
@@ -25,6 +26,7 @@ __all__ = [
     "Area",
     "Automation",
     "Base",
+    "Bucket",
     "Company",
     "Dns",
     "Fail2ban",
@@ -42,6 +44,7 @@ __all__ = [
     "Settings",
     "Source",
     "Ssh",
+    "Storage",
     "Updates",
     "Users",
     "Zone",
@@ -76,8 +79,10 @@ class Settings(Area):
     """Zones at the provider's name servers, and reverse names; leave it out when others keep your DNS."""
     updates: Updates = Updates()
     """Unattended upgrades, and reboots one machine at a time."""
+    storage: Storage | None = None
+    """Buckets at an object storage; leave it out for none. Its keys are secrets: bastide:secrets.storage."""
     protection: bool = True
-    """Whether servers, addresses and the network refuse to be deleted. To destroy: false, `pulumi up`, then destroy."""
+    """Whether servers, addresses, network and buckets refuse to be deleted. To destroy: false, `pulumi up`, destroy."""
     lab: Lab | None = None
     """With this key the stack lives in the local cloud on this machine; leave it out for the real one."""
 

@@ -64,12 +64,12 @@ def ensure(
     tree.kill(group)
     tree.make_fresh(group)
     folder = party.folder(here)
-    _own(folder)
+    own(folder)
     # values of the environment go through a file: argv can be read by everybody
     environment = folder / "environment"
     environment.unlink(missing_ok=True)
     with os.fdopen(os.open(environment, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.writelines(f"export {key}={_quoted(value)}\n" for key, value in {"PATH": PATH, **(env or {})}.items())
+        file.writelines(f"export {key}={quoted(value)}\n" for key, value in {"PATH": PATH, **(env or {})}.items())
     user = pwd.getpwnam(_USER)
     rights = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups", "--no-new-privs"]
     rights += ["--ambient-caps=+net_bind_service", "--inh-caps=+net_bind_service"]
@@ -100,6 +100,22 @@ def running(here: Place, party: Party) -> bool:
     return open_tree(here.cgroup, make=False).populated(f"party-{party.name}")
 
 
+def own(folder: Path) -> None:
+    """Make the party's folder; nobody but its user looks into it, and the way to it can be walked."""
+    for path in (place.ROOT, folder.parent.parent, folder.parent):
+        path.mkdir(mode=0o711, parents=True, exist_ok=True)
+        # to be walked through, not to be listed; what is not a party's stays 0700 and 0600 below
+        path.chmod(0o711)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    user = pwd.getpwnam(_USER)
+    run(["chown", "-R", f"{user.pw_uid}:{user.pw_gid}", folder])
+
+
+def quoted(value: str) -> str:
+    """The value as one word of a shell."""
+    return "'" + value.replace("'", "'\\''") + "'"
+
+
 def _open_doors(here: Place, party: Party) -> None:
     """Give the party its addresses and let its doors be reached. No effect the second time."""
     links.ip(
@@ -117,24 +133,9 @@ def _open_doors(here: Place, party: Party) -> None:
     router.load_rules(here)
 
 
-def _own(folder: Path) -> None:
-    """Make the party's folder; nobody but its user looks into it, and the way to it can be walked."""
-    for path in (place.ROOT, folder.parent.parent, folder.parent):
-        path.mkdir(mode=0o711, parents=True, exist_ok=True)
-        # to be walked through, not to be listed; what is not a party's stays 0700 and 0600 below
-        path.chmod(0o711)
-    folder.mkdir(mode=0o700, exist_ok=True)
-    user = pwd.getpwnam(_USER)
-    run(["chown", "-R", f"{user.pw_uid}:{user.pw_gid}", folder])
-
-
 def _answers(address: str, port: int) -> bool:
     try:
         socket.create_connection((address, port), timeout=1).close()
     except OSError:
         return False
     return True
-
-
-def _quoted(value: str) -> str:
-    return "'" + value.replace("'", "'\\''") + "'"

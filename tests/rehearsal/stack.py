@@ -77,7 +77,13 @@ class Rehearsal:
     def verify(self, *argv: str, check: bool = True, timeout: float = 300) -> Completed:
         """`pytest tests/verify` on the rehearsal's machines."""
         words = ["pytest", "tests/verify", "-q", *argv]
-        return run(words, cwd=self.root, env=self.env, check=check, timeout=timeout)
+        return run(words, cwd=self.root, env={**self.env, **self.storage_keys()}, check=check, timeout=timeout)
+
+    def storage_keys(self) -> dict[str, str]:
+        """The variables that give the object storage's keys to the checks, as `make verify` sets them."""
+        done = run([sys.executable, "-m", "stacks", "storage-keys", self.stack], cwd=self.root, env=self.env)
+        pairs = (line.removeprefix("export ").partition("=") for line in done.stdout.splitlines())
+        return {name: value.strip("'") for name, _, value in pairs}
 
     def inventory(self) -> Inventory:
         """The secret-free inventory as it was last written."""

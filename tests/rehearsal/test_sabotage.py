@@ -12,9 +12,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from bastide.evidence import evidence_path, load
+from bastide.secrets import StorageKeys
 from bastide.stackfile import read
+from stacks.buckets import client
 from tests.rehearsal.sabotages import SABOTAGES, Sabotage
 from tests.rehearsal.sabotages.model import Order
 from tests.rehearsal.stack import Rehearsal
@@ -46,6 +49,7 @@ def test_it_is_caught(sabotage: Sabotage, rehearsal: Rehearsal, table: list[dict
     break_, undo = sabotage.scripts(read(rehearsal.file))
     began = time.monotonic()
     rules = _open(rehearsal, sabotage)
+    mend = sabotage.bucket(*_bucket(rehearsal)) if sabotage.bucket else None
     try:
         _give(rehearsal, sabotage.orders)
         rehearsal.exec(sabotage.machine, break_)
@@ -58,6 +62,8 @@ def test_it_is_caught(sabotage: Sabotage, rehearsal: Rehearsal, table: list[dict
         finally:
             _close(rehearsal, rules)
             _give(rehearsal, sabotage.taken_back)
+            if mend:
+                mend()
     # red for another reason (a check that fell over, a machine that did not answer) is not caught
     caught = row is not None and row.outcome == "failed" and BROKEN not in row.detail and sabotage.says in row.detail
     detail = row.detail if row else "no evidence was written"
@@ -86,6 +92,16 @@ def _open(rehearsal: Rehearsal, sabotage: Sabotage) -> list[tuple[int, list[dict
         before.append((firewall["id"], rules))
         _set(rehearsal, firewall["id"], [*rules, *sabotage.opened])
     return before
+
+
+def _bucket(rehearsal: Rehearsal) -> tuple[Any, str]:
+    """A client with the stack's own keys, and the name of its first bucket."""
+    storage = read(rehearsal.file).storage
+    assert storage
+    keys = rehearsal.storage_keys()
+    pair = StorageKeys(keys["BASTIDE_STORAGE_ACCESS_KEY"], SecretStr(keys["BASTIDE_STORAGE_SECRET_KEY"]))
+    own = client(storage.endpoint, storage.location, storage.certificate, pair, rehearsal.root)
+    return own, next(iter(storage.buckets))
 
 
 def _close(rehearsal: Rehearsal, before: list[tuple[int, list[dict[str, Any]]]]) -> None:

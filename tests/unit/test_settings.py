@@ -58,6 +58,11 @@ WRONG = [
         "(got 10.20.0.1/16)",
     ),
     ("network.range", "8.8.0.0/16", "settings.network: range must lie within 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16 (RFC 1918)"),
+    ("storage.endpoint", "http://fsn1.your-objectstorage.com", "settings.storage.endpoint: must be an address like https://fsn1.your-objectstorage.com: storage is asked over TLS only (got http://fsn1.your-objectstorage.com)"),
+    ("storage.location", "hel1", "settings.storage: endpoint and location must be the same place (got fsn1.your-objectstorage.com and hel1)"),
+    ("storage.buckets.example-backup.versioning", False, "settings.storage.buckets.example-backup: lock_days needs versioning: a lock holds versions"),
+    ("storage.buckets.example-backup.expire_old_days", 7, "settings.storage.buckets.example-backup: expire_old_days must be at least lock_days (30): locked versions stay"),
+    ("storage.buckets.a", {}, "settings.storage.buckets.a: must be 3 to 63 lower-case letters, digits and inner hyphens (got a)"),
     ("network.subnet", "10.99.0.0/24", "settings.network: subnet must lie within range"),
     ("firewall.operators", [], "settings.firewall.operators: must have at least 1 entry"),
     (

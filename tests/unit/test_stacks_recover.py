@@ -15,7 +15,8 @@ import requests
 
 from bastide.console import Completed
 from bastide.errors import StackError
-from stacks import recover
+from stacks import pending_bucket, recover
+from tests.unit.proofs import SETTINGS
 
 OURS = {"bastide": "lab", "role": "primary"}
 SERVER = {
@@ -203,6 +204,27 @@ def test_a_replacement_that_was_stopped_leaves_one_server(ran: Any, before: dict
     pending(ran, SERVER, before)
     recover.recover("lab", Path())
     assert adopted(ran, SERVER["urn"]) == ["42"]
+
+
+BUCKET = {
+    "urn": "urn:pulumi:lab::bastide::minio:index/s3Bucket:S3Bucket::example-backup",
+    "type": "minio:index/s3Bucket:S3Bucket",
+    "custom": True,
+    "inputs": {"bucket": "example-backup"},
+}
+
+
+@pytest.mark.parametrize(("there", "taken"), [(["example-backup"], ["example-backup"]), (["another"], [])])
+def test_a_bucket_that_was_made_is_taken_over(
+    ran: Any, monkeypatch: pytest.MonkeyPatch, there: list[str], taken: list[str]
+) -> None:
+    own = SimpleNamespace(list_buckets=lambda: {"Buckets": [{"Name": name} for name in there]})
+    monkeypatch.setattr(pending_bucket, "read", lambda path: SETTINGS)
+    monkeypatch.setattr(pending_bucket, "storage_keys_of", lambda stack, root: None)
+    monkeypatch.setattr(pending_bucket.buckets, "client", lambda *words: own)
+    pending(ran, BUCKET)
+    recover.recover("lab", Path())
+    assert adopted(ran, BUCKET["urn"]) == taken
 
 
 @pytest.mark.parametrize("error", [hcloud.APIException(401, "unauthorized", None), requests.ConnectionError("refused")])

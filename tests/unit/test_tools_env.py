@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bastide.errors import ToolError
-from tools import installed, versions
+from tools import installed, parts, versions
 from tools.env import as_shell, environment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,7 +25,9 @@ def tools(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> installed.Tools:
     for name in [name for name in os.environ if name.startswith(("PULUMI_", "BASTIDE_"))]:
         monkeypatch.delenv(name)
     cache = tmp_path / "cache" / "bastide" / "tools"
-    found = installed.Tools(str(cache / "sets" / "x" / "bin"), "/x/pulumi", "/x/plugin", "build", "build")
+    names = [part.name for part in parts.PARTS]
+    programs, came = {name: f"/x/{name}" for name in names}, dict.fromkeys(names, "build")
+    found = installed.Tools(str(cache / "sets" / "x" / "bin"), programs, came)
     monkeypatch.setattr(installed, "current", lambda: found)
     return found
 
@@ -86,12 +89,12 @@ def test_what_an_earlier_evaluation_set_is_not_the_users(monkeypatch: pytest.Mon
     assert other["PULUMI_CONFIG_PASSPHRASE_FILE"] == "", "the lab's passphrase does not open another stack"
 
 
-def test_the_users_own_pulumi_needs_no_folder_on_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    own = installed.Tools("/sets/x/bin", "/usr/bin/pulumi", "/x/plugin", "path", "path")
-    monkeypatch.setattr(installed, "current", lambda: own)
-    values = environment("lab", tmp_path)
-    assert values["PATH"] == f"{tmp_path}/.venv/bin:/usr/bin:/bin"
-    assert "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION" not in values
+def test_a_published_pulumi_may_fetch_what_it_lacks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tools: installed.Tools
+) -> None:
+    came = {**dict.fromkeys(tools.came, "path"), "minio-server": "build"}
+    monkeypatch.setattr(installed, "current", lambda: replace(tools, came=came))
+    assert "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION" not in environment("lab", tmp_path)
 
 
 @pytest.mark.parametrize("name", ["", "../etc", "a b", "-x", "a/b", "x" * 101])

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from bastide.errors import ToolError
-from tools import release, versions
+from tools import parts, release, versions
 
 
 @dataclass
@@ -97,7 +97,7 @@ def test_a_good_archive_is_unpacked_without_its_folder(mirror: Mirror, tmp_path:
         versions.engine_release(), tar(("pulumi/pulumi", b"engine"), ("pulumi/pulumi-language-python", b"x"))
     )
     part = into(tmp_path)
-    release.engine(part)
+    release.fetch(parts.ENGINE, part)
     assert (part / "bin" / "pulumi").read_bytes() == b"engine"
     assert (part / "bin" / "pulumi").stat().st_mode & 0o111
     assert (part / "bin" / "pulumi-language-python").exists()
@@ -105,19 +105,28 @@ def test_a_good_archive_is_unpacked_without_its_folder(mirror: Mirror, tmp_path:
 
 
 def test_the_plugin_is_fetched_too_and_its_checksums_may_have_the_other_name(mirror: Mirror, tmp_path: Path) -> None:
-    archive = versions.hcloud_release()
+    archive = parts.PLUGINS[0].release()
     mirror.publish(archive, tar(("pulumi-resource-hcloud", b"plugin"), ("README.md", b"text")))
     first, second = (url.removeprefix(mirror.url) for url in archive.checksums)
     mirror.files[second] = mirror.files.pop(first)
-    release.hcloud(into(tmp_path))
+    release.fetch(parts.PLUGINS[0], into(tmp_path))
     assert (tmp_path / "part" / "bin" / "pulumi-resource-hcloud").read_bytes() == b"plugin"
+
+
+def test_a_program_that_is_published_as_it_is_is_taken_as_it_is(mirror: Mirror, tmp_path: Path) -> None:
+    server = parts.STORAGE_SERVER
+    mirror.publish(server.release(), b"a program")
+    release.fetch(server, into(tmp_path))
+    assert (tmp_path / "part" / "bin" / "minio").read_bytes() == b"a program"
+    assert (tmp_path / "part" / "bin" / "minio").stat().st_mode & 0o111
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["part"]
 
 
 def test_a_wrong_checksum_is_refused_and_the_file_thrown_away(mirror: Mirror, tmp_path: Path) -> None:
     archive = versions.engine_release()
     mirror.publish(archive, tar(("pulumi/pulumi", b"evil")), sums=f"{'a' * 64}  {archive.name}\n")
     with pytest.raises(ToolError, match="not the file that its checksums file names") as caught:
-        release.engine(into(tmp_path))
+        release.fetch(parts.ENGINE, into(tmp_path))
     assert not isinstance(caught.value, release.Unreachable)
     assert "BASTIDE_TOOLS_FROM=build" in caught.value.hint
     assert list((tmp_path / "part").iterdir()) == []
@@ -132,7 +141,7 @@ def test_an_archive_that_is_not_listed_once_is_refused_before_it_is_fetched(
     text = sums.format(name=archive.name, a="a" * 64, b="b" * 64)
     mirror.publish(archive, tar(("pulumi/pulumi", b"x")), sums=text)
     with pytest.raises(ToolError, match="does not list") as caught:
-        release.engine(into(tmp_path))
+        release.fetch(parts.ENGINE, into(tmp_path))
     assert not isinstance(caught.value, release.Unreachable)
     assert not [path for path, _ in mirror.asked if path.endswith(".tar.gz")]
 
@@ -141,7 +150,7 @@ def test_a_broken_download_goes_on_where_it_stopped(mirror: Mirror, tmp_path: Pa
     content = tar(("pulumi/pulumi", bytes(range(256)) * 64))
     mirror.publish(versions.engine_release(), content)
     mirror.break_off = 2
-    release.engine(into(tmp_path))
+    release.fetch(parts.ENGINE, into(tmp_path))
     ranges = [wanted for path, wanted in mirror.asked if path.endswith(".tar.gz")]
     assert ranges == [None, f"bytes={len(content) // 2}-", f"bytes={len(content) - (len(content) + 3) // 4}-"]
     assert (tmp_path / "part" / "bin" / "pulumi").read_bytes() == bytes(range(256)) * 64
@@ -150,7 +159,7 @@ def test_a_broken_download_goes_on_where_it_stopped(mirror: Mirror, tmp_path: Pa
 def test_a_server_without_ranges_starts_again(mirror: Mirror, tmp_path: Path) -> None:
     mirror.publish(versions.engine_release(), tar(("pulumi/pulumi", b"engine" * 100)))
     mirror.break_off, mirror.ranges = 1, False
-    release.engine(into(tmp_path))
+    release.fetch(parts.ENGINE, into(tmp_path))
     assert (tmp_path / "part" / "bin" / "pulumi").read_bytes() == b"engine" * 100
 
 
@@ -159,11 +168,11 @@ def test_a_connection_that_keeps_breaking_is_an_error_and_the_next_run_goes_on(m
     mirror.break_off = 99
     part = into(tmp_path)
     with pytest.raises(ToolError, match="broke off") as caught:
-        release.engine(part)
+        release.fetch(parts.ENGINE, part)
     assert "same command again" in caught.value.hint
     mirror.break_off = 0
     mirror.asked.clear()
-    release.engine(part)
+    release.fetch(parts.ENGINE, part)
     assert mirror.asked[-1][1], "the second run asked for the rest only"
 
 
@@ -172,7 +181,7 @@ def test_what_is_complete_already_is_not_fetched_again(mirror: Mirror, tmp_path:
     archive = versions.engine_release()
     mirror.publish(archive, content)
     (tmp_path / f"{archive.name}.part").write_bytes(content)
-    release.engine(into(tmp_path))
+    release.fetch(parts.ENGINE, into(tmp_path))
     assert (tmp_path / "part" / "bin" / "pulumi").exists()
 
 
@@ -189,17 +198,17 @@ def test_what_is_complete_already_is_not_fetched_again(mirror: Mirror, tmp_path:
 def test_an_archive_that_would_leave_its_folder_is_refused(mirror: Mirror, tmp_path: Path, content: bytes) -> None:
     mirror.publish(versions.engine_release(), content)
     with pytest.raises(ToolError, match="unpacked"):
-        release.engine(into(tmp_path))
+        release.fetch(parts.ENGINE, into(tmp_path))
     assert not list(tmp_path.rglob("escaped"))
 
 
 def test_no_such_release_gives_way_to_the_next(mirror: Mirror, tmp_path: Path) -> None:
     with pytest.raises(release.Unreachable, match="no checksums file"):
-        release.engine(into(tmp_path))
+        release.fetch(parts.ENGINE, into(tmp_path))
 
 
 def test_a_closed_network_gives_way_to_the_next(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setenv(versions.RELEASES_URL_VARIABLE, "http://127.0.0.1:1")
     with pytest.raises(release.Unreachable, match="cannot be reached"):
-        release.engine(into(tmp_path))
+        release.fetch(parts.ENGINE, into(tmp_path))

@@ -17,14 +17,22 @@ import pytest
 
 from tools import build
 
-_SCHEMA = json.loads((build.RECIPES / "pulumi-resource-hcloud" / "gen" / "schema.json").read_text())
+PLUGINS = ("hcloud", "minio")
+_SCHEMAS: dict[str, dict[str, Any]] = {
+    name: json.loads((build.RECIPES / f"pulumi-resource-{name}" / "gen" / "schema.json").read_text())
+    for name in PLUGINS
+}
+# the Terraform provider behind our build is newer than the published package in these: more is there, nothing is gone
+_NEWER = {"minio"}
+# a whole number here, any number there; it is MinIO's own and no part of S3, so nothing of ours sets it
+_NEVER_SENT = {"quota"}
 _PLAIN = {"string": "str", "integer": "int", "boolean": "bool", "number": "float", "array": "Sequence"}
 
 
 @cache
-def _constructors() -> dict[str, dict[str, dict[str, tuple[str, bool]]]]:
+def _constructors(plugin: str) -> dict[str, dict[str, dict[str, tuple[str, bool]]]]:
     """file -> class -> input -> (kind, required), of every class of inputs in the SDK."""
-    spec = importlib.util.find_spec("pulumi_hcloud")
+    spec = importlib.util.find_spec(f"pulumi_{plugin}")
     assert spec is not None
     assert spec.submodule_search_locations
     found: dict[str, dict[str, dict[str, tuple[str, bool]]]] = {}
@@ -60,35 +68,57 @@ def _snake(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).lower()
 
 
-def test_the_sdk_has_exactly_our_resources() -> None:
-    ours = {_snake(token.rsplit(":", 1)[1]) for token in _SCHEMA["resources"]}
-    files = _constructors()
-    assert ours == {name for name in files if name not in {"_inputs", "provider"} and not name.startswith("get_")}
+def _fits(plugin: str, sent: dict[str, tuple[str, bool]], taken: dict[str, tuple[str, bool]]) -> bool:
+    if plugin not in _NEWER:
+        return sent == taken
+    sent = {name: kind for name, kind in sent.items() if name not in _NEVER_SENT}
+    more = {name: kind for name, kind in taken.items() if name not in sent}
+    return sent.items() <= taken.items() and not any(required for _, required in more.values())
 
 
-@pytest.mark.parametrize("token", sorted(_SCHEMA["resources"]))
-def test_a_resource_takes_what_the_sdk_sends(token: str) -> None:
-    resource = _SCHEMA["resources"][token]
+def _resources(plugin: str) -> set[str]:
+    files = _constructors(plugin)
+    return {name for name in files if name not in {"_inputs", "provider"} and not name.startswith("get_")}
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_the_sdks_resources_are_ours(plugin: str) -> None:
+    ours = {_snake(token.rsplit(":", 1)[1]) for token in _SCHEMAS[plugin]["resources"]}
+    assert _resources(plugin) <= ours
+    assert plugin in _NEWER or _resources(plugin) == ours
+
+
+@pytest.mark.parametrize(
+    ("plugin", "token"), [(plugin, token) for plugin in PLUGINS for token in sorted(_SCHEMAS[plugin]["resources"])]
+)
+def test_a_resource_takes_what_the_sdk_sends(plugin: str, token: str) -> None:
+    resource = _SCHEMAS[plugin]["resources"][token]
     name = token.rsplit(":", 1)[1]
-    classes = _constructors()[_snake(name)]
+    if _snake(name) not in _resources(plugin):
+        assert plugin in _NEWER
+        return
+    classes = _constructors(plugin)[_snake(name)]
     # ServerNetworkInitArgs: the plain name is taken by a nested type
     sent = classes.get(f"{name}InitArgs") or classes[f"{name}Args"]
-    assert sent == _wanted(resource["inputProperties"], resource.get("requiredInputs", []))
+    assert _fits(plugin, sent, _wanted(resource["inputProperties"], resource.get("requiredInputs", [])))
 
 
-def test_nested_inputs_are_the_same() -> None:
-    classes = _constructors()["_inputs"]
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_nested_inputs_are_the_same(plugin: str) -> None:
+    classes = _constructors(plugin)["_inputs"]
     compared = 0
-    for token, kind in _SCHEMA["types"].items():
+    for token, kind in _SCHEMAS[plugin]["types"].items():
         name = token.rsplit(":", 1)[1]
         sent = classes.get(f"{name[0].upper()}{name[1:]}Args")
         if sent is None:
             continue  # a type of outputs
-        assert sent == _wanted(kind["properties"], kind.get("required", [])), token
+        assert _fits(plugin, sent, _wanted(kind["properties"], kind.get("required", []))), token
         compared += 1
     assert compared == len(classes)
 
 
-def test_the_provider_takes_the_same_settings() -> None:
-    sent = _constructors()["provider"]["ProviderArgs"]
-    assert sent == _wanted(_SCHEMA["provider"]["inputProperties"], _SCHEMA["provider"].get("requiredInputs", []))
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_the_provider_takes_the_same_settings(plugin: str) -> None:
+    provider = _SCHEMAS[plugin]["provider"]
+    sent = _constructors(plugin)["provider"]["ProviderArgs"]
+    assert _fits(plugin, sent, _wanted(provider["inputProperties"], provider.get("requiredInputs", [])))

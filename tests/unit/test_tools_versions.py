@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bastide.errors import ToolError
-from tools import build, versions
+from tools import build, parts, versions
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,6 +21,7 @@ def test_the_sdks_are_the_versions_of_the_tools() -> None:
     pins = {name.lower().replace("_", "-"): version for name, version in found}
     assert pins["pulumi"] == versions.PULUMI
     assert pins["pulumi-hcloud"] == versions.HCLOUD
+    assert pins["pulumi-minio"] == versions.MINIO
 
 
 def test_the_recipes_are_the_versions_of_the_tools() -> None:
@@ -30,7 +31,14 @@ def test_the_recipes_are_the_versions_of_the_tools() -> None:
     assert f"github.com/pulumi/pulumi/sdk/v3 v{versions.PULUMI} " in engine
 
 
-@pytest.mark.parametrize("recipe", ["pulumi", "pulumi-language-python", "pulumi-resource-hcloud"])
+def test_the_object_storage_is_the_version_of_its_recipe() -> None:
+    text = (build.RECIPES / "minio" / "go.mod").read_text()
+    found = re.search(r"github.com/minio/minio v0\.0\.0-(\d{14})-", text)
+    assert found
+    assert found[1] == re.sub(r"\D", "", versions.MINIO_SERVER_BUILT)
+
+
+@pytest.mark.parametrize("recipe", [name for part in parts.PARTS for name in part.recipes])
 def test_a_recipe_asks_for_no_newer_go_than_we_check(recipe: str) -> None:
     text = (build.RECIPES / recipe / "go.mod").read_text()
     wanted = re.search(r"^go (\S+)$", text, re.MULTILINE)
@@ -61,7 +69,11 @@ def test_archives_are_named_after_the_architecture(
     assert versions.engine_release().archive == (
         f"https://mirror.example/pulumi/pulumi/releases/download/v{versions.PULUMI}/pulumi-v{versions.PULUMI}-{engine}"
     )
-    assert versions.hcloud_release().name == f"pulumi-resource-hcloud-v{versions.HCLOUD}-{plugin}"
+    for part in parts.PLUGINS:
+        assert part.release().name == f"pulumi-resource-{part.name}-v{part.released}-{plugin}"
+    server = versions.minio_server_release()
+    assert server.archive.startswith(f"https://mirror.example/pulumi/server/minio/release/{plugin.split('.')[0]}/")
+    assert not server.packed
 
 
 def test_another_architecture_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

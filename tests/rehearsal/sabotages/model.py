@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,7 +47,7 @@ class Sabotage:
 
     `says` is a part of what its check must give as the reason: red for another reason is not caught. `opened` are rules
     added to the provider's firewall for as long as it lasts; `orders` are given to the provider, `taken_back` undoes
-    them.
+    them; `bucket` changes the first bucket (S3 client, name) and returns what puts it back.
     """
 
     control: str
@@ -59,6 +59,7 @@ class Sabotage:
     opened: tuple[dict[str, Any], ...] = ()
     orders: tuple[Order, ...] = ()
     taken_back: tuple[Order, ...] = ()
+    bucket: Callable[[Any, str], Callable[[], object]] | None = None
 
     @property
     def name(self) -> str:

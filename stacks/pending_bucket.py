@@ -1,0 +1,31 @@
+"""A bucket that a stopped `pulumi up` may have made: asked for at the object storage by its name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
+
+from bastide.errors import StackError
+from bastide.stackfile import read, stack_path
+from stacks import buckets
+from stacks.init import storage_keys_of
+
+
+def find_bucket(stack: str, root: Path, resource: dict[str, Any]) -> str:
+    """The name of a pending bucket when it exists and is ours, else ""; what is about a bucket is simply put again.
+
+    Raises `StackError` when the storage does not answer or the keys do not open it.
+    """
+    if resource["type"] != "minio:index/s3Bucket:S3Bucket":
+        return ""
+    storage, name = read(stack_path(stack, root)).storage, str(resource.get("inputs", {}).get("bucket"))
+    if storage is None:
+        return ""
+    own = buckets.client(storage.endpoint, storage.location, storage.certificate, storage_keys_of(stack, root), root)
+    try:
+        # names are taken once for all customers of the provider: another's bucket is there as well, but not listed
+        return name if name in {item["Name"] for item in own.list_buckets()["Buckets"]} else ""
+    except (BotoCoreError, ClientError) as error:
+        raise StackError(f"the object storage could not be asked: {error}", "see settings.storage") from None

@@ -1,0 +1,83 @@
+"""Buckets: closed to strangers, locked for a time, and forgetting nothing too early."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from bastide.machines import Machine
+from bastide.settings import Settings
+from bastide.settings.storage import Bucket
+from tests.verify import storage
+from tests.verify.evidence_plugin import not_provable_here
+from tests.verify.world import Sight
+
+REFUSED = {"AccessDenied", "Forbidden"}
+# Amazon and Ceph call a locked version the first, MinIO the second
+HELD = {"AccessDenied", "InvalidRequest"}
+
+
+def _buckets(settings: Settings, *, keys: bool) -> dict[str, Bucket]:
+    if settings.storage is None:
+        not_provable_here(storage.NO_STORAGE)
+        return {}
+    if keys and storage.KEYS is None:
+        not_provable_here(storage.NO_KEYS)
+    return settings.storage.buckets
+
+
+@pytest.mark.control("storage-01")
+@pytest.mark.look(storage.as_stranger)
+def test_strangers_are_refused(sight: Sight, machine: Machine, settings: Settings, note: Callable[[str], None]) -> None:
+    """Without a key, listing, reading and writing are refused in every bucket."""
+    for bucket in _buckets(settings, keys=False):
+        answers = sight.data[bucket]
+        note(f"{bucket}: " + ", ".join(f"{what} {code or 'let through'}" for what, code in answers.items()))
+        open_ = [what for what, code in answers.items() if code not in REFUSED]
+        assert not open_, f"{bucket} lets strangers {' and '.join(open_)}"
+
+
+@pytest.mark.control("storage-02")
+@pytest.mark.look(storage.with_keys)
+def test_locked_objects_stay(sight: Sight, machine: Machine, settings: Settings, note: Callable[[str], None]) -> None:
+    """The default lock is the declared one, a new object has it, and deleting that object's version is refused."""
+    locked = {name: bucket for name, bucket in _buckets(settings, keys=True).items() if bucket.lock_days}
+    if not locked:
+        not_provable_here("no bucket of this stack has a lock")
+    for name, wanted in locked.items():
+        found, days = sight.data[name], wanted.lock_days or 0
+        rule = {"Mode": wanted.lock_mode.upper(), "Days": days}
+        assert found["lock"] == rule, f"{name}: the default lock is not {days} days of {wanted.lock_mode}"
+        until = found["held"].get("RetainUntilDate")
+        assert until, f"{name}: a new object is not locked"
+        # the storage's clock and this one need not agree to the minute
+        assert until - found["written"] > timedelta(days=days, hours=-1), (
+            f"{name}: a new object is locked until {until}"
+        )
+        assert found["delete"] in HELD, f"{name}: a locked object could be deleted"
+        note(f"{name}: locked until {until:%Y-%m-%d}, deleting it gives {found['delete']}")
+
+
+@pytest.mark.control("storage-03")
+@pytest.mark.look(storage.with_keys)
+def test_deleted_objects_can_be_had_back(
+    sight: Sight, machine: Machine, settings: Settings, note: Callable[[str], None]
+) -> None:
+    """An object that was deleted is gone for readers and can be read by its version; no rule removes that too early."""
+    versioned = {name: bucket for name, bucket in _buckets(settings, keys=True).items() if bucket.versioning}
+    if not versioned:
+        not_provable_here("no bucket of this stack keeps versions")
+    for name, wanted in versioned.items():
+        found = sight.data[name]
+        assert found["versioning"] == "Enabled", f"{name}: versioning is {found['versioning'] or 'off'}"
+        assert found["gone"] == "NoSuchKey", f"{name}: a deleted object can still be read"
+        assert found["readable"] == "", f"{name}: the version of a deleted object is {found['readable']}"
+        rules = [rule for rule in found["rules"] if rule["Status"] == "Enabled"]
+        days = [rule["NoncurrentVersionExpiration"].get("NoncurrentDays", 0) for rule in rules
+                if "NoncurrentVersionExpiration" in rule]  # fmt: skip
+        soonest = min(days, default=None)
+        wrong = soonest is not None and (wanted.expire_old_days is None or soonest < wanted.expire_old_days)
+        assert not wrong, f"{name}: older versions are removed after {soonest} days"
+        note(f"{name}: a deleted object was read by its version; rules remove after {soonest or 'no'} days")
