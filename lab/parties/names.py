@@ -34,6 +34,8 @@ _TTL = 300
 _SERVED_SECONDS = 10.0
 _DOWNLOAD_SECONDS = 300.0
 _PACKAGE = "nsd"
+# stands in the lab's own zones until it is known whether anything else in them has changed
+_SERIAL = "<serial>"
 _WRITING = threading.Lock()
 
 
@@ -85,13 +87,13 @@ def publish(here: Place, zones: Mapping[str, str], pointers: Mapping[str, str]) 
     if not party.running(here, PARTY):
         start(here)
     with _WRITING:
-        changed = _write_all(here, zones, pointers)
-        if changed:
-            party.wait(here, PARTY)
-            root = _program(here)
-            for verb in ("reconfig", "reload"):
-                run(_words(root, "nsd-control", here, verb), timeout=30)
-        _wait_until_served(here, changed)
+        serials = _write_all(here, zones, pointers)
+        party.wait(here, PARTY)
+        root = _program(here)
+        # each time: whatever was written before a kill is taken up, and what has not changed costs nothing
+        for verb in ("reconfig", "reload"):
+            run(_words(root, "nsd-control", here, verb), timeout=30)
+        _wait_until_served(here, serials)
 
 
 def _program(here: Place) -> Path:
@@ -137,33 +139,29 @@ def _folder(here: Place) -> Path:
 
 
 def _write_all(here: Place, zones: Mapping[str, str], pointers: Mapping[str, str]) -> dict[str, int]:
-    """Write what differs from what is there; returns the zones that have changed with their new serials."""
+    """Write what differs from what is there. Returns the serial of every zone from then on, -1 for one that went."""
     folder = _folder(here)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    files = {**zones, **_own_zones(here, pointers)}
-    changed: dict[str, int] = {}
-    for name, text in files.items():
+    serials: dict[str, int] = {}
+    for name, text in {**zones, **_own_zones(here, pointers)}.items():
         path = folder / _file(name)
         before = path.read_text() if path.exists() else ""
-        if "SERIAL" in text:
+        if _SERIAL in text:
             # the lab's own zones: one more than before when anything else has changed
             last = _serial(before) if before else 0
-            if before == text.replace("SERIAL", str(last)):
-                continue
-            text = text.replace("SERIAL", str(last + 1))
+            same = before == text.replace(_SERIAL, str(last))
+            text = text.replace(_SERIAL, str(last if same else last + 1))
         if text != before:
             _write(path, text)
-            changed[name] = _serial(text)
-    config = _config(here, sorted(files))
+        serials[name] = _serial(text)
+    config = _config(here, sorted(serials))
     if not (folder / "nsd.conf").exists() or (folder / "nsd.conf").read_text() != config:
         _write(folder / "nsd.conf", config)
-        kept = {_file(name) for name in files}
-        for path in folder.glob("*.zone"):
-            if path.name not in kept:
-                path.unlink()
-        # a zone that went changes no file: the root's serial says when the new list is in force
-        changed.setdefault(".", _serial((folder / _file(".")).read_text()))
-    return changed
+    for path in folder.glob("*.zone"):
+        if path.name not in map(_file, serials):
+            path.unlink()
+            serials[path.stem] = -1
+    return serials
 
 
 def _own_zones(here: Place, pointers: Mapping[str, str]) -> dict[str, str]:
@@ -189,7 +187,7 @@ def _reverse_zones(here: Place) -> list[str]:
 
 
 def _soa() -> str:
-    return f"@ IN SOA {NAMESERVERS[0]} dns.hetzner.com. SERIAL 86400 10800 3600000 {_TTL}"
+    return f"@ IN SOA {NAMESERVERS[0]} dns.hetzner.com. {_SERIAL} 86400 10800 3600000 {_TTL}"
 
 
 def _serial(text: str) -> int:
