@@ -9,10 +9,12 @@ package would start a service here).
 from __future__ import annotations
 
 import platform
+import re
 import shutil
 import threading
 import time
 from collections.abc import Mapping
+from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -203,13 +205,22 @@ def _config(here: Place, names: list[str]) -> str:
     """nsd.conf(5). No user and no root of its own: the party's rights are those of nobody already."""
     folder = _folder(here)
     lines = ["server:", f"  ip-address: {PARTY.address(here)}", f"  ip-address: {PARTY.address6(here)}"]
-    lines += ['  username: ""', '  chroot: ""', '  database: ""', '  pidfile: ""', "  server-count: 1"]
+    lines += ['  username: ""', '  chroot: ""', '  pidfile: ""', "  server-count: 1"]
+    lines += ['  database: ""'] if _has_database(tuple(_words(_program(here), "nsd", here, "-v"))) else []
     lines += ["  hide-version: yes", f'  zonesdir: "{folder}"', f'  xfrdir: "{folder}"']
     lines += [f'  xfrdfile: "{folder}/xfrd.state"', f'  zonelistfile: "{folder}/zone.list"']
     lines += ["remote-control:", "  control-enable: yes", f'  control-interface: "{folder}/control"']
     for name in names:
         lines += ["zone:", f'  name: "{name}"', f'  zonefile: "{_file(name)}"']
     return "\n".join(lines) + "\n"
+
+
+@cache
+def _has_database(version_words: tuple[str, ...]) -> bool:
+    """Would it keep a database on disk when it is not told otherwise? Gone in NSD 4.8.0."""
+    done = run(version_words, check=False)
+    found = re.search(r"version (\d+)\.(\d+)", done.stdout + done.stderr)
+    return found is not None and (int(found[1]), int(found[2])) < (4, 8)
 
 
 def _write(path: Path, text: str) -> None:

@@ -19,6 +19,8 @@ POINTERS = {"198.18.7.10": "web.example.eu", "2001:db8:3:10::1": "web.example.eu
 def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Place:
     """A lab whose folder is a temporary one."""
     monkeypatch.setattr(place, "ROOT", tmp_path)
+    monkeypatch.setattr(names, "_program", lambda here: Path("/"))
+    monkeypatch.setattr(names, "_has_database", lambda words: True)
     return Place("lab", "labx", 3)
 
 
