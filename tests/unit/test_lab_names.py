@@ -8,7 +8,7 @@ import dns.zone
 import pytest
 
 from lab import place
-from lab.parties import names
+from lab.parties import names, nsd
 from lab.place import Place
 
 TEXT = "$ORIGIN example.eu.\n@ 60 IN SOA a. b. {} 1 1 1 1\n@ 60 IN NS a.\nwww 60 IN A 198.18.6.10\n"
@@ -19,8 +19,8 @@ POINTERS = {"198.18.7.10": "web.example.eu", "2001:db8:3:10::1": "web.example.eu
 def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Place:
     """A lab whose folder is a temporary one."""
     monkeypatch.setattr(place, "ROOT", tmp_path)
-    monkeypatch.setattr(names, "_program", lambda here: Path("/"))
-    monkeypatch.setattr(names, "_has_database", lambda words: True)
+    monkeypatch.setattr(nsd, "place", lambda here: Path("/"))
+    monkeypatch.setattr(nsd, "has_database", lambda words: True)
     return Place("lab", "labx", 3)
 
 
