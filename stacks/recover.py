@@ -28,7 +28,9 @@ from stacks.protected import protected_names, refuse_lost
 
 _UPSTREAM_ENDPOINT = "https://api.hetzner.cloud/v1"
 _POLL_SECONDS = 0.5
-_NAMES = ("Zone", "ZoneRrset")
+# what lives in the zones' project, with an output that it has when it was read: the plugin reads these by the id among
+# their outputs, which all others lack until then
+_NAMES = {"Zone": "registrar", "ZoneRrset": "changeProtection"}
 Resource = dict[str, Any]
 
 
@@ -93,17 +95,20 @@ def _adopt(resources: list[Resource], resource: Resource, found: str) -> None:
         return
     for item in same:
         resources.remove(item)
-    resources.append({**resource, "id": found, "outputs": resource.get("inputs", {})})
+    outputs = dict(resource.get("inputs", {}))
+    if _kind(resource) in _NAMES:
+        outputs["id"] = found
+    resources.append({**resource, "id": found, "outputs": outputs})
 
 
 def _unread(deployment: dict[str, Any]) -> list[Resource]:
-    """What was adopted and not read yet, perhaps by a run that was stopped in between: its outputs have no id."""
+    """What was adopted and not read yet, perhaps by a run that was stopped in between: an output is still missing."""
     return [
         item
         for item in deployment.get("resources") or []
         if item.get("custom")
         and str(item["type"]).startswith(("hcloud:", "minio:"))
-        and "id" not in (item.get("outputs") or {})
+        and _NAMES.get(_kind(item), "id") not in (item.get("outputs") or {})
     ]
 
 

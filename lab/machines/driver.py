@@ -10,7 +10,7 @@ from bastide.errors import LabError
 from lab.backend import FirewallRule, MachineSpec, PowerState, PrivateNic
 from lab.machines import disk, image, links, machine, private, router, seed
 from lab.machines.store import Plug, Record, records
-from lab.parties import names
+from lab.parties import names, nsd
 from lab.place import Place
 from lab.upstream import Upstream, read_upstream
 
@@ -25,7 +25,7 @@ class Driver:
     def prepare_images(self) -> None:
         """Build what is missing, so that nothing later has to wait for it."""
         image.ensure_prober(self._upstream)
-        names.prepare()
+        nsd.prepare()
 
     def public4_pool(self) -> str:
         """The lab's /23."""

@@ -2,14 +2,11 @@
 
 One program stands for all of the provider's name servers, and for the part of the internet's names that leads to them:
 it serves a root zone of its own, so that every other name does not exist. Zones are files; a change writes the new file
-whole and reloads, the program goes on. NSD comes from this host's own distribution, unpacked and not installed (a
-package would start a service here).
+whole and reloads, the program goes on.
 """
 
 from __future__ import annotations
 
-import platform
-import shutil
 import threading
 import time
 from collections.abc import Mapping
@@ -21,60 +18,28 @@ import dns.message
 import dns.query
 import dns.reversename
 
-from bastide.console import run, step, tail_of
-from bastide.errors import CommandFailed, LabError
-from lab import owner
+from bastide.console import run, tail_of
+from bastide.errors import LabError
 from lab.backend import NAMESERVERS
-from lab.parties import party
+from lab.parties import nsd, party
 from lab.parties.party import NAMES, Party
 from lab.place import Place
 
 PARTY = Party("names", NAMES, (("udp", 53), ("tcp", 53)))
 _TTL = 300
 _SERVED_SECONDS = 10.0
-_DOWNLOAD_SECONDS = 300.0
-_PACKAGE = "nsd"
+# stands in the lab's own zones until it is known whether anything else in them has changed
+_SERIAL = "<serial>"
 _WRITING = threading.Lock()
-
-
-def prepare() -> Path:
-    """The folder with NSD unpacked, from the invoking user's cache; downloads it once (about half a megabyte)."""
-    if shutil.which("nsd") and shutil.which("nsd-control"):
-        return Path("/")
-    system = platform.freedesktop_os_release()
-    release = system.get("VERSION_CODENAME") or system.get("VERSION_ID", "")
-    ready = owner.cache_folder() / "programs" / f"{_PACKAGE}-{system['ID']}-{release}-{platform.machine()}"
-    if ready.is_dir():
-        return ready
-    owner.make_folders(ready.parent)
-    work = ready.with_name(f".{ready.name}.{time.monotonic_ns()}")
-    work.mkdir(mode=0o755)
-    try:
-        with step("name server: downloading NSD once"):
-            # as root: apt's own user cannot write into the folder
-            words = ["apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", *_missing_packages()]
-            run(words, cwd=work, timeout=_DOWNLOAD_SECONDS, hint="run `apt-get update`, then the same command again")
-            for archive in sorted(work.glob("*.deb")):
-                run(["dpkg-deb", "-x", archive, work])
-                archive.unlink()
-        try:
-            work.rename(ready)
-        except OSError:
-            # another lab has unpacked the same meanwhile
-            if not ready.is_dir():
-                raise
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    return ready
 
 
 def start(here: Place, *, restart: bool = False) -> bool:
     """Start the name server with what was published last. Returns whether it was started. Does not wait."""
-    root = _program(here)
+    root = nsd.place(here)
     with _WRITING:
-        if not (_folder(here) / "nsd.conf").exists():
+        if not _config_file(here).exists():
             _write_all(here, {}, {})
-        return party.ensure(here, PARTY, _words(root, "nsd", here, "-d"), restart=restart)
+        return party.ensure(here, PARTY, nsd.words(root, "nsd", _config_file(here), "-d"), restart=restart)
 
 
 def publish(here: Place, zones: Mapping[str, str], pointers: Mapping[str, str]) -> None:
@@ -85,85 +50,47 @@ def publish(here: Place, zones: Mapping[str, str], pointers: Mapping[str, str]) 
     if not party.running(here, PARTY):
         start(here)
     with _WRITING:
-        changed = _write_all(here, zones, pointers)
-        if changed:
-            party.wait(here, PARTY)
-            root = _program(here)
-            for verb in ("reconfig", "reload"):
-                run(_words(root, "nsd-control", here, verb), timeout=30)
-        _wait_until_served(here, changed)
-
-
-def _program(here: Place) -> Path:
-    """A copy of the program where its user may run it: a cache folder in somebody's home is closed to others."""
-    cached = prepare()
-    if cached == Path("/"):
-        return cached
-    root = here.folder / "programs" / cached.name
-    if not root.is_dir():
-        root.parent.mkdir(mode=0o711, exist_ok=True)
-        work = root.with_name(f".{root.name}")
-        shutil.rmtree(work, ignore_errors=True)
-        shutil.copytree(cached, work, symlinks=True)
-        work.rename(root)
-    return root
-
-
-def _words(root: Path, program: str, here: Place, *arguments: str) -> list[str]:
-    """The command of one of NSD's programs, with the libraries that were unpacked beside it."""
-    config = ["-c", str(_folder(here) / "nsd.conf"), *arguments]
-    if root == Path("/"):
-        return [program, *config]
-    libraries = ":".join(str(path) for path in sorted(root.glob("usr/lib/*")) if path.is_dir())
-    return ["env", f"LD_LIBRARY_PATH={libraries}", str(root / "usr/sbin" / program), *config]
-
-
-def _missing_packages() -> list[str]:
-    """NSD and those of its libraries that this host lacks, by the names of their packages."""
-    words = ["apt-get", "install", "--print-uris", "-qq", "-y", "--no-install-recommends", _PACKAGE]
-    try:
-        lines = run(words, timeout=60).stdout.splitlines()
-    except CommandFailed as error:
-        raise LabError(
-            f"apt knows no package {_PACKAGE}, the lab's name server: {error.message}",
-            "run `apt-get update`, or install nsd; then run the same command again",
-        ) from error
-    # a line a package: 'URI' nsd_4.6.1-1_amd64.deb 545720 MD5Sum:...
-    return [line.split()[1].partition("_")[0] for line in lines if line.startswith("'")]
+        serials = _write_all(here, zones, pointers)
+        party.wait(here, PARTY)
+        root = nsd.place(here)
+        # each time: whatever was written before a kill is taken up, and what has not changed costs nothing
+        for verb in ("reconfig", "reload"):
+            run(nsd.words(root, "nsd-control", _config_file(here), verb), timeout=30)
+        _wait_until_served(here, serials)
 
 
 def _folder(here: Place) -> Path:
     return PARTY.folder(here)
 
 
+def _config_file(here: Place) -> Path:
+    return _folder(here) / "nsd.conf"
+
+
 def _write_all(here: Place, zones: Mapping[str, str], pointers: Mapping[str, str]) -> dict[str, int]:
-    """Write what differs from what is there; returns the zones that have changed with their new serials."""
+    """Write what differs from what is there. Returns the serial of every zone from then on, -1 for one that went."""
     folder = _folder(here)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    files = {**zones, **_own_zones(here, pointers)}
-    changed: dict[str, int] = {}
-    for name, text in files.items():
+    serials: dict[str, int] = {}
+    for name, text in {**zones, **_own_zones(here, pointers)}.items():
         path = folder / _file(name)
         before = path.read_text() if path.exists() else ""
-        if "SERIAL" in text:
+        if _SERIAL in text:
             # the lab's own zones: one more than before when anything else has changed
             last = _serial(before) if before else 0
-            if before == text.replace("SERIAL", str(last)):
-                continue
-            text = text.replace("SERIAL", str(last + 1))
+            same = before == text.replace(_SERIAL, str(last))
+            text = text.replace(_SERIAL, str(last if same else last + 1))
         if text != before:
             _write(path, text)
-            changed[name] = _serial(text)
-    config = _config(here, sorted(files))
-    if not (folder / "nsd.conf").exists() or (folder / "nsd.conf").read_text() != config:
-        _write(folder / "nsd.conf", config)
-        kept = {_file(name) for name in files}
-        for path in folder.glob("*.zone"):
-            if path.name not in kept:
-                path.unlink()
-        # a zone that went changes no file: the root's serial says when the new list is in force
-        changed.setdefault(".", _serial((folder / _file(".")).read_text()))
-    return changed
+        serials[name] = _serial(text)
+    config = _config(here, sorted(serials))
+    if not _config_file(here).exists() or _config_file(here).read_text() != config:
+        _write(_config_file(here), config)
+    for path in folder.glob("*.zone"):
+        if path.name not in map(_file, serials):
+            path.unlink()
+            serials[path.stem] = -1
+    return serials
 
 
 def _own_zones(here: Place, pointers: Mapping[str, str]) -> dict[str, str]:
@@ -189,7 +116,7 @@ def _reverse_zones(here: Place) -> list[str]:
 
 
 def _soa() -> str:
-    return f"@ IN SOA {NAMESERVERS[0]} dns.hetzner.com. SERIAL 86400 10800 3600000 {_TTL}"
+    return f"@ IN SOA {NAMESERVERS[0]} dns.hetzner.com. {_SERIAL} 86400 10800 3600000 {_TTL}"
 
 
 def _serial(text: str) -> int:
@@ -205,7 +132,12 @@ def _config(here: Place, names: list[str]) -> str:
     """nsd.conf(5). No user and no root of its own: the party's rights are those of nobody already."""
     folder = _folder(here)
     lines = ["server:", f"  ip-address: {PARTY.address(here)}", f"  ip-address: {PARTY.address6(here)}"]
-    lines += ['  username: ""', '  chroot: ""', '  database: ""', '  pidfile: ""', "  server-count: 1"]
+    lines += ['  username: ""', '  chroot: ""', '  pidfile: ""', "  server-count: 1"]
+    lines += (
+        ['  database: ""']
+        if nsd.has_database(tuple(nsd.words(nsd.place(here), "nsd", _config_file(here), "-v")))
+        else []
+    )
     lines += ["  hide-version: yes", f'  zonesdir: "{folder}"', f'  xfrdir: "{folder}"']
     lines += [f'  xfrdfile: "{folder}/xfrd.state"', f'  zonelistfile: "{folder}/zone.list"']
     lines += ["remote-control:", "  control-enable: yes", f'  control-interface: "{folder}/control"']

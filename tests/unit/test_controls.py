@@ -120,6 +120,14 @@ def test_facts_speak_of_what_is_declared() -> None:
     assert values["ports"] == "no port can be reached"
 
 
+def test_names_are_said_zone_by_zone_and_nothing_breaks_without_zones() -> None:
+    values = facts(SETTINGS, inventory())
+    assert values["names"] == "example.eu and www.example.eu"
+    assert values["issuers"] == "letsencrypt.org for example.eu"
+    none = facts(SETTINGS.model_copy(update={"dns": None}), inventory())
+    assert control("dns-02").claim(none).endswith("certificates: nobody.")
+
+
 def test_words_for_numbers_and_lists() -> None:
     assert [count(number, "person", "people") for number in (0, 1, 2)] == ["no people", "1 person", "2 people"]
     assert [join("abc"[:number]) for number in range(4)] == ["", "a", "a and b", "a, b and c"]

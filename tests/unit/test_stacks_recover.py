@@ -168,6 +168,9 @@ def test_zones_and_record_sets_are_taken_over_from_their_own_project(
     pending(ran, resource)
     recover.recover("lab", Path())
     assert adopted(ran, resource["urn"]) == [found]
+    # the plugin reads them by the id among their outputs
+    assert ran.deployment["resources"][-1]["outputs"]["id"] == found
+    assert [words[1] for words in ran.words].count("refresh") == 1
 
 
 @pytest.mark.parametrize("resource", [ZONE, RRSET])

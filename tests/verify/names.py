@@ -109,11 +109,16 @@ def _zone(world: World, name: str, zone: Zone) -> tuple[Answers, ...]:
 def _ask_all(server: str, address: str, zone: str, keys: Iterable[Key]) -> Answers:
     values: dict[Key, frozenset[str]] = {}
     trouble: dict[Key, str] = {}
-    for name, kind in [(zone, "SOA"), *keys]:
+    wanted = [(zone, "SOA"), *keys]
+    for name, kind in wanted:
         try:
             values[name, kind] = _ask(address, name, kind)
         except NotSeen as error:
             trouble[name, kind] = error.message
+            if not values:
+                # a server that is silent at the first question is not waited for at each
+                trouble = dict.fromkeys(wanted, error.message)
+                break
     # the third word (RFC 1035, section 3.3.13)
     serials = [int(soa.split()[2]) for soa in values.get((zone, "SOA"), ())]
     return Answers(server, serials[0] if serials else -1, values, trouble)
