@@ -13,7 +13,7 @@ from bastide.settings import Settings
 from deploys import base, fail2ban, firewall, ssh, users
 from deploys.facts.machine import Question, merged
 from deploys.operations.files import files_question
-from deploys.operations.revision import revision_file
+from deploys.operations.revision import keyring_file, revision_file
 
 CAPABILITIES = ("base", "users", "ssh", "firewall", "fail2ban")
 
@@ -51,7 +51,9 @@ def questions(only: tuple[str, ...]) -> Callable[[Host], Question]:
             "firewall": lambda: firewall.question(wanted.firewall, wanted.ssh),
             "fail2ban": lambda: fail2ban.question(wanted.fail2ban, wanted.firewall, wanted.network, host.data.machines),
         }
-        return merged(files_question((revision_file(),)), *(asked[word]() for word in only))
+        return merged(
+            files_question((revision_file(), keyring_file(host.data.keyring))), *(asked[word]() for word in only)
+        )
 
     return of
 

@@ -8,6 +8,7 @@
     python -m hosts drift        what is not as it was made; asks the provider too, changes nothing
     python -m hosts status       one line a machine: how it is, from which revision, how fresh its proofs are
     python -m hosts doctor       what this machine and this stack lack before `make up`
+    python -m hosts rekey        add another master secret; with --finish remove the older one
 
 Exit codes of plan and drift: 0 nothing differs, 2 something does, 1 error (docs/reference/exit-codes.md).
 enroll, inventory, plan and drift read the stack and therefore need its passphrase.
@@ -29,6 +30,7 @@ from hosts.changes import Kind
 from hosts.doctor import show_findings
 from hosts.enroll import open_strictly, target
 from hosts.plan import compare
+from hosts.rekey import begin, finish
 from hosts.ssh import with_host_keys, write_ssh_config
 from hosts.stack import Stack, load_stack, stack_name
 from hosts.status import show_status
@@ -40,16 +42,20 @@ def main() -> int:
         prog="python -m hosts", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "verb", choices=("inventory", "enroll", "ssh-config", "access", "plan", "drift", "status", "doctor")
+        "verb", choices=("inventory", "enroll", "ssh-config", "access", "plan", "drift", "status", "doctor", "rekey")
     )
     parser.add_argument("--stack", default=stack_name(), help="default: $BASTIDE_STACK, else lab")
     parser.add_argument("--json", action="store_true", help="plan, drift, status: for scripts, on standard output")
+    parser.add_argument("--finish", action="store_true", help="rekey: remove the masters that nothing uses any more")
     arguments = parser.parse_args()
     root = Path.cwd()
     if arguments.verb in ("plan", "drift"):
         return _compare(arguments.verb, arguments.stack, root, as_json=arguments.json)
     if arguments.verb == "status":
         return show_status(arguments.stack, root, as_json=arguments.json)
+    if arguments.verb == "rekey":
+        (finish if arguments.finish else begin)(arguments.stack, root)
+        return 0
     if arguments.verb == "doctor":
         return show_findings(arguments.stack, root)
     if arguments.verb == "ssh-config":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 SCHEMA_VERSION = 1
@@ -64,12 +64,12 @@ class MachineChange:
         """Whether a deploy would do something, as far as that is known."""
         return self.state in ("new", "off") or bool(self.operations)
 
-    def lines(self) -> Iterator[str]:
-        """For people."""
+    def lines(self, names: str) -> Iterator[str]:
+        """For people. `names` are those of all machines that this holds for."""
         if self.state == "compared" and not self.operations:
-            yield f"  {self.name}: nothing"
+            yield f"  {names}: nothing"
             return
-        yield f"  {self.name}:" + (f" {self.note}" if self.note else "")
+        yield f"  {names}:" + (f" {self.note}" if self.note else "")
         yield from (f"    {operation}" for operation in self.operations)
         for file in self.files:
             yield from file.lines()
@@ -111,10 +111,22 @@ class Changes:
         for resource in self.resources:
             yield from resource.lines()
         yield "on the machines:"
-        for machine in self.machines:
-            yield from machine.lines()
+        for names, machine in self._alike():
+            yield from machine.lines(", ".join(names))
         yield ""
         yield self._summary()
+
+    def _alike(self) -> list[tuple[list[str], MachineChange]]:
+        """Machines of which the same is to be said, together."""
+        groups: list[tuple[list[str], MachineChange]] = []
+        for machine in self.machines:
+            for names, first in groups:
+                if replace(machine, name=first.name) == first:
+                    names.append(machine.name)
+                    break
+            else:
+                groups.append(([machine.name], machine))
+        return groups
 
     def _differs(self, machine: MachineChange) -> bool:
         return machine.differs or (self.kind == "drift" and machine.state == "silent")

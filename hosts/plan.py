@@ -14,6 +14,7 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ _PULUMI_SECONDS = 300.0
 _PYINFRA_SECONDS = 600.0
 _REACH_SECONDS = 10.0
 # steps of a preview that change nothing at the provider
+_REVISION = "revision"
+_REVISION_PATH = "/etc/bastide/revision"
 _IDLE = {"same", "refresh", "read", "read-replacement", "discard"}
 
 
@@ -53,6 +56,8 @@ def compare(stack: str, root: Path, kind: Kind) -> Changes:
             machines = tuple(MachineChange(name, "new", note) for name in settings.servers)
             return Changes(stack, kind, resources, machines)
         found = _machines(loaded)
+        if kind == "drift":
+            found = tuple(_without_revision(machine) for machine in found)
         if kind == "drift" and any(machine.state == "silent" for machine in found):
             found = _explained(loaded, found)
         resources = tuple(resource_changes(previewing.result()))
@@ -70,6 +75,15 @@ def resource_changes(steps: list[dict[str, Any]]) -> Iterator[ResourceChange]:
             yield ResourceChange("update", kind, name, _input_diff(step))
         else:
             yield ResourceChange(str(step["op"]), kind, name)
+
+
+def _without_revision(machine: MachineChange) -> MachineChange:
+    """A newer commit in this clone is no drift of the machine; what it would change there is listed by itself."""
+    return replace(
+        machine,
+        operations=tuple(name for name in machine.operations if name != _REVISION),
+        files=tuple(file for file in machine.files if file.path != _REVISION_PATH),
+    )
 
 
 def _explained(stack: Stack, found: tuple[MachineChange, ...]) -> tuple[MachineChange, ...]:

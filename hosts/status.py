@@ -36,6 +36,7 @@ echo "reboot $([ -e /run/reboot-required ] && echo yes || echo no)"
 echo "failed $(systemctl --failed --plain --no-legend | cut -d ' ' -f 1 | tr '\\n' ' ')"
 echo "disk_used $(df --output=pcent / | tail -n 1 | tr -dc 0-9)"
 echo "disk_free_mb $(df -BM --output=avail / | tail -n 1 | tr -dc 0-9)"
+echo "keyring $(cat /etc/bastide/keyring 2>/dev/null)"
 echo "revision $(cat /etc/bastide/revision 2>/dev/null)"
 """
 
@@ -52,6 +53,7 @@ class Seen:
     disk_used: int = 0
     disk_free_mb: int = 0
     revision: str = ""
+    keyring: str = ""
 
 
 def show_status(stack: str, root: Path, *, as_json: bool = False) -> int:
@@ -92,6 +94,7 @@ def look(machine: Machine, config: Path, root: Path) -> Seen:
         disk_used=int(fields["disk_used"] or 0),
         disk_free_mb=int(fields["disk_free_mb"] or 0),
         revision=fields["revision"].strip(),
+        keyring=fields["keyring"].strip(),
     )
 
 
