@@ -13,7 +13,7 @@ INVENTORY = Inventory("prod", "cloud", "bastide", "~/.ssh/key", 22, (MACHINE,))
 
 
 def line(**what: object) -> str:
-    seen = Seen("db", **{"up_seconds": 7200, "disk_used": 40, "disk_free_mb": 900, "revision": HEAD, **what})  # type: ignore[arg-type]
+    seen = Seen("db", **{"up_seconds": 7200, "disk_used": 40, "disk_free_mb": 900, "revision": HEAD, **what})
     (found,) = machine_lines([seen], HEAD, INVENTORY)
     return str(found)
 
