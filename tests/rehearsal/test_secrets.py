@@ -10,13 +10,14 @@ import pytest
 from bastide.console import Completed, run
 from bastide.secrets import Keyring, keyring_from
 from bastide.stackfile import SECRETS_KEY
+from lab.place import lab_id
 from tests.rehearsal.canary import PATH, canary
 from tests.rehearsal.stack import Rehearsal
 from tests.rehearsal.watcher import Watcher, forms
 
 MACHINES = ("primary", "standby", "witness")
 # the engine hands a program its configuration, opened, in this variable of that one process
-OPENED_BY_PULUMI = "PULUMI_CONFIG"
+OPENED_BY_PULUMI = frozenset({"PULUMI_CONFIG"})
 
 
 def keyring(rehearsal: Rehearsal) -> Keyring:
@@ -95,16 +96,18 @@ def test_no_process_and_no_temporary_file_shows_a_secret(rehearsal: Rehearsal) -
         rehearsal.exec(machine, f"rm -f {PATH}")
     here = [Path("/tmp"), rehearsal.build / "pulumi-home", rehearsal.build / "ssh"]
     secrets = canaries(rehearsal)
-    with Watcher(secrets, here, programs=(OPENED_BY_PULUMI,)) as watcher:
+    lab = lab_id(rehearsal.stack)
+    with Watcher(secrets, here, without=rehearsal.root, lab=lab, allowed=OPENED_BY_PULUMI) as watcher:
         rehearsal.make("infra", "deploy")
         assert deploy_canary(rehearsal).ok
         rehearsal.make("verify", "only=ssh")
     assert watcher.found == set()
     assert watcher.rounds > 20
+    assert len(watcher.machines) >= len(MACHINES)
     # it is there, it is root's alone, and the watcher would have seen it in the open
     seen = rehearsal.exec("primary", f"stat -c '%a %U' {PATH}; cp {PATH} /tmp/loose; chmod 644 /tmp/loose")
     assert seen.stdout.split() == ["600", "root"]
-    with Watcher(secrets, here) as watcher:
+    with Watcher(secrets, here, without=rehearsal.root, lab=lab) as watcher:
         rehearsal.exec("primary", "sleep 1")
     rehearsal.exec("primary", "rm /tmp/loose")
     assert any("/tmp/loose 0644" in place for place in watcher.found)
