@@ -27,6 +27,8 @@ help: ## this list
 	@echo "  stack=NAME    another stack than lab        only=ssh,users   some capabilities (deploy, verify), some tests (test)"
 	@echo "  limit=NAME    one machine or group          eval \"\$$(make env stack=NAME)\"   for the bare commands"
 
+# `make up` tells what matters of the long outputs and keeps them in a log; the parts by themselves show everything
+up: SHOWN = $(if $(verbose),,python -m tools shown --log build/$(stack)/log/$@.log --)
 up: sudo setup lab infra deploy prove ## from nothing to a proven platform and its security page
 	@echo
 	@echo "next: open build/$(stack)/security.html      look around: ssh -F build/$(stack)/ssh_config primary"
@@ -47,7 +49,7 @@ lab: ## start the local cloud, when the stack file has the key settings.lab
 infra: ## pulumi up: make servers, networks, firewalls
 	@$(IN) python -m hosts access --stack $(stack)
 	@$(IN) python -m stacks recover $(stack)
-	@$(IN) pulumi up --yes --skip-preview --stack $(stack)
+	@$(IN) $(SHOWN) pulumi up --yes --skip-preview --stack $(stack)
 
 preview: ## pulumi preview: what `make infra` would change
 	@$(IN) pulumi preview --diff --stack $(stack)
@@ -63,7 +65,7 @@ status: ## one line a machine: how it is, from which revision, how fresh its pro
 	@$(IN) python -m hosts status --stack $(stack)
 
 deploy: ## pyinfra: harden and configure the machines      [only=ssh,users] [limit=standby]
-	@$(IN) pyinfra -y --fail-percent 0 hosts/inventory.py deploys/site.py $(if $(only),--data only=$(only)) $(if $(limit),--limit $(limit))
+	@$(IN) $(SHOWN) pyinfra -y --fail-percent 0 hosts/inventory.py deploys/site.py $(if $(only),--data only=$(only)) $(if $(limit),--limit $(limit))
 
 verify: inventory ## testinfra: prove every control, write the evidence     [only=ssh,users]
 	@$(IN) pytest tests/verify -q $(PICK)

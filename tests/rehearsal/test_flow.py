@@ -53,7 +53,11 @@ def test_a_second_up_changes_nothing(rehearsal: Rehearsal) -> None:
     said = done.stdout + done.stderr  # pyinfra reports on standard error
     assert "already up" in said
     assert "unchanged" in said
-    assert re.search(r"Grand total +(\d+) +- +- +\1\b", said), said[-2000:]
+    assert re.search(r"\d+ operations on 3 machines, 0 changed something", said), said[-2000:]
+    # the whole of what the tools said is kept, and nobody else can read it
+    log = rehearsal.build / "log" / "deploy.log"
+    assert re.search(r"Grand total +(\d+) +- +- +\1\b", log.read_text())
+    assert log.stat().st_mode & 0o077 == 0
     assert {name: _boot_id(rehearsal, name) for name in before} == before
     assert (rehearsal.file.read_bytes(), _records(rehearsal)) == (stack_file, records)
     status = run(["git", "status", "--porcelain"], cwd=rehearsal.root).stdout.splitlines()
