@@ -22,7 +22,7 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def shown(words: list[str], log: Path) -> int:
-    """Run a command with its outputs in `log` (0600, begun anew); a failure shows the log's end. Returns its exit code."""
+    """Run a command with its outputs in `log` (0600, begun anew). Returns its exit code; a failure shows its end."""
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     log.unlink(missing_ok=True)
     log.touch(mode=0o600)
