@@ -93,7 +93,7 @@ check: ## show every mistake of the stack file at once
 
 doctor: ## what this machine and the stack lack, each line with the next step
 	@[ -x $(VENV)/python ] || { echo "✗ there is no .venv; next: make setup"; exit 1; }
-	@code=0; if [ ! -e $(FILE) ] || grep -q '^    lab:' $(FILE); then $(VENV)/python -m lab --name $(stack) doctor || code=1; fi; \
+	@code=0; if [ ! -e $(FILE) ] || grep -q '^ *lab:' $(FILE); then $(VENV)/python -m lab --name $(stack) doctor || code=1; fi; \
 	$(IN) python -m hosts doctor --stack $(stack) || code=1; exit $$code
 
 down: ## remove the local cloud of a stack and what was recorded of its machines
