@@ -2,7 +2,7 @@
 # Every target only shortens commands that also work by themselves; see `make help`.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help fit sudo up down setup lab infra preview deploy verify prove page bans unban inventory env check doctor destroy backup-state test test-full lint bench
+.PHONY: help fit sudo up down setup lab infra preview plan drift status deploy verify prove page bans unban inventory env check doctor destroy backup-state test test-full lint bench
 
 # without stack= the stack is `lab`, and its file is made from the example; with lab=1 that holds for any other name
 ifeq ($(origin stack),undefined)
@@ -29,6 +29,8 @@ help: ## this list
 	@echo "  stack=NAME    another stack than lab        only=ssh,users   some capabilities (deploy, verify), some tests (test)"
 	@echo "  limit=NAME    one machine or group          eval \"\$$(make env stack=NAME)\"   for the bare commands"
 
+# `make up` tells what matters of the long outputs and keeps them in a log; the parts by themselves show everything
+up: SHOWN = $(if $(verbose),,python -m tools shown --log build/$(stack)/log/$@.log --)
 up: fit sudo setup lab infra deploy prove ## from nothing to a proven platform and its security page
 	@echo
 	@echo "next: open build/$(stack)/security.html      look around: ssh -F build/$(stack)/ssh_config primary"
@@ -53,13 +55,23 @@ lab: ## start the local cloud, when the stack file has the key settings.lab
 infra: ## pulumi up: make servers, networks, firewalls
 	@$(IN) python -m hosts access --stack $(stack)
 	@$(IN) python -m stacks recover $(stack)
-	@$(IN) pulumi up --yes --skip-preview --stack $(stack)
+	@$(IN) $(SHOWN) pulumi up --yes --skip-preview --stack $(stack)
 
 preview: ## pulumi preview: what `make infra` would change
 	@$(IN) pulumi preview --diff --stack $(stack)
 
+# make itself ends with 2 whatever a recipe ends with: scripts call `python -m hosts plan`, see docs/reference/exit-codes.md
+plan: ## what infra and deploy would change, file by file; changes nothing
+	@$(IN) python -m hosts plan --stack $(stack)
+
+drift: ## what is not as it was made, at the provider and on the machines; changes nothing
+	@$(IN) python -m hosts drift --stack $(stack)
+
+status: ## one line a machine: how it is, from which revision, how fresh its proofs are
+	@$(IN) python -m hosts status --stack $(stack)
+
 deploy: ## pyinfra: harden and configure the machines      [only=ssh,users] [limit=standby]
-	@$(IN) pyinfra -y --fail-percent 0 hosts/inventory.py deploys/site.py $(if $(only),--data only=$(only)) $(if $(limit),--limit $(limit))
+	@$(IN) $(SHOWN) pyinfra -y --fail-percent 0 hosts/inventory.py deploys/site.py $(if $(only),--data only=$(only)) $(if $(limit),--limit $(limit))
 
 verify: inventory ## testinfra: prove every control, write the evidence     [only=ssh,users]
 	@$(IN) $(KEYS) pytest tests/verify -q $(PICK)
@@ -85,8 +97,10 @@ env: ## print what the bare commands need: eval "$(make env stack=NAME)"
 check: ## show every mistake of the stack file at once
 	@$(VENV)/python -m bastide check $(FILE)
 
-doctor: ## what this machine lacks for the local cloud
-	@$(VENV)/python -m lab --name $(stack) doctor
+doctor: ## what this machine and the stack lack, each line with the next step
+	@[ -x $(VENV)/python ] || { echo "✗ there is no .venv; next: make setup"; exit 1; }
+	@code=0; if [ ! -e $(FILE) ] || grep -q '^ *lab:' $(FILE); then $(VENV)/python -m lab --name $(stack) doctor || code=1; fi; \
+	$(IN) python -m hosts doctor --stack $(stack) || code=1; exit $$code
 
 down: ## remove the local cloud of a stack and what was recorded of its machines
 	@$(VENV)/python -m lab --name $(stack) down

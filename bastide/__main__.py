@@ -1,4 +1,4 @@
-"""`python -m bastide check FILE | page | reference`."""
+"""`python -m bastide check FILE | page | reference | schema`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bastide.console import guard, say
 from bastide.reference import reference_page
+from bastide.schema import SCHEMA_PATH, schema_text
 from bastide.stackfile import read
 
 
@@ -20,6 +21,7 @@ def main() -> int:
     page = verbs.add_parser("page", help="write the security page from the evidence")
     page.add_argument("--stack", default=os.environ.get("BASTIDE_STACK", "lab"))
     verbs.add_parser("reference", help="write docs/reference/settings.md from the model")
+    verbs.add_parser("schema", help=f"write {SCHEMA_PATH} from the model, for editors")
     options = parser.parse_args()
     if options.verb == "check":
         settings = read(options.file)
@@ -27,6 +29,9 @@ def main() -> int:
         return 0
     if options.verb == "reference":
         Path("docs/reference/settings.md").write_text(reference_page(), encoding="utf-8")
+        return 0
+    if options.verb == "schema":
+        SCHEMA_PATH.write_text(schema_text(), encoding="utf-8")
         return 0
     return _page(options.stack)
 

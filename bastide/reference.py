@@ -37,7 +37,7 @@ class Key:
 
 def areas_of(model: type[Area], path: str = "") -> Iterator[Key]:
     """Every key below a model, in the order of its definition; mappings stand as `name.*`."""
-    sentences = _sentences(model)
+    sentences = sentences_of(model)
     for name, field in model.model_fields.items():
         here = f"{path}{name}"
         kind, inner = _kind(field.annotation)
@@ -52,8 +52,8 @@ def reference_page() -> str:
     return _INTRO + "\n".join(rows) + "\n"
 
 
-def _sentences(model: type[Area]) -> dict[str, str]:
-    """The string below each field: Python keeps no docstring for attributes, so the source is asked."""
+def sentences_of(model: type[Area]) -> dict[str, str]:
+    """The string below each field of a model: Python keeps no docstring for attributes, so the source is asked."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(model)))
     body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
     found = {}

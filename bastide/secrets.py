@@ -42,12 +42,22 @@ class Keyring:
         """What `pyinfra ... debug-inventory` prints of it: versions, never a master."""
         return {"stack": self.stack, "masters": sorted(self.masters)}
 
+    @property
+    def newest(self) -> str:
+        """The version that secrets are derived from."""
+        return max(self.masters, key=_number)
+
+    @property
+    def oldest(self) -> str:
+        """The version that bootstrap host keys are derived from: a server that is not enrolled yet still shows its."""
+        return min(self.masters, key=_number)
+
     def derive(self, purpose: str, *, version: str = "", length: int = 32) -> bytes:
         """`length` bytes for `purpose`, the same at every call.
 
         Raises `StackError` when the keyring has no such version.
         """
-        chosen = version or max(self.masters, key=lambda name: int(name[1:]))
+        chosen = version or self.newest
         if chosen not in self.masters:
             raise StackError(f"the keyring of {self.stack} has no master {chosen}", f"it has {', '.join(self.masters)}")
         info = "\0".join(("bastide", self.stack, purpose, chosen)).encode()
@@ -55,7 +65,7 @@ class Keyring:
 
     def bootstrap_host_key(self, server: str, generation: int) -> HostKeyPair:
         """The ssh host key that a new server of this generation shows at the first connection, and only then."""
-        seed = self.derive(f"bootstrap-host-key/{server}/{generation}", version="v1")
+        seed = self.derive(f"bootstrap-host-key/{server}/{generation}", version=self.oldest)
         key = Ed25519PrivateKey.from_private_bytes(seed)
         private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
         public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
@@ -80,6 +90,10 @@ def keyring_from(stack: str, masters: object) -> Keyring:
             raise StackError(f"bastide:secrets.master.{version} must be {2 * MASTER_BYTES} hex digits", hint)
         ring[str(version)] = SecretBytes(value)
     return Keyring(stack, ring)
+
+
+def _number(version: str) -> int:
+    return int(version[1:])
 
 
 def new_master() -> str:

@@ -41,6 +41,11 @@ _EXPECTATIONS = {
 }
 
 
+def known_keys() -> set[str]:
+    """Every key that may stand below `config`, besides `pulumi:...`."""
+    return _KNOWN_KEYS | _HCLOUD_KEYS
+
+
 def stack_path(stack: str, root: Path = Path()) -> Path:
     """Where the stack file of `stack` lies, below the project's root."""
     return root / "stacks" / f"Pulumi.{stack}.yaml"

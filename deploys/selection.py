@@ -13,7 +13,7 @@ from bastide.settings import Settings
 from deploys import base, fail2ban, firewall, ssh, updates, users
 from deploys.facts.machine import Question, merged
 from deploys.operations.files import files_question
-from deploys.operations.revision import revision_file
+from deploys.operations.revision import keyring_file, revision_file
 
 CAPABILITIES = ("base", "users", "ssh", "firewall", "fail2ban", "updates")
 
@@ -54,7 +54,9 @@ def questions(only: tuple[str, ...]) -> Callable[[Host], Question]:
                 wanted.updates, updates.plan_of(wanted, host.data.machine, host.data.machines)
             ),
         }
-        return merged(files_question((revision_file(),)), *(asked[word]() for word in only))
+        return merged(
+            files_question((revision_file(), keyring_file(host.data.keyring))), *(asked[word]() for word in only)
+        )
 
     return of
 

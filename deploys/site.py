@@ -23,7 +23,7 @@ from deploys.firewall import firewall
 from deploys.operations.files import files
 from deploys.operations.hold import hold
 from deploys.operations.phase import phase
-from deploys.operations.revision import revision_file
+from deploys.operations.revision import keyring_file, revision_file
 from deploys.preflight import preflight
 from deploys.selection import for_people, questions, selected
 from deploys.ssh import ssh
@@ -73,4 +73,4 @@ phase(name="every machine is hardened")
 
 # last: it says what a machine was completely deployed from
 if only == selected(None):
-    files(name="revision", name_="revision", wanted=(revision_file(),), _sudo=True)
+    files(name="revision", name_="revision", wanted=(revision_file(), keyring_file(host.data.keyring)), _sudo=True)

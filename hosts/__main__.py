@@ -4,13 +4,20 @@
     python -m hosts inventory    build/<stack>/inventory.json (no secret in it) and ssh_config
     python -m hosts ssh-config   build/<stack>/ssh_config from inventory.json: needs no passphrase and no pulumi (CI)
     python -m hosts access       before `pulumi up`: would the cloud firewall of the settings still let you in?
+    python -m hosts plan         what `pulumi up` and a deploy would change; changes nothing
+    python -m hosts drift        what is not as it was made; asks the provider too, changes nothing
+    python -m hosts status       one line a machine: how it is, from which revision, how fresh its proofs are
+    python -m hosts doctor       what this machine and this stack lack before `make up`
+    python -m hosts rekey        add another master secret; with --finish remove the older one
 
-The first two read the stack and therefore need its passphrase.
+Exit codes of plan and drift: 0 nothing differs, 2 something does, 1 error (docs/reference/exit-codes.md).
+enroll, inventory, plan and drift read the stack and therefore need its passphrase.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +26,14 @@ from bastide.console import guard, say, step, warn
 from bastide.errors import BastideError
 from bastide.machines import Machine, build_dir, inventory_path, load_inventory, save_inventory
 from hosts.access import refuse_lockout
+from hosts.changes import Kind
+from hosts.doctor import show_findings
 from hosts.enroll import open_strictly, target
+from hosts.plan import compare
+from hosts.rekey import begin, finish
 from hosts.ssh import with_host_keys, write_ssh_config
 from hosts.stack import Stack, load_stack, stack_name
+from hosts.status import show_status
 
 
 def main() -> int:
@@ -29,10 +41,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m hosts", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("verb", choices=("inventory", "enroll", "ssh-config", "access"))
+    parser.add_argument(
+        "verb", choices=("inventory", "enroll", "ssh-config", "access", "plan", "drift", "status", "doctor", "rekey")
+    )
     parser.add_argument("--stack", default=stack_name(), help="default: $BASTIDE_STACK, else lab")
+    parser.add_argument("--json", action="store_true", help="plan, drift, status: for scripts, on standard output")
+    parser.add_argument("--finish", action="store_true", help="rekey: remove the masters that nothing uses any more")
     arguments = parser.parse_args()
     root = Path.cwd()
+    if arguments.verb in ("plan", "drift"):
+        return _compare(arguments.verb, arguments.stack, root, as_json=arguments.json)
+    if arguments.verb == "status":
+        return show_status(arguments.stack, root, as_json=arguments.json)
+    if arguments.verb == "rekey":
+        (finish if arguments.finish else begin)(arguments.stack, root)
+        return 0
+    if arguments.verb == "doctor":
+        return show_findings(arguments.stack, root)
     if arguments.verb == "ssh-config":
         say(f"wrote {_shown(write_ssh_config(load_inventory(inventory_path(arguments.stack, root)), root), root)}")
         return 0
@@ -43,6 +68,18 @@ def main() -> int:
     failed = enroll(stack) if arguments.verb == "enroll" else 0
     write_inventory(stack)
     return 1 if failed else 0
+
+
+def _compare(kind: Kind, stack: str, root: Path, *, as_json: bool) -> int:
+    if as_json:
+        changes = compare(stack, root, kind)
+        say(json.dumps(changes.to_json(), indent=1))
+        return changes.code
+    with step("comparing the provider and the machines with the stack file"):
+        changes = compare(stack, root, kind)
+    for line in changes.lines():
+        say(line)
+    return changes.code
 
 
 def enroll(stack: Stack) -> int:

@@ -11,18 +11,15 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from bastide.console import run, say
+from bastide.console import run
 from bastide.errors import BastideError, LabError
+from bastide.findings import Finding, show
 from lab.machines import cgroups, image, seal
 from lab.machines.firewall import router_rules
 from lab.place import ROOT, Place
 from lab.upstream import read_upstream
-
-Level = Literal["ok", "note", "missing"]
 
 # program -> the Debian package that has it
 _PROGRAMS = {
@@ -54,25 +51,9 @@ _TRIALS = {
 }
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One line of the report."""
-
-    level: Level
-    what: str
-    next: str = ""
-
-    def __str__(self) -> str:
-        mark = {"ok": "✓", "note": "•", "missing": "✗"}[self.level]
-        return f"{mark} {self.what}" + (f"; next: {self.next}" if self.next else "")
-
-
 def report(port: int | None = None) -> int:
     """Print all findings. Returns 1 when something is missing, else 0."""
-    found = list(examine(port))
-    for finding in found:
-        say(str(finding))
-    return 1 if any(finding.level == "missing" for finding in found) else 0
+    return 0 if show(examine(port)) else 1
 
 
 def require() -> None:

@@ -22,6 +22,7 @@ from bastide.secrets import StorageKeys, new_master, storage_keys_from
 from bastide.stackfile import SECRETS_KEY, SETTINGS_KEY, dump, load, read, stack_path
 
 EXAMPLE = Path("stacks/Pulumi.example.yaml")
+_FOR_EDITORS = "# yaml-language-server: $schema=../docs/reference/stack-file.schema.json"
 _PORTS = range(20000, 30000)
 
 
@@ -118,9 +119,8 @@ def _without_header(document: CommentedMap, stack: str) -> str:
     """The file's text with a header of its own instead of the example's."""
     text = dump(document)
     body = text[text.index("config:") :]
-    return (
-        f"# The stack `{stack}` in the local cloud, made from {EXAMPLE} once. Yours to edit; never overwritten.\n{body}"
-    )
+    header = f"# The stack `{stack}` in the local cloud, made from {EXAMPLE} once. Yours to edit; never overwritten."
+    return f"{_FOR_EDITORS}\n{header}\n{body}"
 
 
 def _key_pair(folder: Path, name: str) -> str:

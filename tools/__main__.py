@@ -1,4 +1,4 @@
-"""`python3 -m tools install | bootstrap | env --stack NAME`."""
+"""`python3 -m tools install | bootstrap | env --stack NAME | shown --log FILE -- COMMAND`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ def main() -> int:
     verbs.add_parser("install", help="Pulumi with its plugins, and the local cloud's object storage")
     env = verbs.add_parser("env", help='shell lines for eval "$(python3 -m tools env --stack NAME)"')
     env.add_argument("--stack", required=True, metavar="NAME")
+    quiet = verbs.add_parser("shown", help="run a command with its output in a log, and tell what matters of it")
+    quiet.add_argument("--log", required=True, type=Path, metavar="FILE")
+    quiet.add_argument("command", nargs=argparse.REMAINDER)
     words = parser.parse_args()
     # a TERM ends what we started too, and releases the lock, as Ctrl-C does
     signal.signal(signal.SIGTERM, _interrupt)
@@ -34,6 +37,10 @@ def main() -> int:
         from tools.install import install
 
         install()
+    elif words.verb == "shown":
+        from tools.shown import shown
+
+        return shown(words.command[1:] if words.command[:1] == ["--"] else words.command, words.log)
     else:
         _print_environment(words.stack)
     return 0

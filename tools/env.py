@@ -30,6 +30,8 @@ def environment(stack: str, root: Path) -> dict[str, str]:
     result = {
         "BASTIDE_STACK": stack,
         "PULUMI_SKIP_UPDATE_CHECK": "true",
+        # `pulumi stack rm` would delete the stack file, and every setting in it (pulumi maps flags to PULUMI_OPTION_*)
+        "PULUMI_OPTION_PRESERVE_CONFIG": "true",
         "PATH": _path(root, tools),
     }
     if tools.built_here:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import difflib
 import hashlib
+import json
 from collections.abc import Generator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -75,10 +77,14 @@ def files_question(wanted: tuple[File, ...]) -> Question:
 
 
 def differing(host: Host, wanted: tuple[File, ...], seen: Answer) -> list[File]:
-    """Those of the wanted files that are not on the machine as wanted; shows differences when asked with `--diff`."""
+    """Those of the wanted files that are not on the machine as wanted.
+
+    Shows differences when asked with `--diff`; with `--data differences=FILE` it adds them there, a line of JSON each
+    (`make plan` reads them).
+    """
     changed = [file for file in wanted if not _same(file, seen["files"][file.path])]
-    if changed and host.state.config.DIFF:
-        _show(host, changed)
+    if changed and (host.state.config.DIFF or host.data.get("differences")):
+        _show(host, changed, seen)
     return changed
 
 
@@ -125,16 +131,35 @@ def _bytes(file: File) -> bytes:
     return text.encode()
 
 
-def _show(host: Host, changed: list[File]) -> None:
+def _show(host: Host, changed: list[File], seen: Answer) -> None:
     shown = _shown.setdefault(host, set())
-    plain = [file for file in changed if not isinstance(file.content, SecretStr) and file not in shown]
-    if not plain:
-        return
-    shown |= set(plain)
-    old = ask(host, contents=[file.path for file in plain])["contents"]
-    for file in plain:
-        new = str(file.content or "")
-        for line in difflib.unified_diff(
+    fresh = [file for file in changed if file not in shown]
+    shown |= set(fresh)
+    plain = [file.path for file in fresh if not isinstance(file.content, SecretStr)]
+    before = {file.path: seen["files"][file.path] for file in fresh}  # the next question may drop what is known
+    old = ask(host, contents=plain)["contents"] if plain else {}
+    for file in fresh:
+        secret = isinstance(file.content, SecretStr)
+        new = "" if secret else str(file.content or "")
+        diff = difflib.unified_diff(
             old.get(file.path, "").splitlines(), new.splitlines(), file.path, file.path, lineterm="", n=1
-        ):
-            host.log(f"  {line}")
+        )
+        lines = [] if secret else list(diff)
+        if host.state.config.DIFF:
+            for line in lines:
+                host.log(f"  {line}")
+        if listed := host.data.get("differences"):
+            entry = {"machine": host.name, "path": file.path, "secret": secret, "diff": lines[2:]}
+            with Path(listed).open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps({**entry, "note": _note(file, before[file.path])}) + "\n")
+
+
+def _note(file: File, before: dict[str, Any] | None) -> str:
+    """How a file changes besides its content."""
+    if file.content is None:
+        return "removed"
+    if before is None:
+        return "new"
+    was, will = ((f"{mode:04o}", owner, group) for mode, owner, group in (
+        (before["mode"], before["owner"], before["group"]), (file.mode, file.owner, file.group)))  # fmt: skip
+    return "" if was == will else f"{' '.join(was)} becomes {' '.join(will)}"

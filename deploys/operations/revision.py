@@ -1,4 +1,4 @@
-"""Which revision of the project a machine was last deployed from."""
+"""Which revision of the project, and which master secret, a machine was last completely deployed from."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bastide.console import run
 from bastide.errors import CommandFailed
+from bastide.secrets import Keyring
 from deploys.operations.files import File
 
 _PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -18,6 +19,14 @@ def revision_file() -> File:
     It holds no time, so that it changes only when the revision does; the file's own time says when that was.
     """
     return File("/etc/bastide/revision", f"{_revision()}\n")
+
+
+def keyring_file(keyring: Keyring) -> File:
+    """`/etc/bastide/keyring`: the version of the master ("v2") that the machine's secrets were last derived from.
+
+    Written last, so that `python -m hosts rekey --finish` knows that nothing uses an older one any more.
+    """
+    return File("/etc/bastide/keyring", f"{keyring.newest}\n")
 
 
 @cache

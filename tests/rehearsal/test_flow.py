@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from bastide.console import run
-from bastide.stackfile import SECRETS_KEY
+from bastide.stackfile import SECRETS_KEY, dump, load
 from tests.rehearsal.stack import Rehearsal
 
 
@@ -50,7 +53,11 @@ def test_a_second_up_changes_nothing(rehearsal: Rehearsal) -> None:
     said = done.stdout + done.stderr  # pyinfra reports on standard error
     assert "already up" in said
     assert "unchanged" in said
-    assert re.search(r"Grand total +(\d+) +- +- +\1\b", said), said[-2000:]
+    assert re.search(r"\d+ operations on 3 machines, 0 changed something", said), said[-2000:]
+    # the whole of what the tools said is kept, and nobody else can read it
+    log = rehearsal.build / "log" / "deploy.log"
+    assert re.search(r"Grand total +(\d+) +- +- +\1\b", log.read_text())
+    assert log.stat().st_mode & 0o077 == 0
     assert {name: _boot_id(rehearsal, name) for name in before} == before
     assert (rehearsal.file.read_bytes(), _records(rehearsal)) == (stack_file, records)
     status = run(["git", "status", "--porcelain"], cwd=rehearsal.root).stdout.splitlines()
@@ -135,3 +142,44 @@ def _secrets(rehearsal: Rehearsal) -> list[str]:
 def _files(rehearsal: Rehearsal) -> list[Path]:
     # the lab's own machines' disks lie elsewhere: what is searched is what the commands wrote for the user
     return [path for path in rehearsal.build.rglob("*") if path.is_file()] + [rehearsal.file]
+
+
+def test_the_verify_job_for_ci_runs_in_a_bare_environment(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    """The steps of docs/ci/github.yml, in a clone, with the inventory and the key and nothing else of the user's."""
+    job = yaml.safe_load((rehearsal.root / "docs" / "ci" / "github.yml").read_text())["jobs"]["verify"]
+    steps = [step["run"] for step in job["steps"] if "run" in step and "pip install" not in step["run"]]
+    clone, home = tmp_path / "clone", tmp_path / "home"
+    home.mkdir()
+    run(["git", "clone", "--quiet", "--shared", str(rehearsal.root), str(clone)], env={})
+    for name in run(["git", "ls-files", "-m", "-o", "--exclude-standard"], cwd=rehearsal.root).stdout.splitlines():
+        if (rehearsal.root / name).is_file():  # what is not committed yet belongs to what is tested
+            (clone / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(rehearsal.root / name, clone / name)
+    (clone / ".venv").symlink_to(rehearsal.root / ".venv")
+    document = load(rehearsal.file)
+    document["config"]["bastide:settings"]["users"]["automation"]["identity"] = "~/.ssh/bastide"
+    (clone / "stacks" / rehearsal.file.name).write_text(dump(document))
+    shutil.copy2(rehearsal.root / "stacks" / f"{rehearsal.stack}.known_hosts", clone / "stacks")
+    inventory = json.loads((rehearsal.build / "inventory.json").read_text())
+    inventory["identity"] = "~/.ssh/bastide"
+    bare = {
+        "HOME": str(home),
+        "STACK": rehearsal.stack,
+        "PYTHONPATH": str(clone),  # the editable install of the shared .venv points at the other folder
+        "BASTIDE_KEY": (rehearsal.build / "keys" / "bastide").read_text(),
+        "BASTIDE_INVENTORY": json.dumps(inventory),
+    }
+    variables = tmp_path / "variables"  # not in argv, which everybody may read
+    variables.touch(mode=0o600)
+    variables.write_text("".join(f"export {key}={shlex.quote(value)}\n" for key, value in bare.items()))
+    for step in steps:
+        script = f". {variables}\n{step}"
+        words = ["env", "-i", "PATH=/usr/local/bin:/usr/bin:/bin", "bash", "-eo", "pipefail", "-c", script]
+        done = run(words, cwd=clone, check=False, timeout=300)
+        assert done.ok, f"{step}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+    assert (home / ".ssh" / "bastide").stat().st_mode & 0o077 == 0
+    build = clone / "build" / rehearsal.stack
+    assert 'failures="0"' in (build / "junit.xml").read_text()
+    evidence = json.loads((build / "evidence.json").read_text())
+    assert {row["outcome"] for row in evidence["rows"]} <= {"proven", "not_provable_here"}
+    assert (build / "security.html").exists()

@@ -9,10 +9,11 @@ from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretBytes, SecretStr
 from pyinfra.connectors.util import CommandOutput, OutputLine
 
 from bastide.errors import BastideError
+from bastide.secrets import Keyring
 from deploys import firewall, selection, ssh
 from deploys.facts import machine
 from deploys.operations import admit, files, guarded, links, packages, phase, units, wait
@@ -33,6 +34,7 @@ def host(monkeypatch):
         name="primary",
         said=[],
         answer={"left": LEFT},
+        data={},
         state=SimpleNamespace(is_executing=True, config=SimpleNamespace(DIFF=False)),
         noop=lambda text: None,
     )
@@ -96,6 +98,28 @@ def test_a_secret_is_shown_nowhere(host):
     file = sent(made)[0]["files"][0]
     assert base64.b64decode(file["content"]) == b"CANARY"
     assert (file["mode"], file["owner"]) == (0o600, "root")
+
+
+def test_differences_are_listed_for_a_plan(host, monkeypatch, tmp_path):
+    listed = tmp_path / "files.jsonl"
+    host.data = {"differences": str(listed)}
+    monkeypatch.setattr(files, "ask", lambda host, **question: {"contents": {"/etc/one": "old\n", "/etc/gone": "x\n"}})
+    wanted = (
+        files.File("/etc/one", "new\n", mode=0o600),
+        files.File("/etc/gone", None),
+        files.File("/etc/s", SecretStr("CANARY")),
+    )
+    there = {"/etc/one": seen(b"old\n"), "/etc/gone": seen(b"x\n"), "/etc/s": None}
+    files.differing(host, wanted, {"files": there})
+    assert "CANARY" not in listed.read_text()
+    assert [json.loads(line) for line in listed.read_text().splitlines()] == [
+        {"machine": "primary", "path": "/etc/one", "secret": False, "diff": ["@@ -1 +1 @@", "-old", "+new"],
+         "note": "0644 root root becomes 0600 root root"},
+        {"machine": "primary", "path": "/etc/gone", "secret": False, "diff": ["@@ -1 +0,0 @@", "-x"],
+         "note": "removed"},
+        {"machine": "primary", "path": "/etc/s", "secret": True, "diff": [], "note": "new"},
+    ]  # fmt: skip
+    assert host.said == []
 
 
 def test_differences_are_shown_once_on_demand(host, monkeypatch):
@@ -289,10 +313,11 @@ def test_a_mistyped_capability_is_an_error():
 
 
 def test_the_first_round_trip_asks_for_all_that_operations_ask():
-    data = SimpleNamespace(settings=SETTINGS, machine=MACHINES[0], machines=MACHINES)
+    keyring = Keyring("unit", {"v1": SecretBytes(bytes(32))})
+    data = SimpleNamespace(settings=SETTINGS, machine=MACHINES[0], machines=MACHINES, keyring=keyring)
     question = selection.questions(selection.CAPABILITIES)(SimpleNamespace(data=data))
     assert set(question) == {
         *("accounts", "fail2ban", "files", "half_way", "links"),
         *("listed", "nft", "packages", "sshd", "units"),
     }
-    assert machine.covers(question, {"files": ["/etc/bastide/revision"], "nft": "bastide"})
+    assert machine.covers(question, {"files": ["/etc/bastide/keyring", "/etc/bastide/revision"], "nft": "bastide"})

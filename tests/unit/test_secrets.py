@@ -62,6 +62,16 @@ def test_the_tenth_master_is_newer_than_the_ninth() -> None:
     assert ring.derive("a") == ring.derive("a", version="v10")
 
 
+def test_a_server_made_before_a_change_of_the_master_still_shows_its_key() -> None:
+    """Bootstrap keys come from the oldest master, everything else from the newest."""
+    one, two = (SecretBytes(bytes([n]) * 32) for n in (1, 2))
+    before, during, after = (Keyring("lab", ring) for ring in ({"v1": one}, {"v1": one, "v2": two}, {"v2": two}))
+    keys = [ring.bootstrap_host_key("primary", 1).public for ring in (before, during, after)]
+    assert keys[0] == keys[1] != keys[2]
+    assert (during.oldest, during.newest) == ("v1", "v2")
+    assert before.derive("a") != during.derive("a") == after.derive("a")
+
+
 def test_a_bootstrap_key_is_a_whole_pair_bound_to_name_and_generation() -> None:
     ring = keyring_from("lab", {"v1": new_master()})
     pair = ring.bootstrap_host_key("primary", 1)

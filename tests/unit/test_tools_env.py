@@ -41,6 +41,7 @@ def test_a_stack_of_its_own_folder(tmp_path: Path, tools: installed.Tools) -> No
         "PULUMI_BACKEND_URL": f"file://{build}/state",
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         "PULUMI_HOME": f"{build}/pulumi-home",
+        "PULUMI_OPTION_PRESERVE_CONFIG": "true",
         "PULUMI_SKIP_UPDATE_CHECK": "true",
     }
     assert (build / "state").stat().st_mode & 0o777 == 0o700

@@ -1,0 +1,189 @@
+"""`status`: how the machines of a stack are, on one screen, from the secret-free inventory: it needs no passphrase.
+
+One round trip a machine, all side by side. A line that is not well ends with the next step.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+from bastide.console import run, say
+from bastide.errors import BastideError, CommandFailed
+from bastide.findings import Finding
+from bastide.machines import Inventory, Machine, build_dir, inventory_path, load_inventory
+from bastide.report import Report, make_report
+from hosts.ssh import write_ssh_config
+
+WELL, ATTENTION = 0, 2
+
+_CONNECT_SECONDS = 10
+_LOOK_SECONDS = 30.0
+_FULL_PERCENT = 85
+# ps(1): the age of process 1 is right in a container too, where /proc/uptime is the outer machine's
+_LOOK = """
+export LC_ALL=C.UTF-8
+echo "up_seconds $(ps -o etimes= -p 1 | tr -d ' ')"
+echo "reboot $([ -e /run/reboot-required ] && echo yes || echo no)"
+echo "failed $(systemctl --failed --plain --no-legend | cut -d ' ' -f 1 | tr '\\n' ' ')"
+echo "disk_used $(df --output=pcent / | tail -n 1 | tr -dc 0-9)"
+echo "disk_free_mb $(df -BM --output=avail / | tail -n 1 | tr -dc 0-9)"
+echo "keyring $(cat /etc/bastide/keyring 2>/dev/null)"
+echo "revision $(cat /etc/bastide/revision 2>/dev/null)"
+"""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """How a machine was found. Without an answer only `problem` says something."""
+
+    name: str
+    problem: str = ""
+    up_seconds: int = 0
+    reboot: bool = False
+    failed: tuple[str, ...] = ()
+    disk_used: int = 0
+    disk_free_mb: int = 0
+    revision: str = ""
+    keyring: str = ""
+
+
+def show_status(stack: str, root: Path, *, as_json: bool = False) -> int:
+    """Print it. Returns 0 when all is well, 2 when a line has a next step. Raises `StackError` without an inventory."""
+    inventory = load_inventory(inventory_path(stack, root))
+    config = write_ssh_config(inventory, root)
+    with ThreadPoolExecutor() as pool:
+        head = pool.submit(_head, root)
+        seen = list(pool.map(lambda machine: look(machine, config, root), inventory))
+    found = [*machine_lines(seen, head.result(), inventory), *_proofs(stack, root), *_lock(stack)]
+    if as_json:
+        lines = [asdict(finding) for finding in found]
+        say(json.dumps({"version": 1, "machines": [asdict(one) for one in seen], "lines": lines}, indent=1))
+    else:
+        say(f"stack {stack} ({inventory.environment}), {datetime.now(UTC):%Y-%m-%d %H:%M} UTC")
+        for finding in found:
+            say(str(finding))
+    return ATTENTION if any(finding.level == "missing" for finding in found) else WELL
+
+
+def look(machine: Machine, config: Path, root: Path) -> Seen:
+    """One round trip to a machine."""
+    if not machine.host_key:
+        return Seen(machine.name, "has no recorded host key yet")
+    words = ["ssh", "-F", str(config), "-o", "BatchMode=yes", "-o", f"ConnectTimeout={_CONNECT_SECONDS}"]
+    try:
+        done = run([*words, machine.name, "sudo -n sh -s"], input=_LOOK, cwd=root, check=False, timeout=_LOOK_SECONDS)
+    except CommandFailed as error:
+        return Seen(machine.name, error.message)
+    if not done.ok:
+        return Seen(machine.name, (done.stderr.strip().splitlines() or ["does not answer"])[-1])
+    fields = dict(line.partition(" ")[::2] for line in done.stdout.splitlines())
+    return Seen(
+        machine.name,
+        up_seconds=int(fields["up_seconds"] or 0),
+        reboot=fields["reboot"] == "yes",
+        failed=tuple(fields["failed"].split()),
+        disk_used=int(fields["disk_used"] or 0),
+        disk_free_mb=int(fields["disk_free_mb"] or 0),
+        revision=fields["revision"].strip(),
+        keyring=fields["keyring"].strip(),
+    )
+
+
+def machine_lines(seen: list[Seen], head: str, inventory: Inventory) -> Iterator[Finding]:
+    """One line a machine. `head` is the commit of this clone, "" when there is none."""
+    for one in seen:
+        role = f"{one.name} ({inventory[one.name].role}, {inventory[one.name].location})"
+        if one.problem:
+            log_in = f"`ssh -v -F {build_dir(inventory.stack)}/ssh_config {one.name}`, `make drift`"
+            yield Finding("missing", f"{role}: {one.problem}", log_in)
+            continue
+        facts = f"up {_age(one.up_seconds)}, disk {one.disk_used} % used, {one.disk_free_mb} MB free"
+        wrong = list(_wrong(one, head))
+        what = ", ".join([facts, *(problem for problem, _ in wrong)] + ([] if wrong else [_deployed(one.revision)]))
+        steps = "; ".join(step for _, step in wrong)
+        yield Finding("missing" if wrong else "ok", f"{role}: {what}", steps)
+
+
+def _wrong(one: Seen, head: str) -> Iterator[tuple[str, str]]:
+    """What is not well, each with its next step."""
+    if one.failed:
+        yield f"failed: {', '.join(one.failed)}", f"`systemctl status {one.failed[0]}` on {one.name}"
+    if one.reboot:
+        yield "a reboot is pending", f"reboot {one.name} when its peers are well"
+    if one.disk_used >= _FULL_PERCENT:
+        yield "its disk fills up", "`du -xh / | sort -h | tail` there"
+    if not one.revision:
+        yield "never completely deployed", "`make deploy`"
+    elif head and one.revision.partition("+")[0] != head.partition("+")[0]:
+        yield f"{_deployed(one.revision)}, this clone is at {head[:10]}", "`make plan`, then `make deploy`"
+
+
+def _deployed(revision: str) -> str:
+    commit, plus, _ = revision.partition("+")
+    return f"deployed from {commit[:10]}{' with uncommitted changes' if plus else ''}"
+
+
+def _head(root: Path) -> str:
+    try:
+        return run(["git", "rev-parse", "HEAD"], cwd=root, timeout=10).stdout.strip()
+    except CommandFailed:
+        return ""
+
+
+def _proofs(stack: str, root: Path) -> Iterator[Finding]:
+    try:
+        report = make_report(stack, root)
+    except BastideError as error:
+        yield Finding("missing", f"proofs: {error.message}", error.hint)
+        return
+    yield proofs_line(report, datetime.now(UTC))
+
+
+def proofs_line(report: Report, now: datetime) -> Finding:
+    """How much is proven, how long ago, and what is not."""
+    rows = report.evidence.rows
+    oldest = max(((now - row.at).total_seconds() for row in rows), default=0.0)
+    open_ = [verdict.control.id for verdict in report.unproven if verdict.state != "not_provable_here"]
+    elsewhere = [verdict.control.id for verdict in report.unproven if verdict.state == "not_provable_here"]
+    what = f"proofs: {len(report.proven)} of {len(report.verdicts)} sentences, the oldest {_age(int(oldest))} old"
+    what += f", not provable here: {', '.join(elsewhere)}" if elsewhere else ""
+    if open_:
+        return Finding("missing", f"{what}, not proven: {', '.join(open_)}", "`make verify`, it says why")
+    return Finding("ok", what)
+
+
+def _lock(stack: str) -> Iterator[Finding]:
+    """Who holds the state; only a file backend can be asked without its tools."""
+    backend = urlparse(os.environ.get("PULUMI_BACKEND_URL", ""))
+    if backend.scheme != "file":
+        return
+    locks = sorted(Path(unquote(backend.path)).glob(f".pulumi/locks/organization/bastide/{stack}/*.json"))
+    for lock in locks:
+        try:
+            holder: dict[str, Any] = json.loads(lock.read_text(encoding="utf-8"))
+            since = int(time.time() - lock.stat().st_mtime)
+        except (OSError, ValueError):
+            continue
+        who = f"{holder.get('username', '?')} on {holder.get('hostname', '?')} (process {holder.get('pid', '?')})"
+        yield Finding(
+            "missing", f"state: locked by {who} for {_age(since)}", "wait for it; `make infra` gives up a dead one's"
+        )
+    if not locks:
+        yield Finding("ok", "state: nobody holds it")
+
+
+def _age(seconds: int) -> str:
+    """A span as people say it."""
+    for unit, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= unit:
+            return f"{seconds // unit} {name}"
+    return f"{seconds} s"

@@ -1,0 +1,168 @@
+"""Canaries: every secret of the stack is looked for in everything that day-two commands print, write, or start."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bastide.console import Completed, run
+from bastide.secrets import Keyring, keyring_from
+from bastide.stackfile import SECRETS_KEY
+from lab.place import lab_id
+from tests.rehearsal.canary import PATH, canary
+from tests.rehearsal.stack import Rehearsal
+from tests.rehearsal.watcher import Watcher, forms
+
+MACHINES = ("primary", "standby", "witness")
+# the engine hands a program its configuration, opened, in this variable of that one process
+OPENED_BY_PULUMI = frozenset({"PULUMI_CONFIG"})
+
+
+def keyring(rehearsal: Rehearsal) -> Keyring:
+    config = json.loads(rehearsal.pulumi("config", "--json", "--show-secrets").stdout)
+    return keyring_from(rehearsal.stack, config[SECRETS_KEY]["objectValue"]["master"])
+
+
+def canaries(rehearsal: Rehearsal) -> list[str]:
+    """Token, masters, passphrase, private keys, bootstrap host keys, and what was derived."""
+    ring = keyring(rehearsal)
+    found = [rehearsal.token(), canary(ring), (rehearsal.build / "passphrase").read_text().strip()]
+    found += [master.get_secret_value().hex() for master in ring.masters.values()]
+    pems = [ring.bootstrap_host_key(name, 1).private.get_secret_value() for name in MACHINES]
+    pems += [path.read_text() for path in (rehearsal.build / "keys").iterdir() if path.suffix != ".pub"]
+    return [*found, *(pem.splitlines()[3] for pem in pems)]
+
+
+def leaks(done: Completed, secrets: list[str]) -> list[str]:
+    data = (done.stdout + done.stderr).encode()
+    return [secret[:6] + "..." for secret in secrets if any(form in data for form in forms(secret))]
+
+
+def deploy_canary(rehearsal: Rehearsal, *words: str) -> Completed:
+    line = ["pyinfra", "-y", "--fail-percent", "0", *words, "hosts/inventory.py", "tests/rehearsal/canary.py"]
+    return run(line, cwd=rehearsal.root, env=rehearsal.env, check=False, timeout=300)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("pyinfra", "-y", "-vvv", "--diff", "hosts/inventory.py", "tests/rehearsal/canary.py"),
+        ("pyinfra", "-y", "-vv", "--diff", "hosts/inventory.py", "deploys/site.py"),
+        ("pyinfra", "--dry", "-vv", "--debug-operations", "hosts/inventory.py", "tests/rehearsal/canary.py"),
+        ("pyinfra", "--dry", "--json", "--debug-operations", "hosts/inventory.py", "deploys/site.py"),
+        ("pyinfra", "--json", "hosts/inventory.py", "debug-inventory"),
+        ("pulumi", "preview", "--diff", "--refresh"),
+        ("pulumi", "preview", "--json", "--show-sames"),
+        ("pulumi", "stack", "output", "--json"),
+        ("pulumi", "stack", "export"),
+        ("pulumi", "config", "--json"),
+        ("pytest", "tests/verify", "-vv", "--tb=long", "-k", "ssh or users"),
+        ("python", "-m", "hosts", "plan"),
+        ("python", "-m", "hosts", "drift", "--json"),
+        ("python", "-m", "hosts", "status", "--json"),
+        ("python", "-m", "hosts", "doctor"),
+        ("make", "--trace", "page", "stack=rehearsal"),
+    ],
+    ids=lambda words: " ".join(words[:6]),
+)
+def test_no_command_prints_a_secret(rehearsal: Rehearsal, words: tuple[str, ...]) -> None:
+    for machine in MACHINES:
+        rehearsal.exec(machine, f"rm -f {PATH}")  # so that there is something to show
+    env = {**rehearsal.env, "PULUMI_STACK": rehearsal.stack}
+    done = run(list(words), cwd=rehearsal.root, env=env, check=False, timeout=300)
+    assert done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr, done.stderr[-2000:]
+    assert leaks(done, canaries(rehearsal)) == []
+
+
+def test_a_planned_secret_shows_that_it_differs_and_not_how(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    for machine in MACHINES:
+        rehearsal.exec(machine, f"rm -f {PATH}")
+    listed = tmp_path / "files.jsonl"
+    words = ["pyinfra", "--dry", "--json", "--data", f"differences={listed}", "hosts/inventory.py"]
+    run([*words, "tests/rehearsal/canary.py"], cwd=rehearsal.root, env=rehearsal.env, timeout=300)
+    entries = [json.loads(line) for line in listed.read_text().splitlines()]
+    assert {(entry["machine"], entry["path"], entry["secret"], entry["note"]) for entry in entries} == {
+        (machine, PATH, True, "new") for machine in MACHINES
+    }
+    assert [entry["diff"] for entry in entries] == [[], [], []]
+
+
+def test_no_process_and_no_temporary_file_shows_a_secret(rehearsal: Rehearsal) -> None:
+    """While `make infra`, `make deploy`, a deploy of a secret and `make verify` run."""
+    for machine in MACHINES:
+        rehearsal.exec(machine, f"rm -f {PATH}")
+    here = [Path("/tmp"), rehearsal.build / "pulumi-home", rehearsal.build / "ssh"]
+    secrets = canaries(rehearsal)
+    lab = lab_id(rehearsal.stack)
+    with Watcher(secrets, here, without=rehearsal.root, lab=lab, allowed=OPENED_BY_PULUMI) as watcher:
+        rehearsal.make("infra", "deploy")
+        assert deploy_canary(rehearsal).ok
+        rehearsal.make("verify", "only=ssh")
+    assert watcher.found == set()
+    assert watcher.rounds > 20
+    assert len(watcher.machines) >= len(MACHINES)
+    # it is there, it is root's alone, and the watcher would have seen it in the open
+    seen = rehearsal.exec("primary", f"stat -c '%a %U' {PATH}; cp {PATH} /tmp/loose; chmod 644 /tmp/loose")
+    assert seen.stdout.split() == ["600", "root"]
+    with Watcher(secrets, here, without=rehearsal.root, lab=lab) as watcher:
+        rehearsal.exec("primary", "sleep 1")
+    rehearsal.exec("primary", "rm /tmp/loose")
+    assert any("/tmp/loose 0644" in place for place in watcher.found)
+
+
+def test_no_file_of_the_stack_holds_a_secret(rehearsal: Rehearsal) -> None:
+    own = {rehearsal.build / "passphrase", *(rehearsal.build / "keys").iterdir()}
+    secrets = canaries(rehearsal)
+    leaked = [
+        f"{path}: {secret[:6]}..."
+        for path in [rehearsal.file, *rehearsal.build.rglob("*")]
+        if path.is_file() and path not in own
+        for secret in secrets
+        if any(form in path.read_bytes() for form in forms(secret))
+    ]
+    assert leaked == []
+
+
+def test_the_master_is_changed_in_two_steps(rehearsal: Rehearsal) -> None:
+    """v2 beside v1, a deploy, v1 goes: derived secrets change, no server does, and a second plan is empty."""
+    assert deploy_canary(rehearsal).ok
+    before, old = keyring(rehearsal), rehearsal.exec("primary", f"cat {PATH}").stdout
+    assert old == canary(before)
+    ids = {machine.name: machine.id for machine in rehearsal.inventory()}
+
+    hosts(rehearsal, "rekey")
+    ring = keyring(rehearsal)
+    assert sorted(ring.masters) == ["v1", "v2"]
+    assert ring.bootstrap_host_key("primary", 1).public == before.bootstrap_host_key("primary", 1).public
+    too_soon = hosts(rehearsal, "rekey", "--finish", check=False)
+    assert (too_soon.returncode, "v1 cannot go yet" in too_soon.stderr) == (1, True)
+    rehearsal.pulumi("preview", "--expect-no-changes")
+
+    rehearsal.make("deploy")
+    assert deploy_canary(rehearsal).ok
+    new = rehearsal.exec("primary", f"cat {PATH}").stdout
+    assert new == canary(ring) != old
+    hosts(rehearsal, "rekey", "--finish")
+    assert sorted(keyring(rehearsal).masters) == ["v2"]
+    rehearsal.pulumi("preview", "--expect-no-changes")
+    assert hosts(rehearsal, "plan").returncode == 0
+    assert {machine.name: machine.id for machine in rehearsal.inventory()} == ids
+
+
+def test_removing_a_stack_keeps_its_settings(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    """In the environment of `make env`, in a project of its own: `pulumi stack rm` would delete the file unasked."""
+    (tmp_path / "stacks").mkdir()
+    (tmp_path / "state").mkdir()
+    (tmp_path / "Pulumi.yaml").write_text("name: gone\nruntime: python\nstackConfigDir: stacks\n")
+    env = {**rehearsal.env, "PULUMI_BACKEND_URL": f"file://{tmp_path}/state"}
+    for words in (("stack", "init", "q"), ("config", "set", "a:b", "c", "--stack", "q"), ("stack", "rm", "q", "--yes")):
+        run(["pulumi", "--non-interactive", *words], cwd=tmp_path, env=env)
+    assert "a:b: c" in (tmp_path / "stacks" / "Pulumi.q.yaml").read_text()
+
+
+def hosts(rehearsal: Rehearsal, *words: str, check: bool = True) -> Completed:
+    line = ["python", "-m", "hosts", *words, "--stack", rehearsal.stack]
+    return run(line, cwd=rehearsal.root, env=rehearsal.env, check=check, timeout=120)

@@ -1,0 +1,81 @@
+"""Plans and drift reports: exit codes, the words for people, and what is read from Pulumi's preview."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from hosts.changes import Changes, FileChange, Kind, MachineChange, ResourceChange
+from hosts.plan import resource_changes
+
+FIREWALL = ResourceChange("update", "Firewall", "firewall", ("+ 443",))
+WELL = MachineChange("primary", "compared")
+WORK = MachineChange("standby", "compared", operations=("ssh | ssh server", "revision"))
+SILENT = MachineChange("witness", "silent", "no answer; next: look")
+
+
+@pytest.mark.parametrize(
+    ("kind", "resources", "machines", "code", "count"),
+    [
+        ("plan", (), (WELL,), 0, 0),
+        ("plan", (FIREWALL,), (WELL,), 2, 1),
+        ("plan", (), (WELL, WORK), 2, 2),
+        ("plan", (FIREWALL,), (WELL, SILENT), 1, 1),
+        ("plan", (), (MachineChange("new", "new", "is not reached yet"),), 2, 1),
+        ("drift", (), (WELL, SILENT), 2, 1),
+        ("drift", (), (WELL, MachineChange("witness", "off", "is off")), 2, 1),
+        ("drift", (), (WELL,), 0, 0),
+    ],
+)
+def test_exit_codes(
+    kind: Kind, resources: tuple[ResourceChange, ...], machines: tuple[MachineChange, ...], code: int, count: int
+) -> None:
+    changes = Changes("lab", kind, resources, machines)
+    assert (changes.code, changes.count) == (code, count)
+    assert json.loads(json.dumps(changes.to_json()))["code"] == code
+    assert list(changes.lines())[-1].startswith(f"{kind}: ")
+
+
+def test_machines_of_which_the_same_is_to_be_said_stand_together() -> None:
+    file = FileChange("/etc/x", secret=False, note="new", diff=("+a",))
+    machines = [MachineChange(name, "compared", operations=("x",), files=(file,)) for name in ("one", "two")]
+    lines = list(Changes("lab", "plan", (), (*machines, WELL)).lines())
+    assert "  one, two:" in lines
+    assert lines.count("        +a") == 1
+    assert "  primary: nothing" in lines
+
+
+def test_a_secret_file_shows_that_it_differs_and_nothing_else() -> None:
+    assert list(FileChange("/etc/key", secret=True, note="").lines()) == ["      /etc/key (secret content differs)"]
+
+
+def test_the_next_step_of_drift_at_the_provider_is_a_refresh() -> None:
+    assert "pulumi up --refresh" in list(Changes("lab", "drift", (FIREWALL,), (WELL,)).lines())[-1]
+    assert "make infra" in list(Changes("lab", "plan", (FIREWALL,), (WELL,)).lines())[-1]
+
+
+def test_what_is_read_from_a_preview() -> None:
+    urn = "urn:pulumi:lab::bastide::bastide:index:Servers$hcloud:index/server:Server::primary"
+    steps = [
+        {"op": "same", "urn": urn},
+        {"op": "refresh", "urn": urn},
+        {"op": "create", "urn": urn},
+        {
+            "op": "update",
+            "urn": urn,
+            "oldState": {"inputs": {"__defaults": [], "labels": {"a": "1"}, "userData": "[secret]"}},
+            "newState": {"inputs": {"labels": {"a": "2"}, "userData": "[secret]"}},
+        },
+        {
+            "op": "update",
+            "urn": urn,
+            "oldState": {"inputs": {"userData": "[secret]"}},
+            "newState": {"inputs": {"userData": "[secret]"}},
+            "detailedDiff": {"userData": {"kind": "update"}},
+        },
+    ]
+    create, update, hidden = resource_changes(steps)
+    assert (create.op, create.kind, create.name, create.diff) == ("create", "Server", "primary", ())
+    assert [line for line in update.diff if line[0] in "+-"] == ['-  "a": "1"', '+  "a": "2"']
+    assert hidden.diff == ("userData: secret or computed, differs",)

@@ -1,0 +1,41 @@
+"""The status lines: what is not well, and the next step for each."""
+
+from __future__ import annotations
+
+import pytest
+
+from bastide.machines import Inventory, Machine
+from hosts.status import Seen, machine_lines
+
+HEAD = "a" * 40
+MACHINE = Machine("db", "primary", "fsn1", "1", 1, "192.0.2.1", "2001:db8::1", "10.20.0.11", "ssh-ed25519 AAAA")
+INVENTORY = Inventory("prod", "cloud", "bastide", "~/.ssh/key", 22, (MACHINE,))
+
+
+def line(**what: object) -> str:
+    seen = Seen("db", **{"up_seconds": 7200, "disk_used": 40, "disk_free_mb": 900, "revision": HEAD, **what})
+    (found,) = machine_lines([seen], HEAD, INVENTORY)
+    return str(found)
+
+
+def test_a_well_machine_has_no_next_step() -> None:
+    assert line() == "✓ db (primary, fsn1): up 2 h, disk 40 % used, 900 MB free, deployed from aaaaaaaaaa"
+    assert "with uncommitted changes" in line(revision=f"{HEAD}+changes")
+
+
+@pytest.mark.parametrize(
+    ("what", "said", "step"),
+    [
+        ({"problem": "no route to host"}, "no route to host", "ssh -v -F build/prod/ssh_config db"),
+        ({"failed": ("nginx.service",)}, "failed: nginx.service", "systemctl status nginx.service"),
+        ({"reboot": True}, "a reboot is pending", "reboot db"),
+        ({"disk_used": 91}, "its disk fills up", "du -xh /"),
+        ({"revision": ""}, "never completely deployed", "make deploy"),
+        ({"revision": "b" * 40}, "this clone is at aaaaaaaaaa", "make plan"),
+    ],
+)
+def test_what_is_not_well_ends_with_the_next_step(what: dict[str, object], said: str, step: str) -> None:
+    text = line(**what)
+    assert text.startswith("✗")
+    assert said in text.partition("; next: ")[0]
+    assert step in text.partition("; next: ")[2]
