@@ -27,6 +27,7 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 	@echo
 	@echo "  stack=NAME    another stack than lab        only=ssh,users   some capabilities (deploy, verify), some tests (test)"
+	@echo "  verbose=1     with up: all that Pulumi and pyinfra print, which otherwise goes to build/NAME/log/"
 	@echo "  limit=NAME    one machine or group          eval \"\$$(make env stack=NAME)\"   for the bare commands"
 
 # `make up` tells what matters of the long outputs and keeps them in a log; the parts by themselves show everything
