@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +27,7 @@ PACKAGE = "lab-canary"
 VERSIONS = ("1.0", "1.1")
 SUITE, COMPONENT = "canary", "main"
 _ARCHITECTURES = ("amd64", "arm64")
+_AGENT_SECONDS = 5.0
 Signer = Literal["archive", "stranger", "nobody"]
 SIGNERS: tuple[Signer, ...] = ("archive", "stranger", "nobody")
 
@@ -180,8 +182,12 @@ def _gpg(folder: Path, *words: str) -> None:
 
 
 def _end_agent(folder: Path) -> None:
-    # gpg leaves a program behind that holds the key
+    """gpg leaves a program behind that holds the key. Waits for its end: the next gpg must not speak to a dying one."""
+    told = run(["gpgconf", "--homedir", folder, "--list-dirs", "agent-socket"], check=False).stdout.strip()
     run(["gpgconf", "--homedir", folder, "--kill", "gpg-agent"], check=False)
+    deadline = time.monotonic() + _AGENT_SECONDS
+    while told and Path(told).exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def _sha256(data: bytes) -> str:
