@@ -55,21 +55,24 @@ class ObjectStorage(pulumi.ComponentResource):
             # the lock is given at creation and cannot be had later: S3 refuses, the plugin would say that it did it
             opts=self._options(protect=self._hold, ignore_changes=["objectLocking"]),
         )
-        # what is about a bucket is not protected: it holds no data, and a setting may be taken back
+        # What is about a bucket is not protected: it holds no data, and may be taken back. It is put one after
+        # the other: MinIO keeps it in one file, and of two that are put at the same moment it loses one without a word.
         below = self._options(parent=bucket)
-        minio.S3BucketPolicy(f"{name}-policy", bucket=bucket.bucket, policy=buckets.tls_only(name), opts=below)
+        last: pulumi.Resource = minio.S3BucketPolicy(
+            f"{name}-policy", bucket=bucket.bucket, policy=buckets.tls_only(name), opts=below
+        )
         if wanted.lock_days is not None:
             # a lock switches versioning on by itself, and for good: a resource for it could only fail to suspend it
-            ObjectLock(f"{name}-lock", bucket.bucket, wanted, self._storage, below)
+            last = ObjectLock(f"{name}-lock", bucket.bucket, wanted, self._storage, _after(below, last))
         elif wanted.versioning:
-            minio.S3BucketVersioning(
+            last = minio.S3BucketVersioning(
                 f"{name}-versioning",
                 bucket=bucket.bucket,
                 versioning_configuration=minio.S3BucketVersioningVersioningConfigurationArgs(status="Enabled"),
-                opts=below,
+                opts=_after(below, last),
             )
         if rules := _rules(wanted):
-            minio.IlmPolicy(f"{name}-lifecycle", bucket=bucket.bucket, rules=rules, opts=below)
+            minio.IlmPolicy(f"{name}-lifecycle", bucket=bucket.bucket, rules=rules, opts=_after(below, last))
         return bucket
 
     def _options(
@@ -78,6 +81,10 @@ class ObjectStorage(pulumi.ComponentResource):
         return pulumi.ResourceOptions(
             parent=parent or self, provider=self._plugin, protect=protect, ignore_changes=ignore_changes
         )
+
+
+def _after(options: pulumi.ResourceOptions, earlier: pulumi.Resource) -> pulumi.ResourceOptions:
+    return pulumi.ResourceOptions.merge(options, pulumi.ResourceOptions(depends_on=[earlier]))
 
 
 def _rules(wanted: Bucket) -> list[minio.IlmPolicyRuleArgs]:

@@ -72,7 +72,8 @@ def _refused(call: object, **words: object) -> str:
 
 def test_a_second_run_and_a_reading_one_find_nothing_to_do(stack: BucketStack) -> None:
     for words in (["preview"], ["preview", "--refresh"]):
-        stack.pulumi(*words, "--expect-no-changes", "--stack", "buckets")
+        done = stack.pulumi(*words, "--expect-no-changes", "--diff", "--stack", "buckets", check=False)
+        assert done.ok, done.stdout[-3000:]
 
 
 def test_only_calls_that_hetzner_has_too(stack: BucketStack, server: Server) -> None:
