@@ -30,7 +30,7 @@ def inventory(environment: str = "cloud", settings: Settings = SETTINGS) -> Inve
             private_address=server.private_address,
             host_key="ssh-ed25519 AAAA",
         )
-        for number, (name, server) in enumerate(settings.servers.items())
+        for number, (name, server) in enumerate(settings.made.items())
     )
     return Inventory("example", environment, "bastide", "~/.ssh/bastide", 22, machines)
 

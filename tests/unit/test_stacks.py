@@ -153,7 +153,7 @@ def test_zones_are_protected_and_may_live_in_another_project(asked: Asked) -> No
 
 @pytest.mark.parametrize("text", ["2001:db8:1:10::", "2001:db8:1:10::/64"])
 def test_a_server_takes_the_first_address_of_its_prefix(text: str) -> None:
-    from stacks.outputs import first_address
+    from stacks.servers import first_address
 
     assert first_address(text) == "2001:db8:1:10::1"
 
