@@ -18,7 +18,7 @@ Provider = Literal["hetzner", "existing"]
 
 @dataclass(frozen=True)
 class Location:
-    """A place where a provider has machines. `country` is ISO 3166-1 alpha-2, `network_zone` Hetzner's ("" elsewhere)."""
+    """A place with machines. `country` is ISO 3166-1 alpha-2, `network_zone` is Hetzner's ("" elsewhere)."""
 
     city: str
     country: str
