@@ -11,11 +11,11 @@ from stacks.servers import MadeServer, Servers
 def export_machines(settings: Settings, servers: Servers) -> None:
     """Export what the machines are and where they answer. No secret is among it."""
     machines = [_machine(name, settings.made[name], made) for name, made in servers.made.items()]
-    machines += [_existing(name, server) for name, server in settings.existing.items()]
+    machines += [existing_machine(name, server) for name, server in settings.existing.items()]
     pulumi.export("machines", machines)
 
 
-def _existing(name: str, wanted: ExistingServer) -> dict[str, object]:
+def existing_machine(name: str, wanted: ExistingServer) -> dict[str, object]:
     """A machine that is not made here: all of it is what the settings say."""
     return {
         "name": name,
