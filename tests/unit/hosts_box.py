@@ -75,7 +75,15 @@ class Box:
         self.reload()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self.listener.getsockname()[1]
-        threading.Thread(target=self.serve, daemon=True).start()
+        self.serving = threading.Thread(target=self.serve, daemon=True)
+        self.serving.start()
+
+    def close(self) -> None:
+        """Answer nobody any more; the thread is waited for, or it would accept at the next box's listener by number."""
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)
+        self.serving.join(5)
+        self.listener.close()
 
     def stand_in(self, tool: str, text: str) -> None:
         path = self.folder / "bin" / tool
