@@ -24,5 +24,5 @@ if settings.storage and storage_keys:
     ObjectStorage("storage", settings.storage, storage_keys, protect=settings.protection)
 servers = Servers("servers", settings, keyring, network, firewall)
 if settings.dns is not None:
-    Dns("dns", settings, settings.dns, site_addresses(servers), dns_token())
+    Dns("dns", settings, settings.dns, site_addresses(settings, servers), dns_token())
 export_machines(settings, servers)

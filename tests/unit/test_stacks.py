@@ -114,10 +114,14 @@ def test_an_existing_server_is_left_alone_and_its_addresses_are_known() -> None:
     assert len(asked["PrimaryIp"]) == 4
     assert addresses["primary"] == ("192.0.2.1", "")
     assert addresses["standby"] == ("198.18.0.10", "2001:db8:1:10::1")
+    records = {f"{item.inputs['name']}/{item.inputs['type']}": item.inputs["records"] for item in asked["ZoneRrset"]}
+    assert records["primary/A"] == [{"value": "192.0.2.1"}]
+    assert "primary/AAAA" not in records, "it has no IPv6 address"
+    assert not [item for item in asked["Rdns"] if item.inputs["dnsPtr"].startswith("primary.")]
 
 
 def test_a_stack_of_existing_servers_asks_the_provider_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = with_existing("primary", "standby", "witness")
+    settings = with_existing("primary", "standby", "witness").model_copy(update={"dns": None})
     asked, addresses = run_program(settings)
     assert set(asked) <= {"Servers", "pulumi:Stack", "Stack"}
     assert len(addresses) == 3
