@@ -42,10 +42,10 @@ def recover(stack: str, root: Path) -> None:
     """
     _release_dead_lock(stack, root)
     deployment = _deployment(stack, root)
-    if not _at_provider(deployment):
-        return  # nothing was made yet, or all servers are somebody else's
     if protected := protected_names(deployment):
         refuse_lost(protected, read(stack_path(stack, root)))
+    if not _at_provider(deployment):
+        return  # nothing was made yet, or all servers are somebody else's
     try:
         client = _client(stack, root)
         _refuse_other_project(client, deployment)

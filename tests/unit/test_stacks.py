@@ -121,7 +121,7 @@ def test_an_existing_server_is_left_alone_and_its_addresses_are_known() -> None:
 
 
 def test_a_stack_of_existing_servers_asks_the_provider_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = with_existing("primary", "standby", "witness").model_copy(update={"dns": None})
+    settings = with_existing("primary", "standby", "witness").model_copy(update={"dns": None, "storage": None})
     asked, addresses = run_program(settings)
     assert set(asked) <= {"Servers", "pulumi:Stack", "Stack"}
     assert len(addresses) == 3
