@@ -110,7 +110,7 @@ def with_existing(*names: str) -> Settings:
 
 def test_an_existing_server_is_left_alone_and_its_addresses_are_known() -> None:
     asked, addresses = run_program(with_existing("primary"))
-    assert [item.inputs["name"] for item in asked["Server"]] == ["standby", "witness"]
+    assert {item.inputs["name"] for item in asked["Server"]} == {"standby", "witness"}
     assert len(asked["PrimaryIp"]) == 4
     assert addresses["primary"] == ("192.0.2.1", "")
     assert addresses["standby"] == ("198.18.0.10", "2001:db8:1:10::1")
