@@ -17,11 +17,12 @@ try:
 except BastideError as error:
     raise pulumi.RunError(f"{error.message}\nnext: {error.hint}") from None
 
-network = PrivateNetwork("network", settings)
-firewall = CloudFirewall("firewall", settings)
+# a stack of existing servers alone makes nothing at the provider
+network = PrivateNetwork("network", settings) if settings.made else None
+firewall = CloudFirewall("firewall", settings) if settings.made else None
 if settings.storage and storage_keys:
     ObjectStorage("storage", settings.storage, storage_keys, protect=settings.protection)
 servers = Servers("servers", settings, keyring, network, firewall)
 if settings.dns is not None:
-    Dns("dns", settings, settings.dns, site_addresses(servers), dns_token())
+    Dns("dns", settings, settings.dns, site_addresses(settings, servers), dns_token())
 export_machines(settings, servers)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bastide.machines import Inventory
-from bastide.settings import EU_LOCATIONS, Settings
+from bastide.settings import Settings
 
 _TOP = 178  # y of the first row of machines: below the two callers and the wall
 _LINE = 24  # from one line of text to the next
@@ -17,7 +17,7 @@ _LINE = 24  # from one line of text to the next
 
 @dataclass(frozen=True)
 class Card:
-    """One machine: its box (pixels) and its words."""
+    """One machine: its box (pixels), its words, and whether it is in the private network."""
 
     x: int
     y: int
@@ -25,6 +25,7 @@ class Card:
     name: str
     lines: tuple[str, ...]
     height: int
+    networked: bool = True
 
     @property
     def middle(self) -> int:
@@ -59,6 +60,14 @@ class Drawing:
     title: str
 
     @property
+    def net(self) -> tuple[int, int] | None:
+        """Where the line of the private network begins and ends; None when fewer than two machines are in it."""
+        inside = [card.middle for card in self.cards if card.networked]
+        if len(inside) < 2:
+            return None
+        return (inside[0], inside[-1]) if self.kind == "wide" else (22, self.width - 22)
+
+    @property
     def unsure(self) -> bool:
         """Whether something in it is not proven."""
         return not (self.placed and all(caller.proven for caller in self.callers))
@@ -80,24 +89,28 @@ def _drawing(
     card_width = (width - 2 * margin - (columns - 1) * gap) // columns
     cards = []
     named = any(machine.name != machine.role for machine in inventory)  # else a name says the role already
-    height = 44 + _LINE * (2 if named else 1)
+    foreign = any(machine.provider == "existing" for machine in inventory)
+    height = 44 + _LINE * (1 + named + foreign)
     for index, machine in enumerate(inventory):
         row, column = divmod(index, columns)
-        location = EU_LOCATIONS[machine.location]
+        location = machine.place
         place = f"{location.city}, {location.country_name}"
+        said = "declared" if machine.provider == "existing" else "ordered"
+        more = ((machine.role,) if named else ()) + ((f"a server of {machine.hoster}",) if foreign else ())
         cards.append(
             Card(
                 x=margin + column * (card_width + gap),
                 y=_TOP + row * (height + 20),
                 width=card_width,
                 name=machine.name,
-                lines=(place if "site-01" in proven else f"ordered in {location.city}; not proven",)
-                + ((machine.role,) if named else ()),
+                lines=(place if "site-01" in proven else f"{said} in {location.city}; not proven", *more),
                 height=height,
+                networked=bool(machine.private_address),
             )
         )
     network = cards[-1].y + cards[-1].height + 34
-    places = {machine.location for machine in inventory}
+    places = {machine.place.city for machine in inventory}
+    joined = {machine.place.city for machine in inventory if machine.private_address}
     return Drawing(
         kind=kind,
         width=width,
@@ -105,11 +118,11 @@ def _drawing(
         cards=tuple(cards),
         callers=_callers(width, settings, proven),
         network=network,
-        network_label=f"private network between {len(places)} sites",
+        network_label=f"private network between {len(joined)} sites" if len(joined) > 1 else "",
         own_walls="firewall-03" in proven,
         placed="site-01" in proven,
         title=f"{len(inventory.machines)} servers in {len(places)} places behind a firewall, "
-        "joined by a private network; strangers and operators outside",
+        f"{'joined by a private network; ' if len(joined) > 1 else ''}strangers and operators outside",
     )
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from bastide.errors import StackError
 from bastide.files import write_whole
-from bastide.settings import EU_LOCATIONS, Role
+from bastide.settings import EU_LOCATIONS, Location, Provider, Role
+from bastide.settings.servers import EU_COUNTRIES
 
 SCHEMA_VERSION = 1
 
@@ -20,8 +21,9 @@ class Machine:
     """One machine of the platform.
 
     `id` is the provider's, `generation` the stack file's; `address` and `address6` are public, `private_address` is
-    that in the private network. `host_key` is the recorded public ssh host key ("ssh-ed25519 AAAA..."), "" before the
-    first connection.
+    that in the private network, "" where there is none. `host_key` is the recorded public ssh host key ("ssh-ed25519
+    AAAA..."), "" before the first connection. A machine that somebody else made (`provider` is "existing") says whose
+    it is (`hoster`) and where it stands (`city` and `country_code`, ISO 3166-1 alpha-2); its `address6` may be "".
     """
 
     name: str
@@ -33,11 +35,31 @@ class Machine:
     address6: str
     private_address: str
     host_key: str = ""
+    provider: Provider = "hetzner"
+    hoster: str = "Hetzner"
+    city: str = ""
+    country_code: str = ""
+
+    @property
+    def place(self) -> Location:
+        """Where it stands: as the provider's API says, or as its owner does."""
+        if self.provider == "hetzner":
+            return EU_LOCATIONS[self.location]
+        return Location(self.city, self.country_code, EU_COUNTRIES[self.country_code])
 
     @property
     def country(self) -> str:
         """ISO 3166-1 alpha-2 code of where it stands."""
-        return EU_LOCATIONS[self.location].country
+        return self.place.country
+
+    @property
+    def peer_address(self) -> str:
+        """Its address in the private network where it is in it, else the public one. See also `address_for`."""
+        return self.private_address or self.address
+
+    def address_for(self, other: Machine) -> str:
+        """Where `other` reaches it, and what it is seen as from there: privately when both are in that network."""
+        return self.private_address if self.private_address and other.private_address else self.address
 
     def to_json(self) -> dict[str, Any]:
         """What `pyinfra ... debug-inventory` prints of it."""
@@ -123,7 +145,8 @@ def load_inventory(path: Path) -> Inventory:
 def machine_from(data: dict[str, Any]) -> Machine:
     """A machine from a stack output. Raises `StackError` when a field is missing or not known."""
     names = {field.name for field in fields(Machine)}
-    if set(data) - names or names - {"host_key"} - set(data):
+    required = {field.name for field in fields(Machine) if field.default is MISSING}
+    if set(data) - names or required - set(data):
         raise StackError(
             f"the stack's output for {data.get('name', '?')} has other fields than expected", "run `pulumi up`"
         )

@@ -8,7 +8,7 @@ import itertools
 import textwrap
 import types
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic_core import PydanticUndefined
@@ -36,14 +36,22 @@ class Key:
 
 
 def areas_of(model: type[Area], path: str = "") -> Iterator[Key]:
-    """Every key below a model, in the order of its definition; mappings stand as `name.*`."""
+    """Every key below a model, in the order of its definition; mappings stand as `name.*`.
+
+    A key that several models of a union have stands once, with all that it may be.
+    """
     sentences = sentences_of(model)
     for name, field in model.model_fields.items():
         here = f"{path}{name}"
         kind, inner = _kind(field.annotation)
         yield Key(here, kind, _default(field.get_default(call_default_factory=True)), sentences.get(name, ""))
-        if inner is not None:
-            yield from areas_of(inner, f"{here}.*." if kind.startswith("mapping") else f"{here}.")
+        below = f"{here}.*." if kind.startswith("mapping") else f"{here}."
+        found: dict[str, Key] = {}
+        for key in (key for one in inner for key in areas_of(one, below)):
+            known = found.setdefault(key.path, key)
+            if key.kind != known.kind:
+                found[key.path] = replace(known, kind=f"{known.kind} or {key.kind}")
+        yield from found.values()
 
 
 def reference_page() -> str:
@@ -68,14 +76,15 @@ def sentences_of(model: type[Area]) -> dict[str, str]:
     return found
 
 
-def _kind(annotation: Any) -> tuple[str, type[Area] | None]:  # noqa: ANN401 - any annotation
+def _kind(annotation: Any) -> tuple[str, tuple[type[Area], ...]]:  # noqa: ANN401 - any annotation
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _kind(args[0])
     if origin is Literal:
-        return " or ".join(f"`{value}`" for value in args), None
+        return " or ".join(f"`{value}`" for value in args), ()
     if origin in (Union, types.UnionType):
-        return _kind(next(arg for arg in args if arg is not type(None)))
+        kinds = [_kind(arg) for arg in args if arg is not type(None)]
+        return kinds[0][0], tuple(one for _, inner in kinds for one in inner)
     if origin is tuple:
         kind, inner = _kind(args[0])
         return f"list of {kind}", inner
@@ -83,8 +92,8 @@ def _kind(annotation: Any) -> tuple[str, type[Area] | None]:  # noqa: ANN401 - a
         kind, inner = _kind(args[1])
         return f"mapping of names to {kind}", inner
     if isinstance(annotation, type) and issubclass(annotation, Area):
-        return "keys", annotation
-    return {int: "whole number", str: "text", bool: "true or false"}.get(annotation, "text"), None
+        return "keys", (annotation,)
+    return {int: "whole number", str: "text", bool: "true or false"}.get(annotation, "text"), ()
 
 
 def _default(value: Any) -> str:  # noqa: ANN401 - any default

@@ -203,6 +203,9 @@ def render(report: Report) -> str:
         groups=[group for group in groups if group[2]],
         machines=_machines(report),
         until=min((verdict.holds_until for verdict in report.proven), default=None),
+        # the provider's firewall stands before the servers that are made there
+        guarded=[machine.name for machine in report.inventory if machine.provider == "hetzner"],
+        unguarded=join(machine.name for machine in report.inventory if machine.provider == "existing"),
         drawings=drawings(report.settings, report.inventory, proven),
         style=style,
         # the one style element is named by its hash (CSP Level 3, 2.3.1), so nothing else can style or run

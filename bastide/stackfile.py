@@ -19,6 +19,7 @@ from ruamel.yaml.error import YAMLError
 
 from bastide.errors import SettingsError, StackError
 from bastide.settings import Settings
+from bastide.settings.servers import belongs_to_other
 
 SETTINGS_KEY = "bastide:settings"
 SECRETS_KEY = "bastide:secrets"
@@ -162,12 +163,16 @@ def _has_plain_text(value: Any) -> bool:  # noqa: ANN401
 
 def _sentence(source: str, data: Any, item: dict[str, Any]) -> str:  # noqa: ANN401
     place = [part for part in item["loc"] if part != "[key]"]
+    # of a server, pydantic names the model that it was judged by, which the file does not
+    server_kind = str(place.pop(2)) if place[:1] == ["servers"] and len(place) > 2 else ""
     at_key = "[key]" in item["loc"]
     path = ".".join(["settings", *(str(part) for part in place)])
     line = _line_of(data, place)
     kind = str(item["type"])
     if kind == "value_error":
         expectation = str(item["ctx"]["error"])
+    elif kind == "extra_forbidden" and server_kind and (sentence := belongs_to_other(server_kind, str(place[-1]))):
+        expectation = sentence
     elif kind in _EXPECTATIONS:
         expectation = _EXPECTATIONS[kind]
     else:

@@ -78,6 +78,6 @@ def journal_file(wanted: Base) -> File:
 
 def name_files(machine: Machine, machines: tuple[Machine, ...], cloud_init: bool) -> tuple[File, ...]:
     """Host name and /etc/hosts; where cloud-init may write the latter, its template too, so that both say the same."""
-    hosts = render("base/hosts.j2", machines=machines)
+    hosts = render("base/hosts.j2", addresses={other.name: other.address_for(machine) for other in machines})
     paths = ("/etc/hosts", "/etc/cloud/templates/hosts.debian.tmpl") if cloud_init else ("/etc/hosts",)
     return (File("/etc/hostname", f"{machine.name}\n"), *(File(path, hosts) for path in paths))

@@ -77,7 +77,9 @@ def problems(name: str, seen: _Look, settings: Settings) -> list[str]:
         found = [(f"sudo does not make {user} root without a password", "log in at the console, mend /etc/sudoers.d")]
     elif (machine["system"], machine["version"]) != ("debian", "13"):
         runs = f"{machine['system']} {machine['version']}"
-        found = [(f"runs {runs} instead of debian 13", "make it anew with image debian-13")]
+        found = [
+            (f"runs {runs} instead of debian 13", "make it anew with image debian-13, or have its owner install that")
+        ]
     else:
         found = [*_machine_problems(seen, machine), *_settings_problems(machine, settings)]
     return [f"{name}: {what}; {next_step}" for what, next_step in found]

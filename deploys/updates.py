@@ -80,7 +80,7 @@ def question(wanted: Updates, plan: Plan) -> Question:
 
 def plan_of(settings: Settings, machine: Machine, machines: tuple[Machine, ...]) -> Plan:
     """A machine's times, and all other machines."""
-    peers = {other.name: other.private_address for other in machines if other.name != machine.name}
+    peers = {other.name: other.address_for(machine) for other in machines if other.name != machine.name}
     return Plan(windows(settings)[machine.name], peers)
 
 

@@ -31,7 +31,10 @@ def refuse_lockout(stack: str, root: Path) -> None:
     if not known.exists() or not config.exists():
         return
     inventory = load_inventory(known)
-    for machine in inventory:
+    # the cloud firewall stands before the servers that are made there, and before no other
+    if not (behind := [machine for machine in inventory if machine.provider == "hetzner"]) or not settings.made:
+        return
+    for machine in behind:
         if not (address := _own_address(machine.name, config, root)):
             continue
         if not admitted(settings, address):

@@ -37,6 +37,10 @@ class MachineUnreachable(BastideError):
     """A machine does not answer, or does not let the automation account in."""
 
 
+class LoginRefused(MachineUnreachable):
+    """A machine answers with an accepted host key, and lets this user in with this key no more or not yet."""
+
+
 class HostKeyRefused(paramiko.SSHException):
     """The host key that was shown is none of the accepted ones. `shown` is "ssh-ed25519 AAAA..."."""
 
@@ -100,14 +104,16 @@ def connect(
     *,
     wait: float,
     report: Callable[[str], None] = lambda text: None,
+    patient: bool = True,
 ) -> PinnedClient:
     """Connect as soon as the machine lets us in.
 
     `accepted` are the host keys ("ssh-ed25519 AAAA...") of which it must show one, `wait` is how long in seconds it may
-    take to come up; `report` gets a line when it does not answer at once. The caller closes the client.
+    take to come up; `report` gets a line when it does not answer at once. A refused login is tried again a few times,
+    unless not `patient`. The caller closes the client.
 
-    Raises `MachineUnreachable` when the time is over, `HostKeyRefused` at once for another host key, `StackError` for
-    an identity that cannot be used.
+    Raises `MachineUnreachable` when the time is over (`LoginRefused` when it refused the login), `HostKeyRefused` at
+    once for another host key, `StackError` for an identity that cannot be used.
     """
     key = load_identity(endpoint.identity)
     deadline = time.monotonic() + wait
@@ -129,7 +135,7 @@ def connect(
         pause = _KNOCK_SECONDS
         if refused := [error for error in failures if isinstance(error, paramiko.AuthenticationException)]:
             failures = list(refused)
-            pause = next(login_pauses, wait)
+            pause = next(login_pauses, wait) if patient else wait
         if time.monotonic() + pause >= deadline:
             raise _unreachable(endpoint, failures[0], wait)
         if not told:
@@ -195,7 +201,7 @@ def _text(key: paramiko.PKey) -> str:
 
 def _unreachable(endpoint: Endpoint, error: Exception, wait: float) -> MachineUnreachable:
     if isinstance(error, paramiko.AuthenticationException):
-        return MachineUnreachable(
+        return LoginRefused(
             f"{endpoint} refuses the user {endpoint.user} with the key {endpoint.identity}",
             "the key must be that of settings.users.automation.key at the time when the server was made; "
             "the server's console shows the reason: journalctl -u ssh",

@@ -17,108 +17,42 @@ Each step can be repeated, so a run that was killed anywhere is completed by the
 still shows its bootstrap key and answers with the same key again; with a pending one, either of the two keys leads to
 the switch, which does nothing where it has been done. A server with another id has no record, begins at the top and
 retires the old record, which is said aloud.
+
+A server that somebody else made has one accepted key from the first packet on, that of the settings, and keeps it: its
+automation account is made (`hosts/adopt.py`), its other host keys go, and the declared one becomes the final record.
 """
 
 from __future__ import annotations
 
 import contextlib
-import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import paramiko
 
 from bastide.errors import HostKeyError, StackError
 from bastide.machines import Machine, build_dir
 from bastide.secrets import Keyring
 from bastide.settings import Settings
 from hosts import ssh
+from hosts.adopt import FirstContact, admit
 from hosts.client import Endpoint, HostKeyRefused, MachineUnreachable, PinnedClient, check_identity, connect
+from hosts.root_script import SCRIPT, run_script
 
 Report = Callable[[str], None]
 
 _BOOT_SECONDS = 120.0
 _ANSWER_SECONDS = 20.0
-_CLOUD_INIT_SECONDS = 300
 _STOCK_PORT = 22
-
-# $1 is `make` or `switch`, $2 the bootstrap public key. Runs as root on the machine; prints the machine's public key.
-_SCRIPT = r"""
-set -eu
-umask 077
-cd /etc/ssh
-live=ssh_host_ed25519_key
-next=bastide_next_host_key
-public() { ssh-keygen -y -f "$1" | cut -d ' ' -f 1,2; }
-
-# two operators at once must not make two keys
-exec 9>/run/bastide-host-key.lock
-flock -w 60 9
-
-case $1 in
-make)
-    # cloud-init writes host keys while it is at work; 2 means done with warnings (cloud-init status --help)
-    code=0
-    timeout @WAIT@ cloud-init status --wait >/dev/null 2>&1 || code=$?
-    if [ $code -ne 0 ] && [ $code -ne 2 ]; then
-        echo "cloud-init did not end well:" >&2
-        cloud-init status --long >&2 || true
-        exit 1
-    fi
-    if [ "$(public $live)" = "$2" ]; then
-        if ! [ -s $next ]; then
-            rm -f $next.new $next.new.pub
-            ssh-keygen -q -t ed25519 -N '' -C '' -f $next.new
-            sync $next.new
-            mv $next.new $next
-            rm -f $next.new.pub
-            sync .
-        fi
-        public $next
-    else
-        public $live
-    fi
-    ;;
-switch)
-    # a public half that does not match makes sshd ignore the private one, so it goes first
-    rm -f $live.pub
-    if [ "$(public $live)" = "$2" ]; then
-        mv $next $live
-    fi
-    public $live >$live.pub.new
-    chmod 644 $live.pub.new
-    mv $live.pub.new $live.pub
-    rm -f $next $next.*
-    for file in ssh_host_*; do
-        case $file in $live | $live.pub) ;; *) rm -f "$file" ;; esac
-    done
-    # When the metadata does not answer at some boot, cloud-init may take this for a new server and bring the bootstrap
-    # key back (seen with 25.1.4): it is to leave ssh alone from now on, and do the rest as before.
-    python3 - >/etc/cloud/cloud.cfg.d/.99-bastide.new <<'END'
-import json, yaml
-modules = yaml.safe_load(open("/etc/cloud/cloud.cfg"))["cloud_init_modules"]
-print("# the ssh host key is made and recorded: the module ssh is out of this list")
-print("cloud_init_modules:", json.dumps([module for module in modules if module != "ssh"]))
-END
-    chmod 644 /etc/cloud/cloud.cfg.d/.99-bastide.new
-    mv /etc/cloud/cloud.cfg.d/.99-bastide.new /etc/cloud/cloud.cfg.d/99-bastide.cfg
-    sync
-    mkdir -p -m 755 /run/sshd
-    sshd -t
-    # a restart ends when the new process listens; open sessions live on (KillMode=process)
-    if systemctl --quiet is-active ssh.service; then
-        systemctl restart ssh.service
-    fi
-    public $live
-    ;;
-esac
-""".replace("@WAIT@", str(_CLOUD_INIT_SECONDS))
+# in place of a bootstrap key, where the key that is there stays
+_NONE = "none"
 
 
 @dataclass(frozen=True)
 class Target:
-    """One machine to be reached with strict host keys. `bootstrap` gives the public key that it shows at first."""
+    """One machine to be reached with strict host keys. `bootstrap` gives the public key that it shows at first.
+
+    `first` is how a server that somebody else made is reached at first; None for all others.
+    """
 
     stack: str
     machine: Machine
@@ -126,6 +60,7 @@ class Target:
     known_hosts: Path
     lock: Path
     bootstrap: Callable[[], str]
+    first: FirstContact | None = None
 
     @property
     def alias(self) -> str:
@@ -150,14 +85,20 @@ def target(stack: str, root: Path, settings: Settings, machine: Machine, keyring
             )
         return keyring.bootstrap_host_key(machine.name, machine.generation).public
 
-    # the image's sshd listens on 22 until a deploy has moved it
-    ports = (settings.ssh.port,) if settings.ssh.port == _STOCK_PORT else (settings.ssh.port, _STOCK_PORT)
+    existing = settings.existing.get(machine.name)
+    # sshd listens where its image has it until a deploy has moved it
+    ports = tuple(dict.fromkeys((settings.ssh.port, existing.port if existing else _STOCK_PORT)))
     endpoint = Endpoint(machine.name, machine.address, ports, automation.name, identity)
-    if settings.lab:
+    if existing:
+        endpoint = replace(
+            endpoint, look=f"see at the console of {existing.hoster} whether it runs and who may reach it"
+        )
+    elif settings.lab:
         look = f"see `python -m lab status`; `python -m lab start {machine.name}` starts it"
         endpoint = replace(endpoint, look=look)
     lock = build_dir(stack, root) / "known_hosts.lock"
-    return Target(stack, machine, endpoint, ssh.known_hosts_path(stack, root), lock, bootstrap)
+    first = FirstContact(existing, automation.key) if existing else None
+    return Target(stack, machine, endpoint, ssh.known_hosts_path(stack, root), lock, bootstrap, first)
 
 
 def open_strictly(goal: Target, report: Report, *, wait: float | None = None) -> PinnedClient:
@@ -169,6 +110,16 @@ def open_strictly(goal: Target, report: Report, *, wait: float | None = None) ->
     Raises `HostKeyError` for another host key, `MachineUnreachable`, `StackError`.
     """
     record = ssh.read_records(goal.known_hosts).get(goal.alias)
+    if goal.first:
+        key = goal.first.server.host_key
+        if record and record.key != key:
+            raise HostKeyError(
+                f"stacks/{goal.known_hosts.name} records another host key for {goal.machine.name} than it declares",
+                f"remove the line {goal.alias} from that file: the key in the settings counts",
+            )
+        if record is None or not record.final:
+            _adopt(goal, goal.first, report, wait or _ANSWER_SECONDS)
+        return _connect(goal, (key,), report, wait or _ANSWER_SECONDS)
     if record is None or not record.final:
         record = _enrol(goal, record, report, wait or _BOOT_SECONDS)
     return _connect(goal, (record.key,), report, wait or _ANSWER_SECONDS)
@@ -192,21 +143,29 @@ def _enrol(goal: Target, pending: ssh.Record | None, report: Report, wait: float
     return final
 
 
+def _adopt(goal: Target, first: FirstContact, report: Report, wait: float) -> None:
+    """From a machine that somebody else made to one with an automation account, one host key and a final record."""
+    key = first.server.host_key
+    try:
+        admit(goal.endpoint, first, report, wait)
+    except HostKeyRefused as error:
+        raise _host_key_error(goal, error.shown) from None
+    with contextlib.closing(_connect(goal, (key,), report, wait)) as client:
+        if (there := _on_machine(goal, client, "switch", _NONE)) != key:
+            raise HostKeyError(
+                f"{goal.endpoint} keeps {ssh.fingerprint(there)} as its ed25519 host key, and shows another",
+                "its /etc/ssh/ssh_host_ed25519_key must be the declared key: deploys keep that file",
+            )
+    _connect(goal, (key,), report, _ANSWER_SECONDS).close()
+    final = ssh.Record(goal.alias, key, goal.machine.generation)
+    for old in ssh.write_record(goal.known_hosts, goal.lock, final):
+        report(f"the record of its predecessor {old.alias} ({ssh.fingerprint(old.key)}) is retired")
+    report(f"its declared host key {ssh.fingerprint(key)} is recorded in stacks/{goal.known_hosts.name}")
+
+
 def _on_machine(goal: Target, client: PinnedClient, phase: str, bootstrap: str) -> str:
     """Run one phase of the script as root; returns the machine's own public key."""
-    command = shlex.join(["sudo", "-n", "sh", "-s", "--", phase, bootstrap])
-    try:
-        stdin, stdout, stderr = client.exec_command(command, timeout=_CLOUD_INIT_SECONDS + 60.0)
-        stdin.write(_SCRIPT)
-        stdin.close()
-        stdin.channel.shutdown_write()
-        key, said = stdout.read().decode().strip(), stderr.read().decode().strip()
-        code = stdout.channel.recv_exit_status()
-    except (OSError, EOFError, paramiko.SSHException) as error:
-        raise MachineUnreachable(
-            f"{goal.endpoint} was lost while it was enrolled: {error or type(error).__name__}",
-            "run the same command again: it goes on from there",
-        ) from None
+    code, key, said = run_script(client, goal.endpoint, SCRIPT, phase, bootstrap)
     if code != 0 or key == bootstrap or not key.startswith("ssh-ed25519 "):
         raise MachineUnreachable(
             f"{goal.endpoint} could not {phase} its host key (exit code {code}): {said or 'it said nothing'}",
@@ -223,6 +182,14 @@ def _connect(goal: Target, accepted: tuple[str, ...], report: Report, wait: floa
 
 
 def _host_key_error(goal: Target, shown: str) -> HostKeyError:
+    if goal.first:
+        declared = ssh.fingerprint(goal.first.server.host_key)
+        return HostKeyError(
+            f"{goal.endpoint} shows the host key {ssh.fingerprint(shown)}, the settings declare {declared}",
+            "somebody may stand in between. Compare at its owner's console: `ssh-keygen -lf "
+            "/etc/ssh/ssh_host_ed25519_key.pub`; only when you know why it differs, correct "
+            f"settings.servers.{goal.machine.name}.host_key",
+        )
     record = ssh.read_records(goal.known_hosts).get(goal.alias)
     file = f"stacks/{goal.known_hosts.name}"
     if record is None:

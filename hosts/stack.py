@@ -19,7 +19,7 @@ from bastide.console import Completed, run, tail_of
 from bastide.errors import CommandFailed, StackError
 from bastide.machines import Inventory, Machine, Prober, build_dir, machine_from
 from bastide.secrets import Keyring, keyring_from
-from bastide.settings import Settings
+from bastide.settings import AnyServer, ExistingServer, Settings
 from hosts.ssh import with_host_keys
 
 DEFAULT_STACK = "lab"
@@ -178,10 +178,26 @@ def _machines(outputs: Any, settings: Settings) -> tuple[Machine, ...]:  # noqa:
     differences = [f"{name} is in the settings but does not exist" for name in settings.servers if name not in found]
     differences += [f"{name} exists but is not in the settings" for name in found if name not in settings.servers]
     for name, server in settings.servers.items():
-        for field in ("role", "location", "generation", "private_address"):
-            wanted, is_now = getattr(server, field), getattr(found.get(name), field, None)
+        for field, wanted in _declared(server).items():
+            is_now = getattr(found.get(name), field, None)
             if name in found and wanted != is_now:
-                differences.append(f"{name} has the {field} {is_now}, the settings say {wanted}")
+                differences.append(f"{name} has the {field} {is_now or 'none'}, the settings say {wanted or 'none'}")
     if differences:
         raise StackError("settings and machines differ: " + "; ".join(differences), "run `pulumi up` first")
     return tuple(found[name] for name in settings.servers)
+
+
+def _declared(server: AnyServer) -> dict[str, object]:
+    """What the settings say of a machine, as far as its output must say the same."""
+    if isinstance(server, ExistingServer):
+        return {
+            "role": server.role,
+            "id": server.id,
+            "address": server.address,
+            "address6": server.address6 or "",
+            "private_address": "",
+            "hoster": server.hoster,
+            "city": server.city,
+            "country_code": server.country,
+        }
+    return {field: getattr(server, field) for field in ("role", "location", "generation", "private_address")}

@@ -99,3 +99,9 @@ def _parties(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     archive.add_argument(
         "--signed-by", choices=["archive", "stranger", "nobody"], default="archive", help="whose signature it carries"
     )
+    stranger = verbs.add_parser("stranger", help="a machine of somebody else, in another network, that no API knows")
+    stranger.add_argument("action", choices=("add", "remove"))
+    stranger.add_argument("machine", help="its name")
+    stranger.add_argument("--user", default="debian", help="its first user (default: %(default)s)")
+    stranger.add_argument("--authorized-key", type=Path, metavar="FILE", help="public key that lets the first user in")
+    stranger.add_argument("--json", action="store_true", help="for programs")

@@ -71,7 +71,7 @@ class Machines(Protocol):
         the cloud starts at .10 of it)."""
 
     def public6_pool(self) -> str:
-        """The prefix (/48) that the machines' /64 are given out from (the cloud starts at its 16th /64)."""
+        """The prefix that the machines' /64 are given out from (the cloud starts at its 16th /64)."""
 
     def create(self, spec: MachineSpec) -> None:
         """Make the disk from the image and seed it. Does not start. Again with the same id: updates the seed only."""
@@ -123,4 +123,5 @@ class Machines(Protocol):
         what was published before, `pointers` addresses (v4 or v6) and the names that their PTR records give."""
 
     def machine_ids(self) -> set[int]:
-        """What exists on the machine side, for adoption after a restart."""
+        """What exists on the machine side of what the cloud may have ordered, for adoption after a restart: a machine
+        that is in this set and belongs to no server is removed."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import signal
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,6 +62,8 @@ def _do(args: argparse.Namespace) -> int:
 
             archive.publish(_lab(args.name), args.version, args.signed_by)
             say(f"the archive offers {archive.PACKAGE} {args.version}, signed by {args.signed_by}")
+        case "stranger":
+            _stranger(args)
         case "doctor":
             from lab import doctor
 
@@ -129,6 +133,27 @@ def _disk(here: Place, args: argparse.Namespace) -> None:
         f"{args.machine}: {args.verb} done"
         + (f"; snapshots: {', '.join(snapshot.tags(record)) or 'none'}" if args.verb in ("snapshot", "forget") else "")
     )
+
+
+def _stranger(args: argparse.Namespace) -> None:
+    from lab.machines import router, stranger
+    from lab.machines.driver import Driver
+
+    with registry.alone(args.name):
+        here = _lab(args.name)
+        if not router.ready(here):
+            raise LabError(f"the lab '{args.name}' has no network", "`python -m lab up` repairs it")
+        if args.action == "remove":
+            stranger.remove(here, Driver(here), args.machine)
+            say(f"{args.machine}: removed")
+            return
+        if args.authorized_key is None:
+            raise LabError("whom shall it let in?", "give --authorized-key a file that ends in .pub")
+        found = stranger.add(here, Driver(here), args.machine, args.user, _read(args.authorized_key))
+    if args.json:
+        say(json.dumps(asdict(found), indent=1))
+    else:
+        say(f"{found.name}: {found.user}@{found.address}, {found.address6}\n  {found.host_key}")
 
 
 def _power(here: Place, verb: str, name: str) -> None:

@@ -32,6 +32,9 @@ GATEWAY6 = "fe80::1"
 METADATA = "169.254.169.254"
 # the machine number of the prober: the cloud never gives it out
 PROBER = 0
+# Machines of somebody else, which no server of the cloud owns, are numbered from here; the cloud counts from 1001 up.
+# They live in the upper half of a lab's addresses, and the cloud in the lower one.
+STRANGERS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,25 @@ class Place:
     def range6(self) -> IPv6Network:
         """The /48 of the slot."""
         return IPv6Network((int(_RANGE6.network_address) + (self.slot << 80), 48))
+
+    @property
+    def cloud4(self) -> IPv4Network:
+        """What the cloud gives out: the lower half."""
+        return next(self.range4.subnets())
+
+    @property
+    def cloud6(self) -> IPv6Network:
+        """What the cloud gives out: the lower half."""
+        return next(self.range6.subnets())
+
+    def stranger4(self, number: int) -> str:
+        """The address of the stranger with this number (from `STRANGERS` up): of another network than the cloud's."""
+        return str(list(self.range4.subnets())[1][10 + number - STRANGERS])
+
+    def stranger6(self, number: int) -> str:
+        """The stranger's /64; the machine takes ::1 of it."""
+        upper = list(self.range6.subnets())[1]
+        return str(IPv6Network((int(upper.network_address) + ((10 + number - STRANGERS) << 64), 64)))
 
     @property
     def router4(self) -> IPv4Address:

@@ -28,7 +28,9 @@ def read_config() -> tuple[Settings, pulumi.Output[Keyring]]:
     if data is None:
         raise StackError(f"{file} has no bastide:settings", "copy them from stacks/Pulumi.example.yaml")
     settings = parse(data, str(file))
-    if not (pulumi.Config("hcloud").get("token") or os.environ.get("HCLOUD_TOKEN")):
+    # a token is only asked for when something is to be made with it
+    needed = settings.made or (settings.dns is not None and dns_token() is None)
+    if needed and not (pulumi.Config("hcloud").get("token") or os.environ.get("HCLOUD_TOKEN")):
         raise StackError(
             f"{file} has no API token (hcloud:token)",
             "make one in the provider's console (read and write), then `pulumi config set --secret hcloud:token`",

@@ -10,29 +10,32 @@ import pulumi_hcloud as hcloud
 
 from bastide.settings import RecordSet, Settings, Zone
 from bastide.settings.dns import Dns as DnsSettings
-from stacks.outputs import first_address
 from stacks.servers import Servers
 
 
 @dataclass(frozen=True)
 class Addresses:
-    """A machine's public addresses. `primary_ips` are the provider's objects that carry reverse names, by family."""
+    """A machine's public addresses. `primary_ips` are the provider's objects that carry reverse names, by family.
+
+    A server of somebody else has none of those, and may have no `v6`.
+    """
 
     v4: pulumi.Output[str]
-    v6: pulumi.Output[str]
+    v6: pulumi.Output[str] | None
     primary_ips: Mapping[str, hcloud.PrimaryIp]
 
 
-def site_addresses(servers: Servers) -> dict[str, Addresses]:
+def site_addresses(settings: Settings, servers: Servers) -> dict[str, Addresses]:
     """The public addresses of every machine by name. The one place that knows where they come from."""
-    return {
-        name: Addresses(
-            made.ipv4.ip_address,
-            made.ipv6.ip_address.apply(first_address),
-            {"ipv4": made.ipv4, "ipv6": made.ipv6},
+    found = {}
+    for name, (v4, v6) in servers.addresses.items():
+        made, existing = servers.made.get(name), settings.existing.get(name)
+        found[name] = Addresses(
+            v4,
+            None if existing and existing.address6 is None else v6,
+            {"ipv4": made.ipv4, "ipv6": made.ipv6} if made else {},
         )
-        for name, made in servers.made.items()
-    }
+    return found
 
 
 class Dns(pulumi.ComponentResource):
@@ -78,7 +81,9 @@ class Dns(pulumi.ComponentResource):
             leading |= {machine: [machine] for machine in self._addresses}
         for owner, members in leading.items():
             self._record_set(made, name, owner, "A", [self._addresses[machine].v4 for machine in members])
-            self._record_set(made, name, owner, "AAAA", [self._addresses[machine].v6 for machine in members])
+            sixes = [v6 for machine in members if (v6 := self._addresses[machine].v6) is not None]
+            if sixes:
+                self._record_set(made, name, owner, "AAAA", sixes)
 
     def _sites(self) -> list[str]:
         return [name for name, server in self._settings.servers.items() if server.role != "witness"]
@@ -111,7 +116,7 @@ class Dns(pulumi.ComponentResource):
                 hcloud.Rdns(
                     f"{machine}-{family}-reverse",
                     primary_ip_id=primary_ip.id.apply(int),
-                    ip_address=found.v4 if family == "ipv4" else found.v6,
+                    ip_address=found.v4 if family == "ipv4" or found.v6 is None else found.v6,
                     dns_ptr=f"{machine}.{zone}",
                     opts=pulumi.ResourceOptions(parent=self),
                 )

@@ -23,7 +23,7 @@ class PrivateNetwork(pulumi.ComponentResource):
             opts=child,
         )
         # a subnet spans one network zone; all EU locations are in the same one
-        (zone,) = {EU_LOCATIONS[server.location].network_zone for server in settings.servers.values()}
+        (zone,) = {EU_LOCATIONS[server.location].network_zone for server in settings.made.values()}
         self.subnet = hcloud.NetworkSubnet(
             f"{name}-subnet",
             network_id=self.network.id.apply(int),

@@ -4,13 +4,33 @@ from __future__ import annotations
 
 import pulumi
 
-from bastide.settings import Server, Settings
+from bastide.settings import ExistingServer, Server, Settings
 from stacks.servers import MadeServer, Servers
 
 
 def export_machines(settings: Settings, servers: Servers) -> None:
     """Export what the machines are and where they answer. No secret is among it."""
-    pulumi.export("machines", [_machine(name, settings.servers[name], made) for name, made in servers.made.items()])
+    machines = [_machine(name, settings.made[name], made) for name, made in servers.made.items()]
+    machines += [existing_machine(name, server) for name, server in settings.existing.items()]
+    pulumi.export("machines", machines)
+
+
+def existing_machine(name: str, wanted: ExistingServer) -> dict[str, object]:
+    """A machine that is not made here: all of it is what the settings say."""
+    return {
+        "name": name,
+        "role": wanted.role,
+        "location": wanted.location,
+        "id": wanted.id,
+        "generation": 1,
+        "address": wanted.address,
+        "address6": wanted.address6 or "",
+        "private_address": "",
+        "provider": wanted.provider,
+        "hoster": wanted.hoster,
+        "city": wanted.city,
+        "country_code": wanted.country,
+    }
 
 
 def _machine(name: str, wanted: Server, made: MadeServer) -> dict[str, object]:
@@ -21,12 +41,6 @@ def _machine(name: str, wanted: Server, made: MadeServer) -> dict[str, object]:
         "id": made.server.id,
         "generation": wanted.generation,
         "address": made.ipv4.ip_address,
-        # a primary IPv6 is a /64; the provider's images take its first address
-        "address6": made.ipv6.ip_address.apply(first_address),
+        "address6": made.address6,
         "private_address": wanted.private_address,
     }
-
-
-def first_address(network: str) -> str:
-    """The server's own address in its /64: "2001:db8:1::" or "2001:db8:1::/64" gives "2001:db8:1::1"."""
-    return network.split("/")[0].removesuffix("::") + "::1"

@@ -27,7 +27,8 @@ def protected_names(deployment: dict[str, Any]) -> list[tuple[str, str]]:
 def refuse_lost(protected: list[tuple[str, str]], settings: Settings) -> None:
     """Raise `StackError` when something protected is no longer in the stack file."""
     wanted = {
-        "server": set(settings.servers),
+        # a server of somebody else is none that is in the state
+        "server": set(settings.made),
         "zone": set(settings.dns.zones) if settings.dns else set(),
         "bucket": set(settings.storage.buckets) if settings.storage else set(),
     }

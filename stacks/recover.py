@@ -42,10 +42,10 @@ def recover(stack: str, root: Path) -> None:
     """
     _release_dead_lock(stack, root)
     deployment = _deployment(stack, root)
-    if not deployment.get("resources"):
-        return
     if protected := protected_names(deployment):
         refuse_lost(protected, read(stack_path(stack, root)))
+    if not _at_provider(deployment):
+        return  # nothing was made yet, or all servers are somebody else's
     try:
         client = _client(stack, root)
         _refuse_other_project(client, deployment)
@@ -186,6 +186,12 @@ def _locks(stack: str) -> list[Path]:
 def _deployment(stack: str, root: Path) -> dict[str, Any]:
     done = run(["pulumi", "stack", "export", "--stack", stack], cwd=root)
     return json.loads(done.stdout).get("deployment") or {}
+
+
+def _at_provider(deployment: dict[str, Any]) -> bool:
+    """Whether anything of the stack was made, or begun, at the provider."""
+    known = [*(deployment.get("resources") or []), *_pending_creations(deployment)]
+    return any(str(item["type"]).startswith("hcloud:") for item in known)
 
 
 def _pending_creations(deployment: dict[str, Any]) -> list[Resource]:

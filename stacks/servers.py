@@ -8,7 +8,7 @@ import pulumi
 import pulumi_hcloud as hcloud
 
 from bastide.secrets import Keyring
-from bastide.settings import Server, Settings
+from bastide.settings import AnyServer, ExistingServer, Server, Settings
 from stacks.cloud_init import user_data
 from stacks.firewall import CloudFirewall
 from stacks.network import PrivateNetwork
@@ -26,34 +26,58 @@ class MadeServer:
     ipv4: hcloud.PrimaryIp
     ipv6: hcloud.PrimaryIp
 
+    @property
+    def address6(self) -> pulumi.Output[str]:
+        """The server's own IPv6 address: a primary IPv6 is a /64, and the provider's images take its first address."""
+        return self.ipv6.ip_address.apply(first_address)
+
 
 class Servers(pulumi.ComponentResource):
-    """Every server of the stack by name, with firewall, private address and both primary IPs from the first moment."""
+    """Every server that is made here, with firewall, private address and both primary IPs from the first moment.
+
+    Servers that somebody else made are not touched; `addresses` has theirs too.
+    """
 
     def __init__(
         self,
         name: str,
         settings: Settings,
         keyring: pulumi.Output[Keyring],
-        network: PrivateNetwork,
-        firewall: CloudFirewall,
+        network: PrivateNetwork | None,
+        firewall: CloudFirewall | None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("bastide:index:Servers", name, None, opts)
         self._settings = settings
-        # a key at creation keeps the provider from mailing a root password; root cannot log in with it (disable_root)
-        self._key = hcloud.SshKey(
+        self.made: dict[str, MadeServer] = {}
+        # a stack of existing servers alone needs nothing of the provider's, and no token
+        if network and firewall:
+            key = self._ssh_key()
+            self.made = {
+                server_name: self._make(server_name, server, keyring, network, firewall, key)
+                for server_name, server in settings.made.items()
+            }
+        self.addresses = {
+            server_name: self._addresses(server_name, server) for server_name, server in settings.servers.items()
+        }
+        """The public addresses (v4, v6) of every server by name; the second is "" where there is none."""
+        self.register_outputs({"server_ids": {key: made.server.id for key, made in self.made.items()}})
+
+    def _addresses(self, name: str, server: AnyServer) -> tuple[pulumi.Output[str], pulumi.Output[str]]:
+        if isinstance(server, ExistingServer):
+            return pulumi.Output.from_input(server.address), pulumi.Output.from_input(server.address6 or "")
+        made = self.made[name]
+        return made.ipv4.ip_address, made.address6
+
+    def _ssh_key(self) -> hcloud.SshKey:
+        """A key at creation keeps the provider from mailing a root password; root cannot log in with it."""
+        return hcloud.SshKey(
             "automation-key",
             name="bastide",
-            public_key=settings.users.automation.key,
+            public_key=self._settings.users.automation.key,
             labels={"bastide": pulumi.get_stack()},
             opts=pulumi.ResourceOptions(parent=self),
         )
-        self.made = {
-            server_name: self._make(server_name, server, keyring, network, firewall)
-            for server_name, server in settings.servers.items()
-        }
-        self.register_outputs({"server_ids": {key: made.server.id for key, made in self.made.items()}})
 
     def _make(
         self,
@@ -62,6 +86,7 @@ class Servers(pulumi.ComponentResource):
         keyring: pulumi.Output[Keyring],
         network: PrivateNetwork,
         firewall: CloudFirewall,
+        key: hcloud.SshKey,
     ) -> MadeServer:
         settings = self._settings
         labels = {"bastide": pulumi.get_stack(), "role": server.role}
@@ -75,7 +100,7 @@ class Servers(pulumi.ComponentResource):
             image=server.image,
             location=server.location,
             labels=labels,
-            ssh_keys=[self._key.id],
+            ssh_keys=[key.id],
             user_data=data,  # secret, since the keyring is: encrypted in the state, hidden in diffs
             firewall_ids=[firewall.firewall.id.apply(int)],
             public_nets=[
@@ -105,3 +130,8 @@ class Servers(pulumi.ComponentResource):
             labels=labels,
             opts=pulumi.ResourceOptions(parent=self, protect=self._settings.protection),
         )
+
+
+def first_address(network: str) -> str:
+    """The server's own address in its /64: "2001:db8:1::" or "2001:db8:1::/64" gives "2001:db8:1::1"."""
+    return network.split("/")[0].removesuffix("::") + "::1"

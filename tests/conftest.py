@@ -17,6 +17,7 @@ ORDER = (
     "test_lockout",
     "test_faults",
     "test_killed",
+    "test_existing",
     "test_lab",
 )
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bastide.controls.model import WEEK, Control, count, join
 from bastide.machines import Inventory, Machine
-from bastide.settings import EU_LOCATIONS, Settings
+from bastide.settings import Settings
 
 CONTROLS = (
     Control(
@@ -35,14 +35,14 @@ def facts(settings: Settings, inventory: Inventory) -> dict[str, str]:
     return {
         "machines": count(len(inventory.machines), "server"),
         "places": join(_places(inventory.machines)),
-        "sites": join(dict.fromkeys(EU_LOCATIONS[machine.location].country_name for machine in sites)),
+        "sites": join(dict.fromkeys(machine.place.country_name for machine in sites)),
     }
 
 
 def _places(machines: Sequence[Machine]) -> list[str]:
     cities: dict[str, list[str]] = {}
     for machine in machines:
-        place = EU_LOCATIONS[machine.location]
+        place = machine.place
         if place.city not in cities.setdefault(place.country_name, []):
             cities[place.country_name].append(place.city)
     return [f"{country} ({join(sorted(names))})" for country, names in sorted(cities.items())]

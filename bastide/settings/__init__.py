@@ -15,7 +15,7 @@ from bastide.settings.fail2ban import Fail2ban
 from bastide.settings.firewall import Firewall, PublicPort
 from bastide.settings.lab import Lab
 from bastide.settings.network import Network
-from bastide.settings.servers import EU_LOCATIONS, Location, Role, Server
+from bastide.settings.servers import EU_LOCATIONS, AnyServer, ExistingServer, Location, Provider, Role, Server
 from bastide.settings.ssh import Ssh
 from bastide.settings.storage import Bucket, Storage
 from bastide.settings.updates import Reboot, Source, Updates
@@ -23,12 +23,14 @@ from bastide.settings.users import Automation, Person, Users
 
 __all__ = [
     "EU_LOCATIONS",
+    "AnyServer",
     "Area",
     "Automation",
     "Base",
     "Bucket",
     "Company",
     "Dns",
+    "ExistingServer",
     "Fail2ban",
     "Firewall",
     "Journal",
@@ -36,6 +38,7 @@ __all__ = [
     "Location",
     "Network",
     "Person",
+    "Provider",
     "PublicPort",
     "Reboot",
     "RecordSet",
@@ -61,7 +64,7 @@ class Settings(Area):
 
     company: Company
     """Who publishes the security page."""
-    servers: Annotated[dict[Name, Server], Field(min_length=1)]
+    servers: Annotated[dict[Name, AnyServer], Field(min_length=1)]
     """The machines by name; the name is also the host name."""
     network: Network = Network()
     """The private network over all locations."""
@@ -105,7 +108,17 @@ class Settings(Area):
             raise ValueError("; ".join(problems))
         return self
 
-    def by_role(self, role: Role) -> dict[str, Server]:
+    @property
+    def made(self) -> dict[str, Server]:
+        """The servers that `pulumi up` makes, by name."""
+        return {name: server for name, server in self.servers.items() if isinstance(server, Server)}
+
+    @property
+    def existing(self) -> dict[str, ExistingServer]:
+        """The servers that somebody else made, by name."""
+        return {name: server for name, server in self.servers.items() if isinstance(server, ExistingServer)}
+
+    def by_role(self, role: Role) -> dict[str, AnyServer]:
         """The servers that have this role, by name."""
         return {name: server for name, server in self.servers.items() if server.role == role}
 
@@ -119,12 +132,12 @@ class Settings(Area):
         if len(witnesses) != 1:
             problems.append(f"servers must have exactly one witness, or no failover is safe (got {len(witnesses)})")
         for primary in primaries.values():
-            countries = {EU_LOCATIONS[s.location].country for s in (primary, *standbys.values())}
+            sites = [server.place for server in (primary, *standbys.values())]
+            countries = {place.country for place in sites}
             if standbys and len(countries) < 2:
                 problems.append(f"servers: primary and standby must stand in two countries (all in {countries.pop()})")
-            if any(
-                w.location in {primary.location, *(s.location for s in standbys.values())} for w in witnesses.values()
-            ):
+            cities = {(place.country, place.city.casefold()) for place in sites}
+            if any((w.place.country, w.place.city.casefold()) in cities for w in witnesses.values()):
                 problems.append("servers: the witness must stand in a location of its own")
         return problems
 
@@ -132,7 +145,7 @@ class Settings(Area):
         problems: list[str] = []
         seen: dict[str, str] = {}
         subnet = ipaddress.IPv4Network(self.network.subnet)
-        for name, server in self.servers.items():
+        for name, server in self.made.items():
             address = ipaddress.IPv4Address(server.private_address)
             if address not in subnet:
                 problems.append(f"servers.{name}.private_address must lie in network.subnet {subnet} (got {address})")
@@ -140,4 +153,10 @@ class Settings(Area):
                 problems.append(f"servers.{name}.private_address {address} is reserved (network, broadcast or gateway)")
             if (other := seen.setdefault(str(address), name)) != name:
                 problems.append(f"servers.{name}.private_address {address} is already that of {other}")
+        for key in ("address", "address6", "host_key"):
+            owners: dict[str, str] = {}
+            for name, existing in self.existing.items():
+                value = getattr(existing, key)
+                if value and (other := owners.setdefault(value, name)) != name:
+                    problems.append(f"servers.{name}.{key} is already that of {other}")
         return problems

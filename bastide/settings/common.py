@@ -18,6 +18,15 @@ _DOMAIN = re.compile(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
 # knows, and without the NIST curves, which ssh-audit's policy for Debian 13 refuses
 _KEY_TYPES = ("ssh-ed25519", "sk-ssh-ed25519@openssh.com", "ssh-rsa")
 _RSA_MIN_BITS = 3072  # BSI TR-02102-1: RSA below 3000 bits is not to be used since 2024
+# "this network", RFC 1918, loopback, link-local, multicast and what was never given out (RFC 6890)
+_NOT_PUBLIC4 = tuple(
+    ipaddress.IPv4Network(text)
+    for text in (
+        *("0.0.0.0/8", "10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"),
+        *("224.0.0.0/4", "240.0.0.0/4"),
+    )
+)
+_GLOBAL_UNICAST6 = ipaddress.IPv6Network("2000::/3")  # RFC 4291, 2.4
 
 
 class Area(BaseModel):
@@ -63,6 +72,33 @@ def _address4(value: str) -> str:
         raise ValueError("must be an IPv4 address like 10.20.0.11") from None
 
 
+def _public_address4(value: str) -> str:
+    try:
+        address = ipaddress.IPv4Address(value)
+    except ValueError:
+        raise ValueError("must be an IPv4 address like 192.0.2.17") from None
+    if any(address in network for network in _NOT_PUBLIC4):
+        raise ValueError("must be a public address: nobody outside reaches this one")
+    return str(address)
+
+
+def _public_address6(value: str) -> str:
+    try:
+        address = ipaddress.IPv6Address(value)
+    except ValueError:
+        raise ValueError("must be an IPv6 address like 2001:db8::17") from None
+    if address not in _GLOBAL_UNICAST6:
+        raise ValueError("must be a public address: nobody outside reaches this one")
+    return str(address)
+
+
+def _host_key(value: str) -> str:
+    key = key_blob(_public_key(value))
+    if not key.startswith("ssh-ed25519 "):
+        raise ValueError("must be the ed25519 host key: /etc/ssh/ssh_host_ed25519_key.pub on the machine")
+    return key
+
+
 def _public_key(value: str) -> str:
     key = " ".join(value.split())
     kind, _, rest = key.partition(" ")
@@ -89,6 +125,9 @@ Domain = Annotated[str, AfterValidator(_domain)]
 Cidr = Annotated[str, AfterValidator(_cidr)]
 Cidr4 = Annotated[str, AfterValidator(_cidr4)]
 Address4 = Annotated[str, AfterValidator(_address4)]
+PublicAddress4 = Annotated[str, AfterValidator(_public_address4)]
+PublicAddress6 = Annotated[str, AfterValidator(_public_address6)]
+HostKey = Annotated[str, AfterValidator(_host_key)]
 PublicKey = Annotated[str, AfterValidator(_public_key)]
 
 

@@ -11,7 +11,7 @@ from lab.backend import FirewallRule, MachineSpec, PowerState, PrivateNic
 from lab.machines import disk, image, links, machine, private, router, seed
 from lab.machines.store import Plug, Record, records
 from lab.parties import names, nsd
-from lab.place import Place
+from lab.place import STRANGERS, Place
 from lab.upstream import Upstream, read_upstream
 
 
@@ -28,12 +28,12 @@ class Driver:
         nsd.prepare()
 
     def public4_pool(self) -> str:
-        """The lab's /23."""
-        return str(self._place.range4)
+        """The cloud's half of the lab's /23."""
+        return str(self._place.cloud4)
 
     def public6_pool(self) -> str:
-        """The lab's /48."""
-        return str(self._place.range6)
+        """The cloud's half of the lab's /48."""
+        return str(self._place.cloud6)
 
     def create(self, spec: MachineSpec) -> None:
         """Make disk and seed; with the same id again, the seed only."""
@@ -135,8 +135,8 @@ class Driver:
         names.publish(self._place, zones, pointers)
 
     def machine_ids(self) -> set[int]:
-        """All but the prober."""
-        return {record.id for record in records(self._place, prober=False)}
+        """All that the cloud may have ordered: not the prober, and no stranger."""
+        return {record.id for record in records(self._place, prober=False) if record.id < STRANGERS}
 
     def _record(self, machine_id: int) -> Record:
         return Record(self._place, machine_id)

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from lab.machines import links, seed
 from lab.machines.store import Record, records
-from lab.place import METADATA, Place
+from lab.place import METADATA, STRANGERS, Place
 
 _PREFIX = "/hetzner/v1"
 
@@ -25,6 +25,9 @@ def answer(record: Record, path: str) -> str | None:
     """The text at `path` for this machine; None when there is no such thing."""
     spec = record.spec()
     path = path.rstrip("/")
+    if record.id >= STRANGERS:
+        # another provider's service, which knows nothing of Hetzner's paths nor of its places
+        return str(spec.id) if path == "/latest/meta-data/instance-id" else None
     if path == f"{_PREFIX}/metadata":
         return seed.metadata_document(spec)
     if path == f"{_PREFIX}/userdata":

@@ -21,18 +21,7 @@ STACK = "rehearsal"
 @pytest.fixture(scope="session")
 def fresh(request: pytest.FixtureRequest) -> Iterator[Rehearsal]:
     """The rehearsal's place, emptied of what a killed run left; removed again at the end."""
-    # its commands have no terminal at which sudo could ask
-    if os.geteuid() != 0 and not (shutil.which("sudo") and run(["sudo", "-n", "true"], check=False).ok):
-        pytest.fail("the rehearsal starts a lab: run it as root, or as a user whose sudo asks for no password", False)
-    rehearsal = Rehearsal(STACK, ROOT)
-    if Lab(STACK).status()["kept"]:
-        pytest.fail(f"the lab '{STACK}' is kept for a look; then: python -m lab --name {STACK} keep off", False)
-    remove(rehearsal)
-    yield rehearsal
-    if request.config.getoption("--keep") or Lab(STACK).status()["kept"]:
-        print(f"\nthe lab '{STACK}' is left up: ssh -F {rehearsal.build / 'ssh_config'} primary")
-    else:
-        remove(rehearsal)
+    yield from fresh_stack(STACK, keep=request.config.getoption("--keep"))
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +43,22 @@ def bench(tmp_path_factory: pytest.TempPathFactory, before: object) -> Iterator[
     """A lab of the module's own, with two machines."""
     with made(tmp_path_factory.mktemp("lab")) as found:
         yield found
+
+
+def fresh_stack(name: str, *, keep: bool) -> Iterator[Rehearsal]:
+    """An emptied place for a stack and a lab of this name, which begins with `rehearsal`; removed again at the end."""
+    # its commands have no terminal at which sudo could ask
+    if os.geteuid() != 0 and not (shutil.which("sudo") and run(["sudo", "-n", "true"], check=False).ok):
+        pytest.fail("the rehearsal starts a lab: run it as root, or as a user whose sudo asks for no password", False)
+    rehearsal = Rehearsal(name, ROOT)
+    if Lab(name).status()["kept"]:
+        pytest.fail(f"the lab '{name}' is kept for a look; then: python -m lab --name {name} keep off", False)
+    remove(rehearsal)
+    yield rehearsal
+    if keep or Lab(name).status()["kept"]:
+        print(f"\nthe lab '{name}' is left up: ssh -F {rehearsal.build / 'ssh_config'} primary")
+    else:
+        remove(rehearsal)
 
 
 def remove(rehearsal: Rehearsal) -> None:

@@ -21,7 +21,7 @@ def identity(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def box(tmp_path: Path, identity: Path) -> Iterator[Box]:
     box = Box(tmp_path / "box", paramiko.PKey.from_path(identity))
     yield box
-    box.listener.close()
+    box.close()
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ MACHINES = tuple(
         f"2001:db8:{number}::1",
         server.private_address,
     )
-    for number, (name, server) in enumerate(SETTINGS.servers.items(), 1)
+    for number, (name, server) in enumerate(SETTINGS.made.items(), 1)
 )
 # the public part of a key that was made for this test and thrown away
 ARCHIVE_KEY = """-----BEGIN PGP PUBLIC KEY BLOCK-----

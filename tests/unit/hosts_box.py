@@ -26,7 +26,7 @@ OTHER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG540gUHism/JgBPUdTQKEPUH1ECuHCbgcC
 
 
 class Server(paramiko.ServerInterface):
-    """One session's rules: the one user with the one key may run commands."""
+    """One session's rules: the box's users with the one key may run commands."""
 
     def __init__(self, box: Box) -> None:
         self.box = box
@@ -36,7 +36,7 @@ class Server(paramiko.ServerInterface):
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
         self.box.logins.append(username)
-        good = username == "bastide" and key == self.box.user_key and not self.box.refuse_logins
+        good = username in self.box.users() and key == self.box.user_key and not self.box.refuse_logins
         self.box.refuse_logins -= bool(self.box.refuse_logins)
         return paramiko.AUTH_SUCCESSFUL if good else paramiko.AUTH_FAILED
 
@@ -60,6 +60,7 @@ class Box:
         self.die_before_line = 0  # of the `switch` branch, from 1
         self.no_python = False
         self.hang_up = ""  # the phase in which the connection is lost
+        self.first_user = ""  # of a machine that somebody else made, where the automation account does not exist yet
         for name in ("etc/ssh", "etc/cloud/cloud.cfg.d", "run", "bin"):
             (folder / name).mkdir(parents=True)
         pair = KEYRING.bootstrap_host_key("primary", 1)
@@ -74,7 +75,15 @@ class Box:
         self.reload()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self.listener.getsockname()[1]
-        threading.Thread(target=self.serve, daemon=True).start()
+        self.serving = threading.Thread(target=self.serve, daemon=True)
+        self.serving.start()
+
+    def close(self) -> None:
+        """Answer nobody any more; the thread is waited for, or it would accept at the next box's listener by number."""
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)
+        self.serving.join(5)
+        self.listener.close()
 
     def stand_in(self, tool: str, text: str) -> None:
         path = self.folder / "bin" / tool
@@ -97,7 +106,7 @@ class Box:
                     transport.start_server(event=threading.Event(), server=Server(self))
 
     def script(self, text: str) -> str:
-        for path in ("/etc/ssh", "/etc/cloud", "/run/"):
+        for path in ("/etc/ssh", "/etc/cloud", "/etc/sudoers.d", "/run/"):
             text = text.replace(path, f"{self.folder}{path}")
         if self.die_before_line:
             head, tail = text.split("switch)\n", 1)
@@ -106,10 +115,37 @@ class Box:
             text = head + "switch)\n" + "\n".join(lines)
         return text
 
-    def perform(self, script: str, phase: str, bootstrap: str) -> subprocess.CompletedProcess[str]:
-        """Run one phase of the enrolment's script as the machine would."""
+    def users(self) -> set[str]:
+        """Who can log in with the one key."""
+        if not self.first_user:
+            return {"bastide"}
+        keys = self.folder / "home/.ssh/authorized_keys"
+        there = keys.exists() and f"{self.user_key.get_name()} {self.user_key.get_base64()}" in keys.read_text()
+        return {self.first_user, *(("bastide",) if there else ())}
+
+    def belongs_to_somebody_else(self) -> None:
+        """Become a machine as its owner hands it over: a first user, three host keys, none of them ours."""
+        self.first_user = "debian"
+        ssh = self.folder / "etc/ssh"
+        (ssh / "ssh_host_ed25519_key").unlink()
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", ssh / "ssh_host_ed25519_key"], check=True)
+        (ssh / "ssh_host_ecdsa_key").write_text("left by the image")
+        for name in ("etc/sudoers.d", "home"):
+            (self.folder / name).mkdir()
+        account = self.folder / "account"
+        self.stand_in("useradd", f"touch {account}")
+        self.stand_in("getent", f"[ -e {account} ] && echo bastide:x:1001:1001::{self.folder}/home:/bin/bash")
+        self.stand_in("id", "echo 1001")
+        self.stand_in("install", 'while [ $# -gt 1 ]; do shift; done; mkdir -p "$1"')
+        self.stand_in("sudo", "exit 0")
+        for tool in ("chown", "visudo"):
+            self.stand_in(tool, "exit 0")
+        self.reload()
+
+    def perform(self, script: str, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run one of the enrolment's scripts as the machine would; `words` are its phase and the rest of $1, $2 ..."""
         done = subprocess.run(
-            ["sh", "-s", "--", phase, bootstrap],
+            ["sh", "-s", "--", *words],
             input=self.script(script),
             env={"PATH": f"{self.folder}/bin:{os.environ['PATH']}"},
             capture_output=True,
@@ -126,12 +162,13 @@ class Box:
         if "sh" not in words[:3]:
             self.plain(channel, words)
             return
-        self.commands.append(words[-2])
+        arguments = words[words.index("--") + 1 :]
+        self.commands.append(arguments[0])
         given = channel.makefile("rb").read().decode()
-        if self.hang_up == words[-2]:
+        if self.hang_up == arguments[0]:
             channel.get_transport().close()
             return
-        done = self.perform(given, *words[-2:])
+        done = self.perform(given, *arguments)
         channel.sendall(done.stdout.encode())
         channel.sendall_stderr(done.stderr.encode())
         channel.send_exit_status(done.returncode & 0xFF)

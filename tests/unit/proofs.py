@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,9 +31,19 @@ def inventory(environment: str = "cloud", settings: Settings = SETTINGS) -> Inve
             private_address=server.private_address,
             host_key="ssh-ed25519 AAAA",
         )
-        for number, (name, server) in enumerate(settings.servers.items())
+        for number, (name, server) in enumerate(settings.made.items())
     )
     return Inventory("example", environment, "bastide", "~/.ssh/bastide", 22, machines)
+
+
+def with_existing(machines: Inventory) -> Inventory:
+    """The same machines, of which the primary is somebody else's."""
+    primary, *others = machines.machines
+    theirs = replace(
+        primary, location="fr-gravelines", address6="", private_address="", provider="existing", hoster="OVH",
+        city="Gravelines", country_code="FR",
+    )  # fmt: skip
+    return replace(machines, machines=(theirs, *others))
 
 
 def check(outcome: Outcome = "proven", detail: str = "", at: datetime = AT, name: str = "test_a.py::test_b") -> Check:

@@ -43,7 +43,11 @@ CASES = [
         0.0,
         ["m: sudo does not make bastide root without a password; log in at the console, mend /etc/sudoers.d"],
     ),
-    ({"version": "12"}, 0.0, ["m: runs debian 12 instead of debian 13; make it anew with image debian-13"]),
+    (
+        {"version": "12"},
+        0.0,
+        ["m: runs debian 12 instead of debian 13; make it anew with image debian-13, or have its owner install that"],
+    ),
     (
         {"disks": {"/": {"free_mb": 5, "free_inodes": 99_999}}},
         0.0,

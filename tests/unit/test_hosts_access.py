@@ -11,6 +11,7 @@ from bastide.machines import Inventory, inventory_path, save_inventory
 from bastide.settings import Settings
 from hosts import access
 from tests.unit.deploys_box import MACHINES, SETTINGS
+from tests.unit.proofs import with_existing
 
 
 @pytest.mark.parametrize(
@@ -41,3 +42,19 @@ def test_who_would_be_shut_out(
             access.refuse_lockout("unit", tmp_path)
     else:
         access.refuse_lockout("unit", tmp_path)
+
+
+def test_machines_that_no_cloud_firewall_guards_are_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(access, "read", lambda path: SETTINGS)
+
+    def own_address(machine: str, config: Path, root: Path) -> str:
+        asked.append(machine)
+        return "198.51.100.10"
+
+    monkeypatch.setattr(access, "_own_address", own_address)
+    machines = with_existing(Inventory("unit", "lab", "bastide", "key", 22, MACHINES))
+    save_inventory(machines, inventory_path("unit", tmp_path))
+    (tmp_path / "build/unit/ssh_config").touch()
+    access.refuse_lockout("unit", tmp_path)
+    assert asked == ["standby"]

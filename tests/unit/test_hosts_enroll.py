@@ -16,6 +16,7 @@ import pytest
 from bastide.errors import HostKeyError, StackError
 from hosts import client, enroll, ssh
 from hosts.client import HostKeyRefused, MachineUnreachable
+from hosts.root_script import SCRIPT
 from tests.unit.hosts_box import OTHER, Box
 
 pytestmark = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="needs ssh-keygen (openssh-client)")
@@ -119,7 +120,7 @@ def test_a_run_that_was_killed_is_completed_by_the_next(
     assert records(goal)[goal.alias].key == made[0], "the key that was made first is kept"
 
 
-SWITCH = enroll._SCRIPT.split("switch)\n")[1].split("    ;;\nesac")[0].splitlines()
+SWITCH = SCRIPT.split("switch)\n")[1].split("    ;;\nesac")[0].splitlines()
 COMMANDS = [
     number
     for number, line in enumerate(SWITCH, 1)
@@ -131,7 +132,7 @@ COMMANDS = [
 @pytest.mark.parametrize("line", COMMANDS)
 def test_a_machine_that_dies_while_it_switches_is_completed(goal: enroll.Target, box: Box, line: int) -> None:
     def phase(name: str) -> str:
-        done = box.perform(enroll._SCRIPT, name, goal.bootstrap())
+        done = box.perform(SCRIPT, name, goal.bootstrap())
         return done.stdout.strip() if done.returncode == 0 else "killed"
 
     key = phase("make")

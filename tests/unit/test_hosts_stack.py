@@ -113,6 +113,36 @@ def test_secrets_may_come_as_text_only(project: Project) -> None:
     assert load_stack("unit", project.root).keyring.masters["v1"].get_secret_value().hex() == MASTER
 
 
+EXISTING = {
+    **{"provider": "existing", "role": "primary", "hoster": "OVH", "city": "Gravelines", "country": "FR"},
+    **{"address": "192.0.2.17", "host_key": KEY, "user": "debian"},
+}
+GIVEN = {
+    **{"name": "primary", "role": "primary", "location": "fr-gravelines", "id": "existing_18c07c59fb21"},
+    **{"generation": 1, "address": "192.0.2.17", "address6": "", "private_address": "", "provider": "existing"},
+    **{"hoster": "OVH", "city": "Gravelines", "country_code": "FR"},
+}
+
+
+def test_an_existing_server_is_a_machine_as_any_other(project: Project) -> None:
+    project.settings({**SETTINGS, "servers": {**SETTINGS["servers"], "primary": EXISTING}})
+    project.says(CONFIG, [*OUTPUT[:2], GIVEN])
+    stack = load_stack("unit", project.root)
+    primary, standby = stack.machines[:2]
+    assert (primary.place.country_name, primary.country, primary.hoster) == ("France", "FR", "OVH")
+    assert [one.address_for(other) for one, other in ((primary, standby), (standby, primary))] == [
+        "192.0.2.17",
+        "192.0.2.12",
+    ]
+    assert standby.address_for(stack.machines[2]) == "10.20.0.12"
+    project.says(CONFIG, [*OUTPUT[:2], {**GIVEN, "id": "existing_000000000000", "address": "192.0.2.18"}])
+    with pytest.raises(StackError, match="settings and machines differ") as caught:
+        load_stack("unit", project.root)
+    assert "primary has the address 192.0.2.18, the settings say 192.0.2.17" in caught.value.message
+    assert "primary has the id existing_000000000000, the settings say existing_" in caught.value.message
+    assert caught.value.hint == "run `pulumi up` first"
+
+
 def changed(index: int, **fields: object) -> list[dict[str, Any]]:
     return [{**item, **fields} if number == index else item for number, item in enumerate(OUTPUT)]
 

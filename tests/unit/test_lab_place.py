@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address, IPv6Network
 from itertools import pairwise
 from pathlib import Path
 
@@ -48,6 +49,19 @@ def test_the_labs_own_addresses_stay_below_the_pool() -> None:
     own = [str(here.router4), str(here.host4), here.prober4]
     assert own == ["198.18.6.1", "198.18.6.2", "198.18.6.3"]
     assert here.prober6 == "2001:db8:3:3::/64"
+
+
+def test_strangers_live_where_the_cloud_gives_nothing_out() -> None:
+    here = Place("x", "x", 3)
+    assert (str(here.cloud4), str(here.cloud6)) == ("198.18.6.0/24", "2001:db8:3::/49")
+    one, last = place.STRANGERS, place.STRANGERS + 199
+    assert (here.stranger4(one), here.stranger4(last)) == ("198.18.7.10", "198.18.7.209")
+    assert here.stranger6(one) == "2001:db8:3:800a::/64"
+    for number in (one, last):
+        assert IPv4Address(here.stranger4(number)) in here.range4
+        assert IPv4Address(here.stranger4(number)) not in here.cloud4
+        assert IPv6Network(here.stranger6(number)).subnet_of(here.range6)
+        assert not here.cloud6.overlaps(IPv6Network(here.stranger6(number)))
 
 
 def test_a_lab_owns_its_namespaces_only() -> None:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,7 +19,7 @@ from bastide.evidence import Evidence, evidence_path, save
 from bastide.machines import Inventory, Machine, inventory_path, save_inventory
 from bastide.report import summary_lines, write_page
 from bastide.settings import Settings
-from tests.unit.proofs import AT, EXAMPLE, SETTINGS, all_green, check, inventory, row, with_row
+from tests.unit.proofs import AT, EXAMPLE, SETTINGS, all_green, check, inventory, row, with_existing, with_row
 
 NOW = AT + timedelta(minutes=1)
 CLAIM = "Only keys open a session"
@@ -182,6 +183,22 @@ def test_the_drawing_does_not_claim_either(page: Page) -> None:
     assert "reach no port" in page()
     bad = row("firewall-02", _primary(), check("failed", "no"))
     assert "reach no port" not in page(with_row(all_green(), bad))
+
+
+def test_a_server_of_somebody_else_is_drawn_as_such(stack: Path, page: Page) -> None:
+    save_inventory(with_existing(inventory()), inventory_path("example", stack))
+    text = page()
+    assert "France (Gravelines)" in text
+    assert text.count("a server of OVH") == 2
+    assert text.count("a server of Hetzner") == 4
+    assert "(not before primary)" in text
+    assert "private network between 2 sites" in text
+    assert text.count('class="dot"') == 4, "it is not in the private network"
+    alone = [one for one in with_existing(inventory()) if one.provider == "existing"]
+    save_inventory(replace(inventory(), machines=tuple(alone)), inventory_path("example", stack))
+    text = page()
+    assert "The bar is each server&#39;s own firewall." in text
+    assert "private network" not in text.partition("<figcaption>")[0]
 
 
 def test_all_proven_says_so_and_ends_well(stack: Path) -> None:

@@ -42,6 +42,16 @@ def put(data: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
 
 
 REMOVED = object()
+EXISTING = {
+    "provider": "existing",
+    "role": "primary",
+    "hoster": "OVH",
+    "city": "Gravelines",
+    "country": "FR",
+    "address": "192.0.2.17",
+    "host_key": ED25519,
+    "user": "debian",
+}
 
 WRONG = [
     ("ssh.port", 70000, "settings.ssh.port: must be at most 65535 (got 70000)"),
@@ -109,6 +119,67 @@ WRONG = [
 ]  # fmt: skip
 
 
+WRONG_EXISTING = [
+    ({"provider": "ovh"}, "settings.servers.primary.provider: must be hetzner or existing (got ovh)"),
+    ({"location": "fsn1"}, "settings.servers.primary.location: belongs to servers of provider hetzner, this one is existing"),
+    ({"private_address": "10.20.0.11"}, "settings.servers.primary.private_address: belongs to servers of provider hetzner, this one is existing"),
+    ({"hots_key": ED25519}, "settings.servers.primary.hots_key: is not a known key"),
+    ({"host_key": REMOVED}, "settings.servers.primary.host_key: is required"),
+    ({"host_key": "ssh-rsa AAAAB3NzaC1yc2E="}, "settings.servers.primary.host_key: says ssh-rsa outside but holds another kind of key inside"),
+    ({"host_key": "sk-ssh-ed25519@openssh.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAIG540gUHism/JgBPUdTQKEPUH1ECuHCbgcCLRpL7O5vsAAAABHNzaDo="}, "settings.servers.primary.host_key: must be the ed25519 host key: /etc/ssh/ssh_host_ed25519_key.pub on the machine"),
+    ({"host_key": "-----BEGIN OPENSSH PRIVATE KEY-----"}, "settings.servers.primary.host_key: is a private key; the stack file holds public ones only (the .pub file)"),
+    ({"address": "10.0.0.7"}, "settings.servers.primary.address: must be a public address: nobody outside reaches this one (got 10.0.0.7)"),
+    ({"address": "box.example.eu"}, "settings.servers.primary.address: must be an IPv4 address like 192.0.2.17 (got box.example.eu)"),
+    ({"address6": "fd00::1"}, "settings.servers.primary.address6: must be a public address: nobody outside reaches this one (got fd00::1)"),
+    ({"address6": "192.0.2.17"}, "settings.servers.primary.address6: must be an IPv6 address like 2001:db8::17 (got 192.0.2.17)"),
+    ({"country": "US"}, "settings.servers.primary.country: must be a country of the EU by its ISO 3166-1 code in capitals, like FR (got US)"),
+    ({"country": "fr"}, "settings.servers.primary.country: must be a country of the EU by its ISO 3166-1 code in capitals, like FR (got fr)"),
+    ({"city": "7"}, "settings.servers.primary.city: must be the name of a city, at most 40 characters (got 7)"),
+    ({"user": "De Bian"}, "settings.servers.primary.user: must be lower-case letters, digits and inner hyphens"),
+    ({"port": 0}, "settings.servers.primary.port: must be at least 1 (got 0)"),
+    ({"country": "FI", "city": "Tampere"}, "settings: servers: primary and standby must stand in two countries (all in FI)"),
+    ({"country": "DE", "city": "Nuremberg"}, "settings: servers: the witness must stand in a location of its own"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "message"), WRONG_EXISTING, ids=[str(change)[:40] for change, _ in WRONG_EXISTING])
+def test_each_mistake_on_an_existing_server_is_said(change: dict[str, Any], message: str) -> None:
+    server = {key: value for key, value in {**EXISTING, **change}.items() if value is not REMOVED}
+    with pytest.raises(SettingsError) as caught:
+        parse(put(example(), "servers.primary", server), "file")
+    said = [line.removeprefix("file: ") for line in caught.value.mistakes]
+    assert any(line.startswith(message) for line in said), said
+    assert not any("PRIVATE KEY" in line or ".existing." in line for line in said)
+
+
+def test_keys_of_an_existing_server_do_not_belong_to_one_that_is_made() -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse(put(example(), "servers.primary.address", "192.0.2.17"), "file")
+    assert caught.value.mistakes == [
+        "file: settings.servers.primary.address: belongs to servers of provider existing, this one is hetzner"
+    ]
+
+
+def test_two_existing_servers_share_nothing() -> None:
+    data = put(example(), "servers.primary", EXISTING)
+    data["servers"]["standby"] = {**EXISTING, "role": "standby", "country": "PL", "city": "Warsaw"}
+    with pytest.raises(SettingsError) as caught:
+        parse(data, "file")
+    (said,) = caught.value.mistakes
+    assert said.endswith(
+        "servers.standby.address is already that of primary; servers.standby.host_key is already that of primary"
+    )
+
+
+def test_an_existing_server_is_known_by_its_host_key() -> None:
+    one = parse(put(example(), "servers.primary", EXISTING), "file").existing["primary"]
+    commented = {**EXISTING, "host_key": f"{ED25519} root@vps-1234"}
+    assert parse(put(example(), "servers.primary", commented), "file").existing["primary"].id == one.id
+    assert one.id.startswith("existing_")
+    assert "-" not in one.id, "a record's alias ends with the id, behind a hyphen"
+    assert (one.location, one.place.country_name) == ("fr-gravelines", "France")
+
+
 @pytest.mark.parametrize(("path", "value", "message"), WRONG, ids=[f"{path}={value!r:.20}" for path, value, _ in WRONG])
 def test_each_mistake_is_said_with_place_expectation_and_value(path: str, value: Any, message: str) -> None:
     data = put(example(), path, value)
@@ -150,7 +221,7 @@ def test_a_mistake_in_a_file_carries_its_line(tmp_path: Path) -> None:
     [
         (("    ssh:\n", "    company: {}\n    ssh:\n"), "a key may stand once"),
         (("config:\n", "config: [\n"), "is not YAML"),
-        (("port: 22\n", f"port: {'2' * 5000}\n"), "cannot be read"),
+        (("\n      port: 22\n", f"\n      port: {'2' * 5000}\n"), "cannot be read"),
         (("name: Example Works\n", "name: 2026-13-45\n"), "cannot be read"),
         (("config:\n", "config:\n  hcloud:token: abc\n"), "hcloud:token: must be a secret"),
         (("config:\n", "config:\n  bastide:secrets:\n    master: {v1: abc}\n"), "bastide:secrets: must be a secret"),

@@ -9,10 +9,12 @@ from typing import Any
 
 import pulumi
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pulumi.runtime import mocks as pulumi_mocks
 from pydantic import SecretStr
 
-from bastide.settings import Settings
+from bastide.settings import ExistingServer, Settings
 from bastide.stackfile import read
 
 EXAMPLE = Path(__file__).parents[2] / "stacks" / "Pulumi.example.yaml"
@@ -43,7 +45,13 @@ class Recorder(pulumi_mocks.Mocks):
 @pytest.fixture(scope="module")
 def asked() -> Asked:
     """Everything that the program asks for with the example's settings, by type."""
+    return run_program(example())[0]
+
+
+def run_program(settings: Settings) -> tuple[Asked, dict[str, tuple[str, str]]]:
+    """What the program asks for with these settings, by type, and every server's public addresses."""
     recorder = Recorder()
+    addresses: dict[str, tuple[str, str]] = {}
     pulumi_mocks.set_mocks(recorder, project="bastide", stack="lab")
     from bastide.secrets import StorageKeys, keyring_from
     from stacks.dns import Dns, site_addresses
@@ -52,31 +60,81 @@ def asked() -> Asked:
     from stacks.servers import Servers
     from stacks.storage import ObjectStorage
 
-    settings = example()
-    assert settings.storage
-    storage = settings.storage
+    def keep(found: dict[str, Any]) -> None:
+        addresses.update({name: tuple(both) for name, both in found.items()})
 
     @pulumi.runtime.test
-    def program() -> None:
+    def program() -> pulumi.Output[None]:
         keyring = pulumi.Output.secret({"v1": MASTER}).apply(lambda masters: keyring_from("lab", masters))
-        network = PrivateNetwork("network", settings)
-        firewall = CloudFirewall("firewall", settings)
+        network = PrivateNetwork("network", settings) if settings.made else None
+        firewall = CloudFirewall("firewall", settings) if settings.made else None
         servers = Servers("servers", settings, keyring, network, firewall)
-        assert settings.dns is not None
-        token = pulumi.Output.secret("another")
-        Dns("dns", settings, settings.dns, site_addresses(servers), token)
-        keys = pulumi.Output.secret("").apply(lambda _: StorageKeys("access", SecretStr(STORAGE_SECRET)))
-        ObjectStorage("storage", storage, keys, protect=True)
+        if settings.dns is not None:
+            token = pulumi.Output.secret("another")
+            Dns("dns", settings, settings.dns, site_addresses(settings, servers), token)
+        if settings.storage is not None:
+            keys = pulumi.Output.secret("").apply(lambda _: StorageKeys("access", SecretStr(STORAGE_SECRET)))
+            ObjectStorage("storage", settings.storage, keys, protect=True)
+        return pulumi.Output.all(**{name: pulumi.Output.all(*both) for name, both in servers.addresses.items()}).apply(
+            keep
+        )
 
     program()
     found: Asked = {}
     for item in recorder.asked:
         found.setdefault(item.typ.split(":")[-1], []).append(item)
-    return found
+    return found, addresses
 
 
 def example() -> Settings:
     return read(EXAMPLE)
+
+
+def with_existing(*names: str) -> Settings:
+    """The example with these servers in the form of its comment."""
+    servers = dict(example().servers)
+    for name, country, city in zip(names, ("FR", "PL", "IT"), ("Gravelines", "Warsaw", "Milan"), strict=False):
+        key = Ed25519PrivateKey.generate().public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+        servers[name] = ExistingServer(
+            provider="existing",
+            role=servers[name].role,
+            hoster="OVH",
+            city=city,
+            country=country,
+            address="192.0.2.1",
+            host_key=key,
+            user="debian",
+        )
+    return example().model_copy(update={"servers": servers})
+
+
+def test_an_existing_server_is_left_alone_and_its_addresses_are_known() -> None:
+    asked, addresses = run_program(with_existing("primary"))
+    assert {item.inputs["name"] for item in asked["Server"]} == {"standby", "witness"}
+    assert len(asked["PrimaryIp"]) == 4
+    assert addresses["primary"] == ("192.0.2.1", "")
+    assert addresses["standby"] == ("198.18.0.10", "2001:db8:1:10::1")
+    records = {f"{item.inputs['name']}/{item.inputs['type']}": item.inputs["records"] for item in asked["ZoneRrset"]}
+    assert records["primary/A"] == [{"value": "192.0.2.1"}]
+    assert "primary/AAAA" not in records, "it has no IPv6 address"
+    assert not [item for item in asked["Rdns"] if item.inputs["dnsPtr"].startswith("primary.")]
+
+
+def test_a_stack_of_existing_servers_asks_the_provider_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = with_existing("primary", "standby", "witness").model_copy(update={"dns": None, "storage": None})
+    asked, addresses = run_program(settings)
+    assert set(asked) <= {"Servers", "pulumi:Stack", "Stack"}
+    assert len(addresses) == 3
+
+
+def test_an_existing_server_stands_in_the_output_as_any_other() -> None:
+    from bastide.machines import machine_from
+    from stacks.outputs import existing_machine
+
+    settings = with_existing("primary")
+    machine = machine_from(existing_machine("primary", settings.existing["primary"]))
+    assert (machine.id, machine.place.city) == (settings.existing["primary"].id, "Gravelines")
+    assert (machine.private_address, machine.peer_address) == ("", "192.0.2.1")
 
 
 def test_three_servers_in_three_locations(asked: Asked) -> None:
@@ -153,7 +211,7 @@ def test_zones_are_protected_and_may_live_in_another_project(asked: Asked) -> No
 
 @pytest.mark.parametrize("text", ["2001:db8:1:10::", "2001:db8:1:10::/64"])
 def test_a_server_takes_the_first_address_of_its_prefix(text: str) -> None:
-    from stacks.outputs import first_address
+    from stacks.servers import first_address
 
     assert first_address(text) == "2001:db8:1:10::1"
 

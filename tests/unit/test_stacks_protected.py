@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from bastide.errors import StackError
+from bastide.settings import ExistingServer
 from stacks.protected import protected_names, refuse_lost
 from tests.unit.proofs import SETTINGS
 
@@ -35,3 +36,14 @@ def test_what_was_taken_out_is_named(kind: str, name: str) -> None:
 def test_without_dns_every_protected_zone_is_lost() -> None:
     with pytest.raises(StackError, match=r"zone example\.eu"):
         refuse_lost([("zone", "example.eu")], SETTINGS.model_copy(update={"dns": None}))
+
+
+def test_a_server_whose_place_somebody_elses_takes_is_lost() -> None:
+    """It would be deleted, though the stack file still has a server of its name."""
+    primary = ExistingServer(
+        provider="existing", role="primary", hoster="OVH", city="Gravelines", country="FR", address="192.0.2.17",
+        host_key=SETTINGS.users.automation.key, user="debian",
+    )  # fmt: skip
+    settings = SETTINGS.model_copy(update={"servers": {**SETTINGS.servers, "primary": primary}})
+    with pytest.raises(StackError, match="server primary: protected, and no longer in the stack file"):
+        refuse_lost([("server", "primary"), ("server", "standby")], settings)

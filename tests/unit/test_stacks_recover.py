@@ -267,3 +267,10 @@ def test_only_the_lock_of_a_dead_process_is_given_up(
     else:
         recover.recover("lab", tmp_path)
     assert (["pulumi", "cancel", "--yes", "--stack", "lab"] in ran.words) is not held
+
+
+def test_a_stack_of_existing_servers_asks_no_provider(ran: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no token, and nothing at the provider to mend."""
+    ran.deployment = {"resources": [{"type": "pulumi:pulumi:Stack", "urn": "urn:stack"}]}
+    monkeypatch.setattr(recover, "_client", lambda stack, root: pytest.fail("the provider was asked"))
+    recover.recover("lab", Path())

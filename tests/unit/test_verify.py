@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import pytest
 
 from bastide.console import run
 from tests.unit.deploys_box import SETTINGS
+from tests.unit.proofs import inventory, with_existing
 from tests.verify import nft
 from tests.verify import test_fail2ban as checked_fail2ban
 from tests.verify import test_firewall as checked_firewall
+from tests.verify import test_site as checked_site
 from tests.verify import test_ssh as checked_ssh
 from tests.verify import test_users as checked_users
 from tests.verify.bans import Dropped
@@ -23,7 +26,7 @@ from tests.verify.evidence_plugin import BROKEN, _verdict
 from tests.verify.inside import _KEYS, effective
 from tests.verify.jails import state_command
 from tests.verify.outside import Scan
-from tests.verify.world import NotSeen, Output, Sight, now
+from tests.verify.world import NotSeen, Output, Sight, World, now
 
 ROOT = Path(__file__).parents[2]
 
@@ -177,6 +180,46 @@ def test_a_scan_that_was_given_up_proves_nothing() -> None:
     checked_firewall._judge(Scan(**whole, heard={}), SETTINGS, world, print)
     with pytest.raises(AssertionError, match="did not come to its end"):
         checked_firewall._judge(Scan(0, 0, True, {}), SETTINGS, world, print)
+
+
+def test_what_is_only_declared_of_a_machine_is_no_proof() -> None:
+    theirs, standby, *_ = with_existing(inventory()).machines
+    for answer in ("eu-central\nfsn1-dc14", "not found\nnot found", ""):
+        with pytest.raises(pytest.skip.Exception, match="that it stands in Gravelines, France, is a declaration"):
+            checked_site.test_stands_where_it_was_ordered(_sight(answer), theirs, print)
+    with pytest.raises(AssertionError, match="does not say where"):
+        checked_site.test_stands_where_it_was_ordered(_sight("not found"), standby, print)
+
+
+def test_a_silent_metadata_service_proves_nothing() -> None:
+    theirs, standby, *_ = with_existing(inventory()).machines
+
+    def sight(**codes: int) -> Sight:
+        data = {name.replace("_", " "): Output(code, "404" if code == 0 else "") for name, code in codes.items()}
+        return Sight("# look", data, now(), 0)
+
+    check = checked_firewall.test_metadata_answers_root_only
+    with pytest.raises(pytest.skip.Exception, match="no metadata service answers on a machine of OVH"):
+        check(sight(root=28, nobody=7, any_number=7), theirs, print)
+    with pytest.raises(AssertionError, match="silence proves nothing"):
+        check(sight(root=28, nobody=7, any_number=7), standby, print)
+    with pytest.raises(AssertionError, match="an account without rights gets an answer"):
+        check(sight(root=0, nobody=7, any_number=0), theirs, print)
+    check(sight(root=0, nobody=7, any_number=7), theirs, print)
+
+
+def test_a_neighbour_knocks_past_the_providers_firewall() -> None:
+    """Over the public address it would be that firewall which refuses."""
+    machines = with_existing(inventory())
+    primary, standby, witness = machines.machines
+    world = World("unit", SETTINGS, machines, Path("none"))
+    assert [world.sibling(one) for one in machines] == [standby, witness, standby]
+    alone = World("unit", SETTINGS, replace(machines, machines=(primary, standby)), Path("none"))
+    assert [alone.sibling(one) for one in (primary, standby)] == [standby, None]
+    with pytest.raises(pytest.skip.Exception, match="alone in its private network"):
+        checked_firewall.test_neighbour_reaches_nothing_undeclared(
+            Sight("# look", None, now(), 0), SETTINGS, standby, alone, print
+        )
 
 
 def _report(outcome: str, error: BaseException | None, *, xfail: bool = False) -> tuple[str, str]:

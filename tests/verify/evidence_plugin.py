@@ -8,6 +8,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -23,7 +24,7 @@ _REASON = "not provable here: "
 _DETAIL_LIMIT = 300
 
 
-def not_provable_here(reason: str) -> None:
+def not_provable_here(reason: str) -> NoReturn:
     """End this check without a verdict: neither green nor red, and its control is not proven. `reason` says why."""
     pytest.skip(_REASON + reason)
 

@@ -75,11 +75,12 @@ def zones(world: World, machine: Machine) -> tuple[str, dict[str, tuple[Answers,
 
 @look()
 def reverse(world: World, machine: Machine) -> tuple[str, tuple[Reverse, ...]]:
-    """What the machine's two addresses lead to, and back."""
+    """What the machine's addresses lead to, and back."""
     if world.settings.dns is None or world.settings.dns.reverse is None:
         return "nothing is asked", ()
-    found = tuple(_reverse(world, address) for address in (machine.address, machine.address6))
-    return f"dig -x {machine.address}; dig -x {machine.address6}; and back, at their name servers", found
+    addresses = [address for address in (machine.address, machine.address6) if address]
+    found = tuple(_reverse(world, address) for address in addresses)
+    return f"{'; '.join(f'dig -x {address}' for address in addresses)}; and back, at their name servers", found
 
 
 def whole(name: str, zone: str) -> str:

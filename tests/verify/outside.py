@@ -1,4 +1,4 @@
-"""What strangers and neighbours can reach: a scan from the prober, and knocks from a machine of the private network."""
+"""What strangers and neighbours can reach: a scan from the prober, and a neighbour's knocks past the cloud firewall."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.verify.world import NotSeen, World
 _UDP = {53, 67, 69, 111, 123, 137, 161, 500, 514, 1194, 1900, 4500, 5353, 51820}
 _once = Once()
 
-# Listens on a port of the kernel's choice at the private address until its input ends, at most 8 seconds, and proves
+# Listens on a port of the kernel's choice at the given address until its input ends, at most 8 seconds, and proves
 # to itself that it can be reached: a dead listener would look like a good firewall.
 _LISTENER = """
 import socket, sys, select
@@ -78,10 +78,13 @@ def scan6(world: World, machine: Machine) -> tuple[str, Scan]:
 
 
 @look(asks="listeners")
-def from_neighbour(world: World, machine: Machine) -> tuple[str, Knock]:
-    """What a sibling reaches over the private network: a fresh listener, and every port that something listens on."""
-    sibling, address = world.sibling(machine), machine.private_address
-    with _listener(world, machine) as fresh:
+def from_neighbour(world: World, machine: Machine) -> tuple[str, Knock | None]:
+    """What a sibling reaches past the cloud firewall: a fresh listener, and every port that something listens on."""
+    sibling = world.sibling(machine)
+    if sibling is None:
+        return f"# nobody else is in the private network of {machine.name}", None
+    address = machine.address_for(sibling)
+    with _listener(world, machine, address) as fresh:
         ports = [fresh, *sorted(listening(world, machine)["tcp"])]
         # as root only for ping, which an ordinary account may not use everywhere
         script = f"python3 -c {shlex.quote(_KNOCKER)} {address} {' '.join(map(str, ports))}"
@@ -91,9 +94,8 @@ def from_neighbour(world: World, machine: Machine) -> tuple[str, Knock]:
     except ValueError:
         raise NotSeen(f"{sibling.name} could not knock at {machine.name}", "is python3 installed there?") from None
     states = {int(port): state for port, state in answer["ports"].items()}
-    command = (
-        f"{sibling.name}# connect to {machine.name} in the private network, {len(ports)} ports, one a fresh listener"
-    )
+    way = "in the private network" if address == machine.private_address else "at its public address"
+    command = f"{sibling.name}# connect to {machine.name} {way}, {len(ports)} ports, one a fresh listener"
     return command, Knock(fresh, bool(answer["ping"]), states)
 
 
@@ -101,10 +103,12 @@ def _scan(world: World, machine: Machine, family: int) -> tuple[str, Scan]:
     prober = world.inventory.prober
     if prober is None:
         raise NotSeen("there is no prober", "declare one")
+    address = machine.address if family == 4 else machine.address6
+    if not address:
+        return f"# {machine.name} has no IPv{family} address", Scan(0, 0, False, {})
     found: tuple[str, dict[str, Scan]] = _once((world.stack, family), lambda: _scan_all(world, prober.name, family))
     command, scans = found
     listening(world, machine)  # a machine that does not say what listens there cannot be proven by a scan
-    address = machine.address if family == 4 else machine.address6
     if address not in scans:
         raise NotSeen(f"nmap said nothing of {machine.name}", "run the scan by hand to see why")
     return command, scans[address]
@@ -116,7 +120,7 @@ def _scan_all(world: World, prober: str, family: int) -> tuple[str, dict[str, Sc
     A port can only be open when something listens on it, so nothing open is left out; `--all-ports` tries every one.
     """
     machines = world.inventory.machines
-    addresses = [machine.address if family == 4 else machine.address6 for machine in machines]
+    addresses = [a for machine in machines if (a := machine.address if family == 4 else machine.address6)]
     opened = [_listening_or_silent(world, machine) for machine in machines]
     public = world.settings.firewall.public
     tcp = {world.settings.ssh.port, *(p.port for p in public if p.protocol == "tcp")}.union(*(o["tcp"] for o in opened))
@@ -171,16 +175,16 @@ def _scan_of(host: ElementTree.Element, alive: set[str]) -> tuple[str, Scan]:
 
 
 @contextmanager
-def _listener(world: World, machine: Machine) -> Iterator[int]:
-    """A listener on the machine's private address for as long as the block lasts (at most 8 s). Yields its port."""
+def _listener(world: World, machine: Machine, address: str) -> Iterator[int]:
+    """A listener on an address of the machine for as long as the block lasts (at most 8 s). Yields its port."""
     words = ["ssh", "-F", str(world.ssh_config), machine.name]
-    words.append(f"python3 -c {shlex.quote(_LISTENER)} {machine.private_address}")
+    words.append(f"python3 -c {shlex.quote(_LISTENER)} {address}")
     # not console.run: the listener has to live while somebody else knocks
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         try:
             line = process.stdout.readline().strip() if process.stdout else b""
             if not line:
-                raise NotSeen(f"{machine.name} cannot listen at {machine.private_address}", "is the network attached?")
+                raise NotSeen(f"{machine.name} cannot listen at {address}", "is that address its own, not a router's?")
             yield int(line)
         finally:
             process.terminate()

@@ -41,7 +41,8 @@ def test_names_lead_to_both_sites(
             ):
                 name = whole(owner, zone)
                 given = answers.of(name, kind)
-                assert own in given, f"{answers.server} does not give {own} for {name}"
+                # a server of somebody else may have no IPv6 address
+                assert not own or own in given, f"{answers.server} does not give {own} for {name}"
                 strangers = sorted(given - all_)
                 assert not strangers, f"{answers.server} gives {', '.join(strangers)} for {name}, which is no site's"
     note(f"{len(names)} names at {_servers(found)}")
@@ -80,6 +81,9 @@ def test_its_addresses_have_its_name_and_back(
     for one in found:
         for server, names in one.names.items():
             said = ", ".join(sorted(names)) or "nothing"
+            if machine.provider == "existing" and names != {f"{own}."}:
+                # only whose address it is can set its reverse name
+                not_provable_here(f"{machine.hoster} has to set the reverse names, and gives {said} instead of {own}")
             assert names == {f"{own}."}, f"{server} gives {said} for {one.address}, not {own}"
         assert one.back[own] == {one.address}, f"{own} leads to {', '.join(sorted(one.back[own])) or 'nothing'}"
     note(f"{' and '.join(one.address for one in found)}: {own} and back")

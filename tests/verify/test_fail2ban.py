@@ -91,8 +91,9 @@ def test_operators_and_servers_are_spared(
     sight: Sight, settings: Settings, inventory: Inventory, note: Callable[[str], None]
 ) -> None:
     """Every jail ignores the operators' networks, the servers and the private network, and nobody who is not named."""
-    own = [word for machine in inventory for word in (machine.address, machine.address6, machine.private_address)]
-    wanted = [_network(word) for word in (*settings.firewall.operators, *own, "127.0.0.1", "::1") if word]
+    addresses = [word for one in inventory for word in (one.address, one.address6, one.private_address)]
+    own = [word for word in addresses if word]
+    wanted = [_network(word) for word in (*settings.firewall.operators, *own, "127.0.0.1", "::1")]
     declared = [*wanted, *map(_network, ("127.0.0.0/8", settings.network.range, *settings.fail2ban.spared))]
     for name, jail in _server(sight)["jails"].items():
         ignored = [_network(word) for word in jail["ignoreip"]]

@@ -176,7 +176,7 @@ def test_the_program_knows_every_peer(
     digest, _, config = sight.data.text.partition("\n")
     assert digest.split()[:1] == [hashlib.sha256(program_text().encode()).hexdigest()], "the program is another one"
     peers = parsed(Output(sight.data.code, config), "its configuration cannot be read")["peers"]
-    wanted = {other.name: other.private_address for other in inventory if other.name != machine.name}
+    wanted = {other.name: other.address_for(machine) for other in inventory if other.name != machine.name}
     note(f"asks {', '.join(sorted(peers))}")
     assert peers == wanted, "it does not ask every other machine"
 

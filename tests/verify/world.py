@@ -117,10 +117,16 @@ class World:
         words += ["-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_SECONDS}", *options, name, command]
         return run(words, check=False, timeout=CONNECT_SECONDS * 3)
 
-    def sibling(self, machine: Machine) -> Machine:
-        """The machine after this one: a neighbour in the private network."""
+    def sibling(self, machine: Machine) -> Machine | None:
+        """The machine after this one that reaches it past every cloud firewall; None when there is none.
+
+        For a machine of the private network that is one of the same network; one that is in none has no such firewall
+        before it, so any other will do.
+        """
         machines = self.inventory.machines
-        return machines[(machines.index(machine) + 1) % len(machines)]
+        place = machines.index(machine)
+        others = [*machines[place + 1 :], *machines[:place]]
+        return next((one for one in others if one.private_address or not machine.private_address), None)
 
 
 def open_world(stack: str = "", *, all_ports: bool = False) -> World:
