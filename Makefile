@@ -30,8 +30,8 @@ help: ## this list
 	@echo "  verbose=1     with up: all that Pulumi and pyinfra print, which otherwise goes to build/NAME/log/"
 	@echo "  limit=NAME    one machine or group          eval \"\$$(make env stack=NAME)\"   for the bare commands"
 
-# `make up` tells what matters of the long outputs and keeps them in a log; the parts by themselves show everything
-up: SHOWN = $(if $(verbose),,python -m tools shown --log build/$(stack)/log/$@.log --)
+# these tell what matters of the long outputs and keeps them in a log; the parts by themselves show everything
+up bans unban: SHOWN = $(if $(verbose),,python -m tools shown --log build/$(stack)/log/$@.log --)
 up: fit sudo setup lab infra deploy prove ## from nothing to a proven platform and its security page
 	@echo
 	@echo "next: open build/$(stack)/security.html      look around: ssh -F build/$(stack)/ssh_config primary"
@@ -84,10 +84,10 @@ page: ## write the security page from the evidence
 	@$(IN) python -m bastide page --stack $(stack)
 
 bans: ## whom fail2ban has banned, on each machine, since when and until when     [limit=standby]
-	@$(IN) pyinfra --dry hosts/inventory.py deploys/bans.py $(if $(limit),--limit $(limit))
+	@$(IN) $(SHOWN) pyinfra --dry hosts/inventory.py deploys/bans.py $(if $(limit),--limit $(limit))
 
 unban: ## lift an address's bans      address=203.0.113.9 [limit=standby]
-	@$(IN) pyinfra -y hosts/inventory.py deploys/unban.py $(if $(address),--data 'address=$(address)') $(if $(limit),--limit $(limit))
+	@$(IN) $(SHOWN) pyinfra -y hosts/inventory.py deploys/unban.py $(if $(address),--data 'address=$(address)') $(if $(limit),--limit $(limit))
 
 inventory: ## write the secret-free inventory that checks run from
 	@$(IN) python -m hosts inventory --stack $(stack)

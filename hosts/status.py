@@ -25,6 +25,7 @@ from hosts.ssh import write_ssh_config
 
 WELL, ATTENTION = 0, 2
 
+_NAMED = 6  # sentences that are not proven
 _CONNECT_SECONDS = 10
 _LOOK_SECONDS = 30.0
 _FULL_PERCENT = 85
@@ -157,8 +158,13 @@ def proofs_line(report: Report, now: datetime) -> Finding:
     what = f"proofs: {len(report.proven)} of {len(report.verdicts)} sentences, the oldest {_age(int(oldest))} old"
     what += f", not provable here: {', '.join(elsewhere)}" if elsewhere else ""
     if open_:
-        return Finding("missing", f"{what}, not proven: {', '.join(open_)}", "`make verify`, it says why")
+        return Finding("missing", f"{what}, not proven: {_some(open_)}", "`make verify`, it says why")
     return Finding("ok", what)
+
+
+def _some(ids: list[str]) -> str:
+    """The first few: all of them when the settings have changed since would fill the screen."""
+    return ", ".join(ids[:_NAMED]) + (f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else "")
 
 
 def _lock(stack: str) -> Iterator[Finding]:
