@@ -98,6 +98,25 @@ def test_a_destroyed_server_is_made_again_by_one_up_and_one_deploy(rehearsal: Re
     assert verified.ok, verified.stdout[-2000:]
 
 
+def test_a_failing_action_is_named_and_the_next_up_completes_it(rehearsal: Rehearsal) -> None:
+    """The provider takes the order and does not carry it out, while it limits rates: the old rules still hold."""
+    with rehearsal.settings_changed("firewall.public", [{"port": 443, "protocol": "tcp", "reason": "web"}]):
+        with (
+            fault(rehearsal, action="set_firewall_rules", message="no room for rules", count=1),
+            fault(rehearsal, method="GET", path="/v1/actions*", status=429, code="rate_limit_exceeded", count=2),
+        ):
+            done = rehearsal.make("infra", check=False)
+        said = done.stdout + done.stderr
+        assert not done.ok, said
+        assert "no room for rules" in said
+        assert "Traceback" not in said
+        rehearsal.make("infra")
+        rehearsal.pulumi("preview", "--refresh", "--expect-no-changes")
+        assert "443" in _open_ports(rehearsal)
+    rehearsal.make("infra")
+    assert "443" not in _open_ports(rehearsal)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system over build/, which needs root")
 def test_a_full_disk_here_loses_nothing(rehearsal: Rehearsal) -> None:
     """State, records and evidence are written whole or not at all: what was there is there when there is room again."""
@@ -128,6 +147,12 @@ def test_a_full_disk_here_loses_nothing(rehearsal: Rehearsal) -> None:
     assert json.loads(rehearsal.pulumi("stack", "export").stdout) == json.loads(before)
     rehearsal.make("infra")
     rehearsal.pulumi("preview", "--expect-no-changes")
+
+
+def _open_ports(rehearsal: Rehearsal) -> set[str]:
+    """The ports that the provider's firewall lets in."""
+    firewalls = rehearsal.api("GET", "/v1/firewalls")["firewalls"]
+    return {str(rule["port"]) for firewall in firewalls for rule in firewall["rules"]}
 
 
 def _start(rehearsal: Rehearsal, words: list[str]) -> subprocess.Popen[bytes]:

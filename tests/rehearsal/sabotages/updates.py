@@ -204,7 +204,7 @@ SABOTAGES = (
     _source_says(
         "a source with a key of its own",
         "was not found signed with Debian's keys",
-        "deb [signed-by=/etc/apt/keyrings/other.asc] http://deb.debian.org/debian trixie-backports main",
+        "deb [signed-by=/etc/apt/keyrings/other.asc] http://archive.example.eu/debian trixie-backports main",
     ),
     Sabotage(
         "updates-04",
