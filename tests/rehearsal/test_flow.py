@@ -160,6 +160,10 @@ def test_the_verify_job_for_ci_runs_in_a_bare_environment(rehearsal: Rehearsal, 
     document["config"]["bastide:settings"]["users"]["automation"]["identity"] = "~/.ssh/bastide"
     (clone / "stacks" / rehearsal.file.name).write_text(dump(document))
     shutil.copy2(rehearsal.root / "stacks" / f"{rehearsal.stack}.known_hosts", clone / "stacks")
+    # of an authority of one's own the certificate is a file of the repository; the lab's lies where no clone has it
+    certificate = document["config"]["bastide:settings"]["storage"]["certificate"]
+    (clone / certificate).parent.mkdir(parents=True)
+    shutil.copy2(rehearsal.root / certificate, clone / certificate)
     inventory = json.loads((rehearsal.build / "inventory.json").read_text())
     inventory["identity"] = "~/.ssh/bastide"
     bare = {
