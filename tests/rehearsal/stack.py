@@ -152,18 +152,30 @@ def wait_for(condition: Callable[[], bool], what: str, *, seconds: float) -> Non
 
 def kill_tree(pid: int) -> None:
     """kill -9 of a process and of all that it started, whatever groups they are in: nothing of it can go on."""
+    doomed: set[int] = set()
+    # stopped first, until nobody is left who could start another
+    while new := _descendants(pid) - doomed:
+        for one in new:
+            with suppress(ProcessLookupError):
+                os.kill(one, signal.SIGSTOP)
+        doomed |= new
+    for one in doomed:
+        with suppress(ProcessLookupError):
+            os.kill(one, signal.SIGKILL)
+
+
+def _descendants(pid: int) -> set[int]:
+    """A process and all that it and its children started."""
     children: dict[int, list[int]] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
             # proc(5): the parent's id is the second field after the name in parentheses
             parent = int(stat.read_text().rpartition(")")[2].split()[1])
             children.setdefault(parent, []).append(int(stat.parent.name))
-    doomed = [pid]
-    for one in doomed:
-        doomed += children.get(one, [])
-    for one in doomed:
-        with suppress(ProcessLookupError):
-            os.kill(one, signal.SIGKILL)
+    found = [pid]
+    for one in found:
+        found += children.get(one, [])
+    return set(found)
 
 
 def _operations(data: Any) -> Iterator[dict[str, Any]]:

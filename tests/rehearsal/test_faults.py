@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO
 
 import pytest
@@ -45,11 +47,14 @@ def test_a_second_operator_is_told_who_deploys(rehearsal: Rehearsal) -> None:
 
 
 def test_a_second_pulumi_up_is_told_who_holds_the_stack(rehearsal: Rehearsal) -> None:
-    with fault(rehearsal, method="GET", path="/v1/servers/*", delay_ms=6000, count=1):
-        words = ["pulumi", "up", "--yes", "--skip-preview", "--refresh", "--non-interactive"]
-        first = _start(rehearsal, [*words, "--stack", rehearsal.stack])
+    words = ["pulumi", "up", "--yes", "--skip-preview", "--refresh", "--non-interactive", "--stack", rehearsal.stack]
+    with (
+        fault(rehearsal, method="GET", path="/v1/servers/*", delay_ms=25_000, count=1),
+        _started(rehearsal, words) as first,
+    ):
         wait_for(lambda: any(rehearsal.build.rglob("locks/**/*.json")), "the first one has its lock", seconds=30)
         second = rehearsal.make("infra", check=False)
+        assert first.poll() is None, "the first one was done before the second could meet it"
         assert first.wait(timeout=120) == 0
     assert not second.ok
     assert f"another `pulumi up` holds the stack {rehearsal.stack} (process {first.pid} on" in second.stderr
@@ -61,16 +66,16 @@ def test_a_machine_that_dies_in_a_deploy_stops_it_everywhere(rehearsal: Rehearsa
     """--fail-percent 0: the others stop at the same operation, so that the machines are not changed by halves."""
     with rehearsal.settings_changed(*ANOTHER_SETTING):
         words = ["pyinfra", "-y", "--fail-percent", "0", "hosts/inventory.py", "deploys/site.py"]
-        deploy = _start(rehearsal, words)
-        assert deploy.stderr is not None
-        said = _until(deploy.stderr, "Starting operation: base | limits of the journal")
-        rehearsal.lab("crash", "witness")
-        try:
-            said += deploy.stderr.read().decode()
-            assert deploy.wait(timeout=120) != 0
-        finally:
-            rehearsal.lab("start", "witness")
-            wait_for(lambda: rehearsal.ssh("witness", "true").ok, "witness answers ssh", seconds=30)
+        with _started(rehearsal, words) as deploy:
+            assert deploy.stderr is not None
+            said = _until(deploy.stderr, "Starting operation: base | limits of the journal")
+            rehearsal.lab("crash", "witness")
+            try:
+                said += deploy.stderr.read().decode()
+                assert deploy.wait(timeout=120) != 0
+            finally:
+                rehearsal.lab("start", "witness")
+                wait_for(lambda: rehearsal.ssh("witness", "true").ok, "witness answers ssh", seconds=30)
         assert "[witness]" in said
         assert "Starting operation: revision" not in said, "the run went on without the witness"
         rehearsal.deploy()
@@ -118,16 +123,20 @@ def test_a_failing_action_is_named_and_the_next_up_completes_it(rehearsal: Rehea
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system over build/, which needs root")
-def test_a_full_disk_here_loses_nothing(rehearsal: Rehearsal) -> None:
+def test_a_full_disk_here_loses_nothing(rehearsal: Rehearsal, tmp_path: Path) -> None:
     """State, records and evidence are written whole or not at all: what was there is there when there is room again."""
     before = rehearsal.pulumi("stack", "export").stdout
     # a mount namespace of its own: nobody else sees the small disk, and it ends with the command
+    # -e: nothing is filled unless it is the small disk; without the sockets of ssh, which come and go
     script = (
-        'size=$(du -sk "$1" | cut -f1); cp -a "$1" "$2" && mount -t tmpfs -o size=$((size + 600))k full "$1" && '
-        'cp -a "$2/." "$1" && rm -rf "$2"; { cat /dev/zero > "$1/fill"; } 2>/dev/null; shift 2; exec "$@"'
+        'set -e; size=$(du -sk "$1" | cut -f1); cp -a "$1/." "$2"; rm -rf "$2/ssh"; mkdir -m 700 "$2/ssh"; '
+        'mount -t tmpfs -o size=$((size + 600))k full "$1"; cp -a "$2/." "$1"; '
+        '{ cat /dev/zero > "$1/fill"; } 2>/dev/null || true; shift 2; exec "$@"'
     )
-    copy = rehearsal.build.with_name(f"{rehearsal.build.name}-copy")
-    words = ["unshare", "--mount", "sh", "-c", script, "sh", str(rehearsal.build), str(copy)]
+    for machine in rehearsal.inventory():
+        # a connection that lives on would hold a socket that cannot be copied
+        run(["ssh", "-F", str(rehearsal.build / "ssh_config"), "-O", "exit", machine.name], check=False)
+    words = ["unshare", "--mount", "sh", "-c", script, "sh", str(rehearsal.build), str(tmp_path)]
     with rehearsal.settings_changed("firewall.public", [{"port": 443, "protocol": "tcp", "reason": "web"}]):
         up = ["pulumi", "up", "--yes", "--skip-preview", "--non-interactive", "--stack", rehearsal.stack]
         done = run([*words, *up], cwd=rehearsal.root, env=rehearsal.env, check=False, timeout=120)
@@ -144,6 +153,7 @@ def test_a_full_disk_here_loses_nothing(rehearsal: Rehearsal) -> None:
         assert not written.ok
         assert "Traceback" not in written.stdout + written.stderr, written.stderr
         assert "No space left on device" in written.stderr
+    shutil.rmtree(tmp_path)  # it held keys and the passphrase
     assert json.loads(rehearsal.pulumi("stack", "export").stdout) == json.loads(before)
     rehearsal.make("infra")
     rehearsal.pulumi("preview", "--expect-no-changes")
@@ -155,9 +165,17 @@ def _open_ports(rehearsal: Rehearsal) -> set[str]:
     return {str(rule["port"]) for firewall in firewalls for rule in firewall["rules"]}
 
 
-def _start(rehearsal: Rehearsal, words: list[str]) -> subprocess.Popen[bytes]:
+@contextmanager
+def _started(rehearsal: Rehearsal, words: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A command at work; what still runs at the end of the block is killed with all that it started."""
     env = {**os.environ, **rehearsal.env}
-    return subprocess.Popen(words, cwd=rehearsal.root, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen(words, cwd=rehearsal.root, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            kill_tree(process.pid)
+            process.wait(timeout=10)
 
 
 def _until(stream: IO[bytes], sign: str) -> str:

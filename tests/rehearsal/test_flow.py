@@ -174,14 +174,19 @@ def test_the_verify_job_for_ci_runs_in_a_bare_environment(rehearsal: Rehearsal, 
         "BASTIDE_INVENTORY": json.dumps(inventory),
     }
     variables = tmp_path / "variables"  # not in argv, which everybody may read
-    variables.touch(mode=0o600)
-    variables.write_text("".join(f"export {key}={shlex.quote(value)}\n" for key, value in bare.items()))
-    for step in steps:
-        script = f". {variables}\n{step}"
-        words = ["env", "-i", "PATH=/usr/local/bin:/usr/bin:/bin", "bash", "-eo", "pipefail", "-c", script]
-        done = run(words, cwd=clone, check=False, timeout=300)
-        assert done.ok, f"{step}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
-    assert (home / ".ssh" / "bastide").stat().st_mode & 0o077 == 0
+    try:
+        variables.touch(mode=0o600)
+        variables.write_text("".join(f"export {key}={shlex.quote(value)}\n" for key, value in bare.items()))
+        for step in steps:
+            script = f". {variables}\n{step}"
+            words = ["env", "-i", "PATH=/usr/local/bin:/usr/bin:/bin", "bash", "-eo", "pipefail", "-c", script]
+            done = run(words, cwd=clone, check=False, timeout=300)
+            assert done.ok, f"{step}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+        assert (home / ".ssh" / "bastide").stat().st_mode & 0o077 == 0
+    finally:
+        # both hold the automation account's key, and pytest keeps its folders
+        variables.unlink(missing_ok=True)
+        shutil.rmtree(home, ignore_errors=True)
     build = clone / "build" / rehearsal.stack
     assert 'failures="0"' in (build / "junit.xml").read_text()
     evidence = json.loads((build / "evidence.json").read_text())

@@ -52,6 +52,7 @@ def test_a_killed_up_is_completed_by_the_next(stack: Rehearsal, moment: float) -
     first = subprocess.Popen(words, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     with suppress(subprocess.TimeoutExpired):
         first.wait(timeout=moment)
+    assert first.poll() is None, "make up had ended before the kill: LAST_SECOND is too late for this machine"
     kill_tree(first.pid)
     first.wait(timeout=30)
     began = time.monotonic()

@@ -77,7 +77,9 @@ def test_a_second_run_and_a_reading_one_find_nothing_to_do(stack: BucketStack) -
 
 
 def test_only_calls_that_hetzner_has_too(stack: BucketStack, server: Server) -> None:
-    assert server.asked() <= SUPPORTED
+    asked = server.asked()
+    assert {"PutBucket", "PutBucketVersioning", "PutBucketObjectLockConfig"} <= asked, "the server tells of no calls"
+    assert asked <= SUPPORTED
 
 
 def test_what_is_deleted_can_be_had_back_and_what_is_locked_cannot_be_deleted(

@@ -162,6 +162,8 @@ def test_of_three_that_want_to_reboot_at_once_at_most_one_does(rehearsal: Rehear
         for name in going:
             _wait_for_boot(rehearsal, name, before[name])
         assert len(going) <= 1, going
+        for name in set(names) - set(going):
+            assert "no reboot now" in _log(rehearsal, name, since), f"{name} says nothing"
         assert [name for name in names if _boot(rehearsal, name) != before[name]] == going
     finally:
         for name in names:

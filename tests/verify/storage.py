@@ -82,7 +82,7 @@ def _bucket(own: Any, name: str) -> dict[str, Any]:
     found: dict[str, Any] = {"versioning": versioning, "lock": lock, "rules": lifecycle.get("Rules", [])}
     if versioning != "Enabled":
         return found  # a probe would leave nothing to look at
-    version, written = _probe(own, name)
+    version, written = _probe(own, name, int(lock.get("Days", 0)))
     # deleted as anybody would: that puts a mark on top, under which the version has to be readable still
     marker = own.delete_object(Bucket=name, Key=PROBE)
     found["gone"] = _code(lambda: own.get_object(Bucket=name, Key=PROBE))
@@ -97,12 +97,21 @@ def _bucket(own: Any, name: str) -> dict[str, Any]:
     return found
 
 
-def _probe(own: Any, name: str) -> tuple[str, datetime]:
-    """The newest version of the probe and when it was written; a new one when that is a day old."""
+def _probe(own: Any, name: str, lock_days: int) -> tuple[str, datetime]:
+    """The newest version of the probe and when it was written; a new one when that is a day old, or was written while
+    the bucket's lock was shorter."""
     versions = own.list_object_versions(Bucket=name, Prefix=PROBE).get("Versions", [])
     newest = max(versions, key=lambda one: one["LastModified"], default=None)
     if newest and datetime.now(UTC) - newest["LastModified"] < _FRESH:
-        return newest["VersionId"], newest["LastModified"]
+        held: dict[str, Any] = {}
+        _code(
+            lambda: held.update(
+                own.get_object_retention(Bucket=name, Key=PROBE, VersionId=newest["VersionId"])["Retention"]
+            )
+        )
+        until = held.get("RetainUntilDate", newest["LastModified"])
+        if until - newest["LastModified"] >= timedelta(days=lock_days, hours=-1):
+            return newest["VersionId"], newest["LastModified"]
     made = own.put_object(Bucket=name, Key=PROBE, Body=b"written by tests/verify, once a day\n")
     return made["VersionId"], datetime.now(UTC)
 
