@@ -49,24 +49,16 @@ JAILS = (
         # the stock filter counts a refused key only for users who do not exist, and with passwords off there is
         # nothing else to count for those who do (needs LogLevel VERBOSE, see templates/ssh)
         filter="sshd[mode=normal, publickey=any]",
-        # Debian's own match leaves out the process that OpenSSH 9.8 and later log from
-        journal=("_SYSTEMD_UNIT=ssh.service", "_COMM=sshd", "_COMM=sshd-session"),
+        # Debian's own match leaves out the process that OpenSSH 9.8 and later log from. Failed logins are logged by
+        # root in the service (tried); by a program's name alone any account could have any address banned.
+        journal=("_SYSTEMD_UNIT=ssh.service _UID=0",),
     ),
 )
+
 
 # Restarted, not reloaded: a reload keeps an old database and old rules. Bans come back from the database, but those of
 # networks that are spared by now (seen with 1.1.0). Without our files fail2ban must not run: Debian's own jail knows no
 # operators. Before the package is installed there is nothing to do: it then starts with our files.
-_SETTLE = f"""\
-command -v fail2ban-client >/dev/null || exit 0
-if [ ! -e {COMMON} ]; then systemctl -q disable --now {UNIT}; exit 0; fi
-problem=$(fail2ban-client -t 2>&1) || {{ echo "$problem" >&2; exit 1; }}
-systemctl -q enable {UNIT}; systemctl reset-failed {UNIT}; systemctl restart {UNIT} || exit 1
-for try in $(seq 50); do {{ @JAILS@; }} >/dev/null 2>&1 && exit 0; sleep 0.2; done
-journalctl -qu {UNIT} -p warning -n 5 -o cat >&2; echo "fail2ban does not answer" >&2; exit 1
-""".replace("@JAILS@", " && ".join(f"fail2ban-client status {jail.name}" for jail in JAILS))
-
-
 @deploy("fail2ban")
 def fail2ban(wanted: Fail2ban, firewall: Firewall, network: Network, machines: tuple[Machine, ...]) -> None:
     """The jails, changed under a dead man's switch: they stay only if a new login works."""
@@ -79,7 +71,7 @@ def fail2ban(wanted: Fail2ban, firewall: Firewall, network: Network, machines: t
         name="jails",
         name_="fail2ban",
         wanted=(*files, *undeclared(files, seen["fail2ban"]["files"])),
-        settle=_SETTLE,
+        settle=settle(wanted),
         port=None,
         drift=drift(wanted, networks, seen),
     )
@@ -120,6 +112,37 @@ def jail_files(wanted: Fail2ban, networks: tuple[str, ...]) -> tuple[File, ...]:
     )
 
 
+# Restarted, not reloaded: a reload keeps an old database and old rules. Bans come back from the database, but those of
+# networks that are spared by now (seen with 1.1.0). Without our files fail2ban must not run: Debian's own jail knows no
+# operators. Before the package is installed there is nothing to do: it then starts with our files.
+_SETTLE = """\
+command -v fail2ban-client >/dev/null || exit 0
+if [ ! -e @COMMON@ ]; then systemctl -q disable --now @UNIT@; exit 0; fi
+problem=$(fail2ban-client -t 2>&1) || { echo "$problem" >&2; exit 1; }
+systemctl -q enable @UNIT@; systemctl reset-failed @UNIT@; systemctl restart @UNIT@ || exit 1
+for try in $(seq 50); do { @ANSWERS@; } >/dev/null 2>&1 && break; sleep 0.2; done
+{ @ANSWERS@; } >/dev/null 2>&1 ||
+    { journalctl -qu @UNIT@ -p warning -n 5 -o cat >&2; echo "fail2ban does not answer" >&2; exit 1; }
+{ @VALUES@; } && exit 0
+echo "fail2ban does not do what @COMMON@ says: another file in /etc/fail2ban/jail.d says it later" >&2
+exit 1
+"""
+
+
+def settle(wanted: Fail2ban) -> str:
+    """The shell line that makes the files effective, and fails when somebody else's file has the last word."""
+    values = {"maxretry": wanted.max_tries, "findtime": wanted.find_minutes * 60, "bantime": wanted.ban_minutes * 60}
+    answers = [f"fail2ban-client status {jail.name}" for jail in JAILS]
+    same = [
+        f'[ "$(fail2ban-client get {jail.name} {key})" = {value} ]' for jail in JAILS for key, value in values.items()
+    ]
+    filled = {"@COMMON@": COMMON, "@UNIT@": UNIT, "@ANSWERS@": " && ".join(answers), "@VALUES@": " && ".join(same)}
+    line = _SETTLE
+    for mark, text in filled.items():
+        line = line.replace(mark, text)
+    return line
+
+
 def undeclared(files: tuple[File, ...], there: list[str]) -> tuple[File, ...]:
     """The jails of capabilities that are gone: their files, to be removed. Other people's files stay."""
     declared = {file.path for file in files}
@@ -156,4 +179,7 @@ def _jail_path(jail: Jail) -> str:
 
 
 def _normal(word: str) -> str:
-    return str(ipaddress.ip_network(word, strict=False))
+    try:
+        return str(ipaddress.ip_network(word, strict=False))
+    except ValueError:
+        return word  # a host name in somebody's file: it differs from what is declared, and is said to

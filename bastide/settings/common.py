@@ -52,10 +52,17 @@ def _domain(value: str) -> str:
 
 
 def _cidr(value: str) -> str:
+    _no_zone(value)
     try:
         return str(ipaddress.ip_network(value))
     except ValueError as error:
         raise ValueError(f"must be a network like 192.0.2.0/24 or 2001:db8::/48 ({_reason(error)})") from None
+
+
+def _no_zone(value: str) -> None:
+    """Refuse a zone id (RFC 4007, "%eth0"): it means something on one machine only, and Python takes any text there."""
+    if "%" in value:
+        raise ValueError("must have no zone id: leave out % and what follows")
 
 
 def _cidr4(value: str) -> str:
@@ -83,6 +90,7 @@ def _public_address4(value: str) -> str:
 
 
 def _public_address6(value: str) -> str:
+    _no_zone(value)
     try:
         address = ipaddress.IPv6Address(value)
     except ValueError:

@@ -185,6 +185,8 @@ def _text_problem(value: str) -> str:
 
 
 def _address_problem(kind: str, value: str) -> str:
+    if "%" in value:
+        return "must have no zone id: leave out % and what follows"
     try:
         address = ipaddress.ip_address(value)
     except ValueError:

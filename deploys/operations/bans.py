@@ -44,6 +44,8 @@ def an_address(word: object) -> str:
     if word is None:
         raise BastideError("which address is to be freed?", hint)
     try:
+        if "%" in str(word):
+            raise ValueError("a zone id")
         return str(ipaddress.ip_address(str(word).strip()))
     except ValueError:
         raise BastideError(f"{word!r} is no address", hint) from None

@@ -158,6 +158,21 @@ def test_each_further_ban_lasts_longer(opened: Rehearsal) -> None:
         opened.exec(MACHINE, f"fail2ban-client set sshd bantime 3600; fail2ban-client unban {NOBODY}")
 
 
+def test_what_others_write_into_the_log_bans_nobody(opened: Rehearsal) -> None:
+    """An account without rights writes lines as of failed logins, under the name of the ssh server."""
+    line = f"Failed publickey for root from {NOBODY} port 22 ssh2: ED25519 SHA256:x"
+    script = (
+        f"cp /usr/bin/logger /tmp/sshd; for n in 1 2 3 4 5 6; do runuser -u nobody -- /tmp/sshd -t sshd '{line}'; done;"
+        " rm /tmp/sshd; date +%s"
+    )
+    since = opened.exec(MACHINE, script).stdout.strip()
+    # what comes after it in the log has been read when it is answered for
+    assert not opened.ssh(MACHINE, "true", user="anna").ok
+    seen = f"journalctl -qu fail2ban --since=@{since} -o cat | grep -c Ignore || true"
+    wait_for(lambda: opened.exec(MACHINE, seen).stdout.strip() != "0", "the jail read on", seconds=20)
+    assert NOBODY not in _banned(opened)
+
+
 def test_the_operator_is_never_banned(opened: Rehearsal) -> None:
     for _ in range(8):
         assert not opened.ssh(MACHINE, "true", user="anna").ok

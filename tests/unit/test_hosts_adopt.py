@@ -148,9 +148,10 @@ def test_a_machine_that_lets_in_nobody_is_said(
 
 
 def test_what_keeps_the_account_from_being_made_is_shown(theirs: enroll.Target, box: Box) -> None:
-    box.stand_in("id", "echo 33")
-    with pytest.raises(MachineUnreachable, match="an account of the system") as caught:
+    (box.folder / "account").touch()  # somebody's own, who must not become root by our hand
+    with pytest.raises(MachineUnreachable, match="there is an account bastide already") as caught:
         go(theirs)
+    assert not (box.folder / "etc/sudoers.d/bastide").exists()
     assert "root by sudo without a password" in caught.value.hint
 
 

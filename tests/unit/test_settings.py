@@ -67,6 +67,7 @@ WRONG = [
         "settings.network.range: must be a network like 192.0.2.0/24 or 2001:db8::/48 (it has host bits set) "
         "(got 10.20.0.1/16)",
     ),
+    ("firewall.operators", ["192.0.2.0/24", "2001:db8::%eth0/64"], "settings.firewall.operators.1: must have no zone id: leave out % and what follows (got 2001:db8::%eth0/64)"),
     ("network.range", "8.8.0.0/16", "settings.network: range must lie within 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16 (RFC 1918)"),
     ("storage.endpoint", "http://fsn1.your-objectstorage.com", "settings.storage.endpoint: must be an address like https://fsn1.your-objectstorage.com: storage is asked over TLS only (got http://fsn1.your-objectstorage.com)"),
     ("storage.location", "hel1", "settings.storage: endpoint and location must be the same place (got fsn1.your-objectstorage.com and hel1)"),
