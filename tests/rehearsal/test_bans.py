@@ -161,9 +161,14 @@ def test_each_further_ban_lasts_longer(opened: Rehearsal) -> None:
 def test_what_others_write_into_the_log_bans_nobody(opened: Rehearsal) -> None:
     """An account without rights writes lines as of failed logins, under the name of the ssh server."""
     line = f"Failed publickey for root from {NOBODY} port 22 ssh2: ED25519 SHA256:x"
+    # it lives on for a moment: the journal reads a program's name from the process
+    program = (
+        f'import syslog, time; syslog.openlog("sshd", syslog.LOG_PID, syslog.LOG_AUTH);'
+        f' [syslog.syslog("{line}") for n in range(6)]; time.sleep(1)'
+    )
     script = (
-        f"cp /usr/bin/logger /tmp/sshd; for n in 1 2 3 4 5 6; do runuser -u nobody -- /tmp/sshd -t sshd '{line}'; done;"
-        " rm /tmp/sshd; date +%s"
+        "cp $(readlink -f /usr/bin/python3) /tmp/sshd && chmod 755 /tmp/sshd;"
+        f" PYTHONHOME=/usr runuser -u nobody -- /tmp/sshd -c '{program}'; rm /tmp/sshd; date +%s"
     )
     since = opened.exec(MACHINE, script).stdout.strip()
     # what comes after it in the log has been read when it is answered for
