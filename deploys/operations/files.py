@@ -21,6 +21,7 @@ from deploys import remote
 from deploys.facts.machine import Answer, Question, ask, forget, this_host
 
 _shown: WeakKeyDictionary[Host, set[File]] = WeakKeyDictionary()  # operations run in prepare and again in execute
+_ALL_READ = 0o004
 Commands = Generator[PyinfraCommand | str, None, None]
 
 
@@ -135,11 +136,11 @@ def _show(host: Host, changed: list[File], seen: Answer) -> None:
     shown = _shown.setdefault(host, set())
     fresh = [file for file in changed if file not in shown]
     shown |= set(fresh)
-    plain = [file.path for file in fresh if not isinstance(file.content, SecretStr)]
     before = {file.path: seen["files"][file.path] for file in fresh}  # the next question may drop what is known
+    plain = [file.path for file in fresh if not _secret(file, before[file.path])]
     old = ask(host, contents=plain)["contents"] if plain else {}
     for file in fresh:
-        secret = isinstance(file.content, SecretStr)
+        secret = file.path not in plain
         new = "" if secret else str(file.content or "")
         diff = difflib.unified_diff(
             old.get(file.path, "").splitlines(), new.splitlines(), file.path, file.path, lineterm="", n=1
@@ -152,6 +153,13 @@ def _show(host: Host, changed: list[File], seen: Answer) -> None:
             entry = {"machine": host.name, "path": file.path, "secret": secret, "diff": lines[2:]}
             with Path(listed).open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps({**entry, "note": _note(file, before[file.path])}) + "\n")
+
+
+def _secret(file: File, before: dict[str, Any] | None) -> bool:
+    """Whether its text is never shown. Of what is removed nobody says what it was: its mode does."""
+    if file.content is None and before is not None:
+        return not before["mode"] & _ALL_READ
+    return isinstance(file.content, SecretStr)
 
 
 def _note(file: File, before: dict[str, Any] | None) -> str:

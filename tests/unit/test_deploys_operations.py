@@ -122,6 +122,22 @@ def test_differences_are_listed_for_a_plan(host, monkeypatch, tmp_path):
     assert host.said == []
 
 
+@pytest.mark.parametrize(("mode", "shown"), [(0o600, False), (0o640, False), (0o644, True)])
+def test_the_text_of_a_removed_file_is_shown_only_when_all_could_read_it(host, monkeypatch, tmp_path, mode, shown):
+    """It may have been a secret: who removes a file does not say what it was."""
+    listed = tmp_path / "files.jsonl"
+    host.state.config.DIFF = True
+    host.data = {"differences": str(listed)}
+    asked = []
+    text = {"/etc/gone": "CANARY\n"}
+    monkeypatch.setattr(files, "ask", lambda host, **question: asked.append(question) or {"contents": text})
+    wanted = (files.File("/etc/gone", None),)
+    files.differing(host, wanted, {"files": {"/etc/gone": seen(b"CANARY\n", mode)}})
+    (entry,) = [json.loads(line) for line in listed.read_text().splitlines()]
+    assert (entry["secret"], entry["note"]) == (not shown, "removed")
+    assert ("CANARY" in listed.read_text(), "CANARY" in str(host.said), bool(asked)) == (shown, shown, shown)
+
+
 def test_differences_are_shown_once_on_demand(host, monkeypatch):
     host.state.config.DIFF = True
     monkeypatch.setattr(files, "ask", lambda host, **question: {"contents": {"/etc/one": "old\n"}})
