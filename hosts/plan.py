@@ -87,13 +87,19 @@ def _without_revision(machine: MachineChange) -> MachineChange:
 
 
 def _explained(stack: Stack, found: tuple[MachineChange, ...]) -> tuple[MachineChange, ...]:
-    """Machines that gave no way in, with what the provider says of them: off, or gone."""
+    """Machines that gave no way in, with what the provider says of those that it has made: off, or gone.
+
+    Of somebody else's servers it knows nothing, and a stack of those alone has no token to ask with.
+    """
+    made = {machine.name: machine.id for machine in stack.machines if machine.provider == "hetzner"}
+    silent = {machine.name for machine in found if machine.state == "silent"} & made.keys()
+    if not silent:
+        return found
     states = provider_of(stack.name, stack.root).server_states()
-    ids = {machine.name: machine.id for machine in stack.machines}
 
     def one(machine: MachineChange) -> MachineChange:
-        state = states.get(ids[machine.name], "gone")
-        if machine.state != "silent" or state == "running":
+        state = states.get(made[machine.name], "gone") if machine.name in silent else "running"
+        if state == "running":
             return machine
         said = "no longer exists at the provider" if state == "gone" else f"is {state} at the provider"
         return MachineChange(machine.name, "off", f"{said}; next: `make infra` brings it back")

@@ -7,6 +7,7 @@ import os
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -74,12 +75,26 @@ class Provider:
 
 def provider_of(stack: str, root: Path) -> Provider:
     """The provider of a stack. Raises `StackError` without a passphrase that opens it, or without a token."""
+    return provider_in(stack, opened(stack, root))
+
+
+def opened(stack: str, root: Path) -> dict[str, str]:
+    """The configuration of a stack in plain, by key. Raises `StackError` without a passphrase that opens it."""
     words = ["pulumi", "config", "--json", "--show-secrets", "--non-interactive", "--stack", stack]
     done = run(words, cwd=root, check=False, timeout=_PULUMI_SECONDS)
     if not done.ok:
         raise StackError(f"the passphrase does not open the stack {stack}", "set that of this stack")
-    config: dict[str, Any] = json.loads(done.stdout)
-    token = str(config.get("hcloud:token", {}).get("value") or os.environ.get("HCLOUD_TOKEN", ""))
+    return {key: str(item.get("value", "")) for key, item in json.loads(done.stdout).items()}
+
+
+def provider_in(stack: str, config: Mapping[str, str], *, dns: bool = False) -> Provider:
+    """The provider as this configuration says, with `dns` as the zones' own token opens it, where they have one.
+
+    Raises `StackError` without a token.
+    """
+    token = config.get("hcloud:token") or os.environ.get("HCLOUD_TOKEN", "")
+    if dns:
+        token = (json.loads(config.get("bastide:secrets") or "{}").get("dns") or {}).get("token") or token
     if not token:
         raise StackError(f"the stack {stack} has no API token", "pulumi config set --secret hcloud:token")
-    return Provider(str(config.get("hcloud:endpoint", {}).get("value") or _UPSTREAM_ENDPOINT), token)
+    return Provider(config.get("hcloud:endpoint") or _UPSTREAM_ENDPOINT, token)
