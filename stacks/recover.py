@@ -31,6 +31,8 @@ _POLL_SECONDS = 0.5
 # what lives in the zones' project, with an output that it has when it was read: the plugin reads these by the id among
 # their outputs, which all others lack until then
 _NAMES = {"Zone": "registrar", "ZoneRrset": "changeProtection"}
+# what is made at the provider and at its object storage
+_MADE = ("hcloud:", "minio:")
 Resource = dict[str, Any]
 
 
@@ -45,7 +47,7 @@ def recover(stack: str, root: Path) -> None:
     if protected := protected_names(deployment):
         refuse_lost(protected, read(stack_path(stack, root)))
     if not _at_provider(deployment):
-        return  # nothing was made yet, or all servers are somebody else's
+        return  # nothing was made yet, or all servers are somebody else's and there is nothing besides
     try:
         client = _client(stack, root)
         _refuse_other_project(client, deployment)
@@ -107,7 +109,7 @@ def _unread(deployment: dict[str, Any]) -> list[Resource]:
         item
         for item in deployment.get("resources") or []
         if item.get("custom")
-        and str(item["type"]).startswith(("hcloud:", "minio:"))
+        and str(item["type"]).startswith(_MADE)
         and _NAMES.get(_kind(item), "id") not in (item.get("outputs") or {})
     ]
 
@@ -127,6 +129,8 @@ def _refuse_other_project(client: hcloud.Client, deployment: dict[str, Any]) -> 
 
 def _mend_servers(stack: str, root: Path, client: hcloud.Client, servers: list[Resource]) -> None:
     """Switch on what is off; read again what is not as the state says, so that the next `up` sees the difference."""
+    if not servers:
+        return  # a stack of zones or buckets alone has no token that could be asked
     real = {str(server.id): server for server in client.servers.get_all()}
     outdated: list[Resource] = []
     for resource in servers:
@@ -189,9 +193,9 @@ def _deployment(stack: str, root: Path) -> dict[str, Any]:
 
 
 def _at_provider(deployment: dict[str, Any]) -> bool:
-    """Whether anything of the stack was made, or begun, at the provider."""
+    """Whether anything of the stack was made, or begun, at the provider or its object storage."""
     known = [*(deployment.get("resources") or []), *_pending_creations(deployment)]
-    return any(str(item["type"]).startswith("hcloud:") for item in known)
+    return any(str(item["type"]).startswith(_MADE) for item in known)
 
 
 def _pending_creations(deployment: dict[str, Any]) -> list[Resource]:

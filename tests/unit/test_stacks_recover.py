@@ -230,6 +230,28 @@ def test_a_bucket_that_was_made_is_taken_over(
     assert adopted(ran, BUCKET["urn"]) == taken
 
 
+@pytest.mark.parametrize(("resource", "found"), [(ZONE, "77"), (BUCKET, "example-backup")])
+def test_a_stack_of_zones_or_buckets_alone_asks_with_no_empty_token(
+    ran: Any, monkeypatch: pytest.MonkeyPatch, resource: dict[str, Any], found: str
+) -> None:
+    """All servers are somebody else's: there is no hcloud:token, and what was begun is still taken over."""
+
+    class Refusing:
+        def __getattr__(self, name: str) -> Any:
+            pytest.fail(f"{name} were asked for with an empty token")
+
+    ran.cloud = Refusing()
+    ran.zones = SimpleNamespace(zones=Zones({"bastide": "lab"}))
+    monkeypatch.setattr(
+        recover, "find_bucket", lambda stack, root, item: found if item["type"] == BUCKET["type"] else ""
+    )
+    pending(ran, resource)
+    ran.deployment["resources"].remove(NETWORK)
+    recover.recover("lab", Path())
+    assert adopted(ran, resource["urn"]) == [found]
+    assert [words[1] for words in ran.words].count("refresh") == 1
+
+
 @pytest.mark.parametrize("error", [hcloud.APIException(401, "unauthorized", None), requests.ConnectionError("refused")])
 def test_a_provider_that_refuses_is_named(ran: Any, error: Exception) -> None:
     def refuse() -> None:
