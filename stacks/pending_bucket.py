@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
-
 from bastide.errors import StackError
 from bastide.stackfile import read, stack_path
 from stacks import buckets
@@ -23,6 +21,9 @@ def find_bucket(stack: str, root: Path, resource: dict[str, Any]) -> str:
     storage, name = read(stack_path(stack, root)).storage, str(resource.get("inputs", {}).get("bucket"))
     if storage is None:
         return ""
+    # imported when needed, as in buckets.py: `make infra` comes by here each time
+    from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
+
     own = buckets.client(storage.endpoint, storage.location, storage.certificate, storage_keys_of(stack, root), root)
     try:
         # names are taken once for all customers of the provider: another's bucket is there as well, but not listed

@@ -164,6 +164,18 @@ def test_the_state_moves_into_a_bucket(in_bucket: BucketStack, server: Server) -
     assert _refused(server.client(stranger=True).list_objects_v2, Bucket=STATE_BUCKET) == "AccessDenied"
 
 
+def test_a_bucket_for_states_takes_no_bucket_of_something_else(in_bucket: BucketStack, server: Server) -> None:
+    words = ["--location", "fsn1", "--endpoint", server.endpoint]
+    before = server.client().get_bucket_lifecycle_configuration(Bucket=PLAIN)["Rules"]
+    done = run(
+        [sys.executable, "-m", "stacks", "state-bucket", PLAIN, *words], cwd=ROOT, env=in_bucket.env, check=False
+    )
+    assert not done.ok
+    assert "holds other things than states" in done.stdout + done.stderr
+    assert server.client().get_bucket_lifecycle_configuration(Bucket=PLAIN)["Rules"] == before
+    run([sys.executable, "-m", "stacks", "state-bucket", STATE_BUCKET, *words], cwd=ROOT, env=in_bucket.env)
+
+
 def test_a_second_operator_joins(in_bucket: BucketStack, tmp_path: Path) -> None:
     other = clone_of(in_bucket, tmp_path / "clone")
     other.pulumi("preview", "--refresh", "--expect-no-changes", "--stack", "buckets")
