@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,8 +17,9 @@ from pydantic import SecretStr
 
 from bastide.evidence import evidence_path, load
 from bastide.secrets import StorageKeys
+from bastide.settings import Storage
 from bastide.stackfile import read
-from stacks.buckets import client
+from stacks.buckets import client, tls_only
 from tests.rehearsal.sabotages import SABOTAGES, Sabotage
 from tests.rehearsal.sabotages.model import Order
 from tests.rehearsal.stack import Rehearsal
@@ -49,8 +51,9 @@ def test_it_is_caught(sabotage: Sabotage, rehearsal: Rehearsal, table: list[dict
     break_, undo = sabotage.scripts(read(rehearsal.file))
     began = time.monotonic()
     rules = _open(rehearsal, sabotage)
-    mend = sabotage.bucket(*_bucket(rehearsal)) if sabotage.bucket else None
+    changed = ExitStack()
     try:
+        changed.enter_context(_changed_bucket(rehearsal, sabotage))
         _give(rehearsal, sabotage.orders)
         rehearsal.exec(sabotage.machine, break_)
         words = ("--control", sabotage.control, "--machine", sabotage.machine, "--evidence", str(path))
@@ -62,8 +65,7 @@ def test_it_is_caught(sabotage: Sabotage, rehearsal: Rehearsal, table: list[dict
         finally:
             _close(rehearsal, rules)
             _give(rehearsal, sabotage.taken_back)
-            if mend:
-                mend()
+            changed.close()
     # red for another reason (a check that fell over, a machine that did not answer) is not caught
     caught = row is not None and row.outcome == "failed" and BROKEN not in row.detail and sabotage.says in row.detail
     detail = row.detail if row else "no evidence was written"
@@ -94,14 +96,44 @@ def _open(rehearsal: Rehearsal, sabotage: Sabotage) -> list[tuple[int, list[dict
     return before
 
 
-def _bucket(rehearsal: Rehearsal) -> tuple[Any, str]:
-    """A client with the stack's own keys, and the name of its first bucket."""
+@contextmanager
+def _changed_bucket(rehearsal: Rehearsal, sabotage: Sabotage) -> Iterator[None]:
+    """The first bucket, or one without versions, as the sabotage changes it."""
+    if sabotage.bucket is None:
+        yield
+        return
     storage = read(rehearsal.file).storage
     assert storage
+    own = _own(rehearsal, storage)
+    with _plain_bucket(rehearsal, storage, own) if sabotage.plain else nullcontext(next(iter(storage.buckets))) as name:
+        mend = sabotage.bucket(own, name)
+        try:
+            yield
+        finally:
+            mend()
+
+
+@contextmanager
+def _plain_bucket(rehearsal: Rehearsal, storage: Storage, own: Any) -> Iterator[str]:
+    """A bucket without versions, made as the stack would make it, and declared."""
+    name = "example-plain"
+    own.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": storage.location})
+    try:
+        own.put_bucket_policy(Bucket=name, Policy=tls_only(name))
+        declared = {known: bucket.model_dump() for known, bucket in storage.buckets.items()}
+        with rehearsal.settings_changed("storage.buckets", {**declared, name: {"versioning": False}}):
+            yield name
+    finally:
+        for item in own.list_objects_v2(Bucket=name).get("Contents", []):
+            own.delete_object(Bucket=name, Key=item["Key"])
+        own.delete_bucket(Bucket=name)
+
+
+def _own(rehearsal: Rehearsal, storage: Storage) -> Any:
+    """A client with the stack's own keys."""
     keys = rehearsal.storage_keys()
     pair = StorageKeys(keys["BASTIDE_STORAGE_ACCESS_KEY"], SecretStr(keys["BASTIDE_STORAGE_SECRET_KEY"]))
-    own = client(storage.endpoint, storage.location, storage.certificate, pair, rehearsal.root)
-    return own, next(iter(storage.buckets))
+    return client(storage.endpoint, storage.location, storage.certificate, pair, rehearsal.root)
 
 
 def _close(rehearsal: Rehearsal, before: list[tuple[int, list[dict[str, Any]]]]) -> None:

@@ -6,6 +6,7 @@ at once, so that no program that is started from here inherits them.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -26,6 +27,10 @@ NO_STORAGE = "this stack has no object storage"
 NO_KEYS = "the object storage's keys are not at hand here (BASTIDE_STORAGE_ACCESS_KEY, BASTIDE_STORAGE_SECRET_KEY)"
 # one small object that is written again once a day; its versions expire like all others
 PROBE = "bastide/probe"
+# what strangers try to read. It is there: S3 says AccessDenied of what is missing, too, to whoever may not list
+CLOSED = "bastide/closed"
+# what strangers try to delete. Nothing has this name: where it is let through, nothing is lost
+NOTHING = "bastide/nothing"
 _FRESH = timedelta(days=1)
 
 _access = os.environ.pop("BASTIDE_STORAGE_ACCESS_KEY", "")
@@ -35,12 +40,16 @@ KEYS = StorageKeys(_access, SecretStr(_secret)) if _access and _secret else None
 
 @look()
 def as_stranger(world: World, machine: Machine) -> tuple[str, Any]:
-    """What a stranger's attempts give, by bucket: the attempt and S3's answer, "" when it was let through."""
+    """By bucket: what a stranger's attempts give (S3's answer, "" when it was let through), and with keys at hand what
+    the bucket lets others do (its policy, and who else is in its access list; None when the storage does not tell)."""
     storage = world.settings.storage
     if storage is None:
         return "", None
-    stranger = _client(storage, world, None)
-    found = {bucket: _attempts(stranger, bucket) for bucket in storage.buckets}
+    stranger, own = _client(storage, world, None), _client(storage, world, KEYS) if KEYS else None
+    found = {}
+    for bucket in storage.buckets:
+        rights = _asked(partial(_rights, own, bucket)) if own else {}
+        found[bucket] = {"attempts": _attempts(stranger, bucket), **rights}
     return f"curl {storage.endpoint}/{next(iter(storage.buckets))}", found
 
 
@@ -64,11 +73,52 @@ def _attempts(stranger: Any, bucket: str) -> dict[str, str]:
     tries: dict[str, Callable[[], object]] = {
         "list": lambda: stranger.list_objects_v2(Bucket=bucket),
         "list versions": lambda: stranger.list_object_versions(Bucket=bucket),
-        "read": lambda: stranger.get_object(Bucket=bucket, Key=PROBE),
+        "read": lambda: stranger.get_object(Bucket=bucket, Key=CLOSED),
         # no body and a name that nothing else has: where it is let through, one empty object tells of it
         "write": lambda: stranger.put_object(Bucket=bucket, Key="bastide/stranger", Body=b""),
+        "delete": lambda: stranger.delete_object(Bucket=bucket, Key=NOTHING),
     }
     return {what: _asked(partial(_code, one)) for what, one in tries.items()}
+
+
+def _rights(own: Any, name: str) -> dict[str, Any]:
+    """See that there is something to read for strangers, and ask what the bucket lets others do."""
+    if _code(lambda: own.head_object(Bucket=name, Key=CLOSED)):
+        own.put_object(Bucket=name, Key=CLOSED, Body=b"written by tests/verify, for strangers to be refused\n")
+    policy: dict[str, Any] = {}
+    _code(lambda: policy.update(own.get_bucket_policy(Bucket=name)))
+    acl: dict[str, Any] = {}
+    _code(lambda: acl.update(own.get_bucket_acl(Bucket=name)))
+    return {"policy": policy.get("Policy", ""), "others": others(acl) if acl else None}
+
+
+def others(acl: dict[str, Any]) -> list[str]:
+    """Who else than its owner is in a bucket's access list, and its right. MinIO tells the owner's without an id."""
+    found = []
+    for grant in acl.get("Grants", []):
+        who = grant["Grantee"].get("URI") or grant["Grantee"].get("ID", "")
+        if who not in ("", acl["Owner"].get("ID")):
+            found.append(f"{grant['Permission']} for {who}")
+    return found
+
+
+def statements(policy: str) -> set[str]:
+    """What a policy says, a line a statement, in one spelling: S3 lets one value stand for a list of one."""
+
+    def lines(statement: dict[str, Any]) -> str:
+        said = {key: value for key, value in statement.items() if key != "Sid"}
+        if said.get("Principal") == "*":
+            said["Principal"] = {"AWS": "*"}
+        return json.dumps(_listed(said), sort_keys=True)
+
+    stated = json.loads(policy)["Statement"] if policy else []
+    return {lines(statement) for statement in ([stated] if isinstance(stated, dict) else stated)}
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _listed(item) for key, item in value.items()}
+    return sorted(value) if isinstance(value, list) else [value]
 
 
 def _bucket(own: Any, name: str) -> dict[str, Any]:

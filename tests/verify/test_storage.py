@@ -10,6 +10,7 @@ import pytest
 from bastide.machines import Machine
 from bastide.settings import Settings
 from bastide.settings.storage import Bucket
+from stacks.buckets import tls_only
 from tests.verify import storage
 from tests.verify.evidence_plugin import not_provable_here
 from tests.verify.world import Sight
@@ -17,6 +18,8 @@ from tests.verify.world import Sight
 REFUSED = {"AccessDenied", "Forbidden"}
 # Amazon and Ceph call a locked version the first, MinIO the second
 HELD = {"AccessDenied", "InvalidRequest"}
+
+TRIED = "all that strangers tried was refused, but what they asked for need not exist, and no policy could be read"
 
 
 def _buckets(settings: Settings, *, keys: bool) -> dict[str, Bucket]:
@@ -31,12 +34,29 @@ def _buckets(settings: Settings, *, keys: bool) -> dict[str, Bucket]:
 @pytest.mark.control("storage-01")
 @pytest.mark.look(storage.as_stranger)
 def test_strangers_are_refused(sight: Sight, machine: Machine, settings: Settings, note: Callable[[str], None]) -> None:
-    """Without a key, listing, reading and writing are refused in every bucket."""
+    """Without a key, listing, reading, writing and deleting are refused in every bucket, and no policy allows them."""
     for bucket in _buckets(settings, keys=False):
-        answers = sight.data[bucket]
-        note(f"{bucket}: " + ", ".join(f"{what} {code or 'let through'}" for what, code in answers.items()))
-        open_ = [what for what, code in answers.items() if code not in REFUSED]
+        found = sight.data[bucket]
+        note(f"{bucket}: " + ", ".join(f"{what} {code or 'let through'}" for what, code in found["attempts"].items()))
+        open_ = [what for what, code in found["attempts"].items() if code not in REFUSED]
         assert not open_, f"{bucket} lets strangers {' and '.join(open_)}"
+        if "policy" not in found:
+            continue
+        # an attempt is made at one name: what holds for others, or for another action, stands in the policy alone
+        extra, lost = _differences(found["policy"], tls_only(bucket))
+        assert not extra, f"{bucket}: its policy says more than the declared one: {extra[0]}"
+        assert not lost, f"{bucket}: its policy no longer refuses whoever comes without TLS"
+        assert not found["others"], f"{bucket}: its access list has {', '.join(found['others'])}"
+        listed = "not told" if found["others"] is None else "of the owner alone"
+        note(f"{bucket}: policy as declared, access list {listed}")
+    if storage.KEYS is None:
+        not_provable_here(f"{storage.NO_KEYS}: {TRIED}")
+
+
+def _differences(policy: str, declared: str) -> tuple[list[str], list[str]]:
+    """What a policy says besides the declared one, and what it does not say any more."""
+    is_, wanted = storage.statements(policy), storage.statements(declared)
+    return sorted(is_ - wanted), sorted(wanted - is_)
 
 
 @pytest.mark.control("storage-02")

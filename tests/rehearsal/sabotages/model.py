@@ -47,7 +47,8 @@ class Sabotage:
 
     `says` is a part of what its check must give as the reason: red for another reason is not caught. `opened` are rules
     added to the provider's firewall for as long as it lasts; `orders` are given to the provider, `taken_back` undoes
-    them; `bucket` changes the first bucket (S3 client, name) and returns what puts it back.
+    them; `bucket` changes the first bucket (S3 client, name) and returns what puts it back; with `plain` it is given
+    a bucket without versions instead, which is made and declared for as long as it lasts.
     """
 
     control: str
@@ -60,6 +61,7 @@ class Sabotage:
     orders: tuple[Order, ...] = ()
     taken_back: tuple[Order, ...] = ()
     bucket: Callable[[Any, str], Callable[[], object]] | None = None
+    plain: bool = False
 
     @property
     def name(self) -> str:

@@ -28,6 +28,14 @@ def _listable(client: Any, bucket: str) -> Undo:
     return _policy(client, bucket, "s3:ListBucket", f"arn:aws:s3:::{bucket}")
 
 
+def _readable_below(client: Any, bucket: str) -> Undo:
+    return _policy(client, bucket, "s3:GetObject", f"arn:aws:s3:::{bucket}/other/*")
+
+
+def _deletable(client: Any, bucket: str) -> Undo:
+    return _policy(client, bucket, "s3:DeleteObject", f"arn:aws:s3:::{bucket}/*")
+
+
 def _lock(days: int) -> Callable[[Any, str], Undo]:
     def change(client: Any, bucket: str) -> Undo:
         before = client.get_object_lock_configuration(Bucket=bucket)["ObjectLockConfiguration"]
@@ -48,13 +56,20 @@ def _forgets(client: Any, bucket: str) -> Undo:
     return lambda: client.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": before})
 
 
-def _on_bucket(control: str, what: str, says: str, change: Callable[[Any, str], Undo]) -> Sabotage:
-    return Sabotage(control, what, says, "true", "true", machine="primary", bucket=change)
+def _on_bucket(
+    control: str, what: str, says: str, change: Callable[[Any, str], Undo], *, plain: bool = False
+) -> Sabotage:
+    return Sabotage(control, what, says, "true", "true", machine="primary", bucket=change, plain=plain)
 
 
 SABOTAGES = (
     _on_bucket("storage-01", "everybody may read", "lets strangers read", _readable),
     _on_bucket("storage-01", "everybody may list", "lets strangers list", _listable),
+    _on_bucket("storage-01", "everybody may read below other/", "says more than the declared one", _readable_below),
+    _on_bucket("storage-01", "everybody may delete", "lets strangers delete", _deletable),
+    _on_bucket(
+        "storage-01", "everybody may read a bucket without versions", "lets strangers read", _readable, plain=True
+    ),
     _on_bucket("storage-02", "no default lock", "the default lock is not", _lock(0)),
     _on_bucket("storage-02", "a lock of one day", "the default lock is not", _lock(1)),
     _on_bucket("storage-03", "a rule that tidies up after a day", "are removed after 1 days", _forgets),
