@@ -129,8 +129,12 @@ def test_the_text_of_a_removed_file_is_shown_only_when_all_could_read_it(host, m
     host.state.config.DIFF = True
     host.data = {"differences": str(listed)}
     asked = []
-    text = {"/etc/gone": "CANARY\n"}
-    monkeypatch.setattr(files, "ask", lambda host, **question: asked.append(question) or {"contents": text})
+
+    def ask(host, contents):
+        asked.extend(contents)
+        return {"contents": {"/etc/gone": "CANARY\n"}}
+
+    monkeypatch.setattr(files, "ask", ask)
     wanted = (files.File("/etc/gone", None),)
     files.differing(host, wanted, {"files": {"/etc/gone": seen(b"CANARY\n", mode)}})
     (entry,) = [json.loads(line) for line in listed.read_text().splitlines()]
