@@ -13,7 +13,7 @@ CONTROLS = (
     Control(
         "storage-01",
         "Buckets and strangers",
-        "Nobody without a key can list, read or write anything in {buckets} of object storage.",
+        "Nobody without a key can list, read, write or delete anything in {buckets} of object storage.",
         "A bucket that was opened by mistake is how most stored data gets out.",
         roles=("primary",),
         claims=(15,),
