@@ -69,7 +69,9 @@ def up(name: str, order: Order) -> None:
         restart = "network" in done or changed_settings
         if restart or not names.running(here):
             names.start(here)
-        name_server.start(here, restart="network" in done)
+            done.append("resolver")
+        if name_server.start(here, restart="network" in done):
+            done.append("names")
         asleep = [
             record for record in records(here, prober=False) if record.is_wanted_on() and not machine.running(record)
         ]
@@ -83,6 +85,7 @@ def up(name: str, order: Order) -> None:
             found, changed = prober.ensure(here, driver, order.authorized_key)
             started |= archive.ensure(here, restart="network" in done)
             daemon.wait(here)
+            party.wait(here, name_server.PARTY)
             if order.storage:
                 party.wait(here, storage.PARTY)
             if changed:

@@ -16,9 +16,10 @@ from pathlib import Path
 from bastide.console import run
 from bastide.errors import BastideError, LabError
 from bastide.findings import Finding, show
+from lab import place
 from lab.machines import cgroups, image, seal
 from lab.machines.firewall import router_rules
-from lab.place import ROOT, Place
+from lab.place import Place
 from lab.upstream import read_upstream
 
 # program -> the Debian package that has it
@@ -117,8 +118,8 @@ def _control_groups() -> list[Finding]:
 
 
 def _trials() -> Iterator[Finding]:
-    place = Place("doctor", "doctor00", 0)
-    setup = f"cat >host.nft <<'E'\n{seal.host_rules(place)}E\ncat >router.nft <<'E'\n{_sample_rules()}E\n"
+    trial_lab = Place("doctor", "doctor00", 0)
+    setup = f"cat >host.nft <<'E'\n{seal.host_rules(trial_lab)}E\ncat >router.nft <<'E'\n{_sample_rules()}E\n"
     for what, trial in _TRIALS.items():
         script = f"set -e; mount -t tmpfs tmpfs /mnt; cd /mnt\n{setup}{trial}"
         done = run(["unshare", "--mount", "--net", "sh", "-c", script], check=False, timeout=20)
@@ -152,7 +153,7 @@ def _tun() -> Iterator[Finding]:
 
 
 def _disk() -> Iterator[Finding]:
-    for folder in dict.fromkeys((_existing(ROOT), _existing(image.cache_folder()))):
+    for folder in dict.fromkeys((_existing(place.ROOT), _existing(image.cache_folder()))):
         free = shutil.disk_usage(folder).free / 1e9
         if free < _DISK_GB:
             yield Finding("missing", f"{folder} has {free:.1f} GB free of {_DISK_GB:.0f}", "make room there")

@@ -7,10 +7,11 @@ from typing import Any
 
 from bastide.console import say
 from lab import daemon, kept, registry, words
-from lab.machines import ballast, delay, machine, router, snapshot, trouble
+from lab.machines import ballast, delay, machine, names, router, snapshot, trouble
 from lab.machines.seed import first_address
 from lab.machines.store import records
-from lab.parties import party, storage
+from lab.parties import archive, party, storage
+from lab.parties import names as name_server
 from lab.place import Place, lab_id
 
 
@@ -22,7 +23,8 @@ def show(name: str, *, as_json: bool) -> int:
     elif not found["up"] and not found["machines"]:
         say(f"lab '{name}' is not up")
     else:
-        condition = "up" if found["up"] else "broken, `lab up` repairs it"
+        dead = ", ".join(part for part, works in found["parts"].items() if not works)
+        condition = "up" if found["up"] else f"broken ({dead}), `lab up` repairs it"
         say(f"lab '{name}' ({found['id']}): {condition}, API {found['endpoint']}")
         for one in found["machines"]:
             notes = ["disk filled"] if one["filled"] else []
@@ -58,6 +60,9 @@ def look(name: str) -> dict[str, Any]:
         "daemon": daemon.running(here),
         "api": bool(port) and daemon.answers(port),
         "delays": delay.running(here),
+        "resolver": names.running(here),
+        "names": party.running(here, name_server.PARTY),
+        "archive": party.running(here, archive.PARTY),
     }
     if settings.get("storage"):
         parts["storage"] = party.running(here, storage.PARTY)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from bastide.errors import LabError
+import contextlib
+
+from bastide.errors import BastideError, LabError
 from lab.machines import delay, private, router, trouble
 from lab.machines.store import records
 from lab.machines.trouble import EVERYBODY, OPERATOR, Cut, Delay
@@ -33,7 +35,7 @@ def unblock(here: Place, one: str = "", other: str = "") -> None:
 def slow(here: Place, wanted: Delay) -> None:
     """Delay what two machines send each other, on all networks; a second order for the same two replaces the first.
 
-    Raises `LabError` for a name that is no machine's.
+    Raises `LabError` for a name that is no machine's, and when this host cannot do it; then nothing has changed.
     """
     _check(here, _machines(here), wanted.one, wanted.other)
     pair = {wanted.one, wanted.other}
@@ -52,13 +54,21 @@ def unslow(here: Place, one: str = "", other: str = "") -> None:
 
 
 def _keep(here: Place, cuts: list[Cut], delays: list[Delay]) -> None:
-    """Write it down and make it so."""
-    before = trouble.delays(here)
+    """Write it down and make it so. When the relay cannot do it, all is as before: else the lab would count as broken
+    until somebody takes back what never was."""
+    before = trouble.cuts(here), trouble.delays(here)
     trouble.write(here, cuts, delays)
-    changed = trouble.delays(here) != before
+    changed = trouble.delays(here) != before[1]
     if changed and delays:
-        # before the rules, which lead packets there
-        delay.restart(here)
+        try:
+            # before the rules, which lead packets there
+            delay.restart(here)
+        except BaseException:
+            trouble.write(here, *before)
+            # what went wrong first is what the caller must hear
+            with contextlib.suppress(BastideError):
+                delay.restart(here)
+            raise
     router.load_rules(here)
     for network_id in private.network_ids(here):
         private.reload(here, network_id)

@@ -37,4 +37,4 @@ def start(here: Place) -> None:
 
 def running(here: Place) -> bool:
     """Does it run?"""
-    return open_tree(here.cgroup).populated(_GROUP)
+    return open_tree(here.cgroup, make=False).populated(_GROUP)

@@ -1,7 +1,8 @@
 """A signed package archive: a real apt repository over HTTP with one package, of which the lab says the version.
 
 The archive's signing key is made once for each lab and stays with its operator (root's own folder): the program that
-serves the files cannot read it. A release is a folder of its own, and becomes the current one in one step.
+serves the files cannot read it, and the files themselves it can read and not change. A release is a folder of its own,
+and becomes the current one in one step.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ SIGNERS: tuple[Signer, ...] = ("archive", "stranger", "nobody")
 
 def ensure(here: Place, *, restart: bool) -> bool:
     """Serve the archive; the first time with the oldest version. Returns whether it was started. Waits for it."""
-    public = PARTY.folder(here) / "public"
+    public = PARTY.settings(here) / "public"
     if not public.exists():
         publish(here, VERSIONS[0])
     python = shutil.which("python3", path=PATH)
@@ -64,8 +65,8 @@ def publish(here: Place, version: str, signer: Signer = "archive") -> None:
     """
     if version not in VERSIONS:
         raise LabError(f"the archive has no version {version}", f"there are {' and '.join(VERSIONS)}")
-    folder = PARTY.folder(here)
-    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    party.prepare(here, PARTY)
+    folder = PARTY.settings(here)
     with locked(here.folder / ".archive.lock"):
         public = folder / "public"
         old = public.resolve() if public.exists() else None
@@ -75,6 +76,8 @@ def publish(here: Place, version: str, signer: Signer = "archive") -> None:
         _lay_out(fresh / "debian", version)
         _sign(here, fresh / "debian/dists" / SUITE, signer)
         _date(fresh, old)
+        for path in (fresh, *fresh.rglob("*")):
+            party.lend(path)
         link = folder / "public.new"
         link.unlink(missing_ok=True)
         link.symlink_to(fresh.name)
@@ -122,6 +125,9 @@ def _build(path: Path, version: str) -> str:
     says = work / f"usr/share/{PACKAGE}/version"
     says.parent.mkdir(parents=True)
     says.write_text(f"{version}\n")
+    # whatever the caller's umask is: they are the modes on the machines, and dpkg-deb refuses others
+    for part in work.rglob("*"):
+        part.chmod(0o755 if part.is_dir() else 0o644)
     run(["dpkg-deb", "--root-owner-group", "--build", work, path])
     shutil.rmtree(work)
     return control
@@ -168,7 +174,8 @@ def _ensure_key(folder: Path) -> None:
     if (folder / "public.asc").exists():
         return
     shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
-    folder.mkdir(mode=0o700, parents=True)
+    for path in (folder.parent, folder):
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         _gpg(folder, "--passphrase", "", "--quick-generate-key", f"lab {folder.name}", "ed25519", "sign", "never")
         _gpg(folder, "--armor", "--output", str(folder / "public.new"), "--export")

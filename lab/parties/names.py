@@ -59,18 +59,14 @@ def publish(here: Place, zones: Mapping[str, str], pointers: Mapping[str, str]) 
         _wait_until_served(here, serials)
 
 
-def _folder(here: Place) -> Path:
-    return PARTY.folder(here)
-
-
 def _config_file(here: Place) -> Path:
-    return _folder(here) / "nsd.conf"
+    return PARTY.settings(here) / "nsd.conf"
 
 
 def _write_all(here: Place, zones: Mapping[str, str], pointers: Mapping[str, str]) -> dict[str, int]:
     """Write what differs from what is there. Returns the serial of every zone from then on, -1 for one that went."""
-    folder = _folder(here)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = PARTY.settings(here)
+    party.prepare(here, PARTY)
     serials: dict[str, int] = {}
     for name, text in {**zones, **_own_zones(here, pointers)}.items():
         path = folder / _file(name)
@@ -81,11 +77,11 @@ def _write_all(here: Place, zones: Mapping[str, str], pointers: Mapping[str, str
             same = before == text.replace(_SERIAL, str(last))
             text = text.replace(_SERIAL, str(last if same else last + 1))
         if text != before:
-            _write(path, text)
+            party.write(path, text)
         serials[name] = _serial(text)
     config = _config(here, sorted(serials))
     if not _config_file(here).exists() or _config_file(here).read_text() != config:
-        _write(_config_file(here), config)
+        party.write(_config_file(here), config)
     for path in folder.glob("*.zone"):
         if path.name not in map(_file, serials):
             path.unlink()
@@ -130,7 +126,7 @@ def _file(name: str) -> str:
 
 def _config(here: Place, names: list[str]) -> str:
     """nsd.conf(5). No user and no root of its own: the party's rights are those of nobody already."""
-    folder = _folder(here)
+    folder = PARTY.folder(here)
     lines = ["server:", f"  ip-address: {PARTY.address(here)}", f"  ip-address: {PARTY.address6(here)}"]
     lines += ['  username: ""', '  chroot: ""', '  pidfile: ""', "  server-count: 1"]
     lines += (
@@ -138,20 +134,12 @@ def _config(here: Place, names: list[str]) -> str:
         if nsd.has_database(tuple(nsd.words(nsd.place(here), "nsd", _config_file(here), "-v")))
         else []
     )
-    lines += ["  hide-version: yes", f'  zonesdir: "{folder}"', f'  xfrdir: "{folder}"']
+    lines += ["  hide-version: yes", f'  zonesdir: "{PARTY.settings(here)}"', f'  xfrdir: "{folder}"']
     lines += [f'  xfrdfile: "{folder}/xfrd.state"', f'  zonelistfile: "{folder}/zone.list"']
     lines += ["remote-control:", "  control-enable: yes", f'  control-interface: "{folder}/control"']
     for name in names:
         lines += ["zone:", f'  name: "{name}"', f'  zonefile: "{_file(name)}"']
     return "\n".join(lines) + "\n"
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all; readable for the program, which has the folder."""
-    beside = path.with_name(f".{path.name}")
-    beside.write_text(text)
-    beside.chmod(0o644)
-    beside.replace(path)
 
 
 def _wait_until_served(here: Place, serials: Mapping[str, int]) -> None:

@@ -58,7 +58,9 @@ def place(here: Place) -> Path:
         return cached
     root = here.folder / "programs" / cached.name
     if not root.is_dir():
-        root.parent.mkdir(mode=0o711, exist_ok=True)
+        root.parent.mkdir(exist_ok=True)
+        # whatever the caller's umask is
+        root.parent.chmod(0o711)
         work = root.with_name(f".{root.name}")
         shutil.rmtree(work, ignore_errors=True)
         shutil.copytree(cached, work, symlinks=True)

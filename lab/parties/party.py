@@ -1,4 +1,8 @@
-"""One third party: its address, its doors and its program."""
+"""One third party: its address, its doors, its program, and the two folders between which root and it never meet.
+
+What root writes or reads for a party lies in root's own folders. The program's own folder is the program's alone: one
+that was taken over could put a link there, or lines for a shell of root's.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from ipaddress import IPv6Network
 from pathlib import Path
 from typing import Literal
 
-from bastide.console import run, tail_of
+from bastide.console import tail_of
 from bastide.errors import LabError
 from lab import place
 from lab.machines import links, router
@@ -44,8 +48,16 @@ class Party:
         return str(IPv6Network((int(here.range6.network_address) + (self.number << 64), 64))[1])
 
     def folder(self, here: Place) -> Path:
-        """Its own data; the program can write there and nowhere else."""
+        """What the program itself writes: data, sockets. It can write there and nowhere else; root never does."""
         return here.folder / "parties" / self.name
+
+    def settings(self, here: Place) -> Path:
+        """What root writes and the program reads: its configuration, zones, certificates, the files it serves."""
+        return here.folder / "parties" / f"{self.name}.root"
+
+    def environment(self, here: Place) -> Path:
+        """What the program is started with, secrets among it: a shell of root's reads it, and nobody else can."""
+        return here.folder / f"{self.name}.environment"
 
 
 def ensure(
@@ -53,8 +65,8 @@ def ensure(
 ) -> bool:
     """Start the party's program when it does not run, or anew when `restart`; its address and doors come first.
 
-    `argv` runs without rights, in the party's folder and the router's namespace; secrets go into `env` or a file there.
-    `restart` is needed after the router was made anew. Returns whether it was started. Does not wait: see `wait`.
+    `argv` runs without rights, in the party's folder and the router's namespace; secrets go into `env` or a file of its
+    settings. `restart` is needed after the router was made anew. Returns whether it was started; does not wait: `wait`.
     """
     _open_doors(here, party)
     tree = open_tree(here.cgroup)
@@ -63,10 +75,9 @@ def ensure(
         return False
     tree.kill(group)
     tree.make_fresh(group)
-    folder = party.folder(here)
-    own(folder)
+    prepare(here, party)
     # values of the environment go through a file: argv can be read by everybody
-    environment = folder / "environment"
+    environment = party.environment(here)
     environment.unlink(missing_ok=True)
     with os.fdopen(os.open(environment, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.writelines(f"export {key}={quoted(value)}\n" for key, value in {"PATH": PATH, **(env or {})}.items())
@@ -74,7 +85,7 @@ def ensure(
     rights = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups", "--no-new-privs"]
     rights += ["--ambient-caps=+net_bind_service", "--inh-caps=+net_bind_service"]
     script = 'cd "$1" && set -a && . "$2" && set +a && shift 2 && exec "$@"'
-    words = ["env", "-i", "sh", "-c", script, "sh", str(folder), str(environment), *rights, *argv]
+    words = ["env", "-i", "sh", "-c", script, "sh", str(party.folder(here)), str(environment), *rights, *argv]
     spawn(words, doors=tree.doors(group), log=here.folder / f"{party.name}.log", netns=here.router)
     return True
 
@@ -100,15 +111,36 @@ def running(here: Place, party: Party) -> bool:
     return open_tree(here.cgroup, make=False).populated(f"party-{party.name}")
 
 
-def own(folder: Path) -> None:
-    """Make the party's folder; nobody but its user looks into it, and the way to it can be walked."""
-    for path in (place.ROOT, folder.parent.parent, folder.parent):
+def prepare(here: Place, party: Party) -> None:
+    """Make the party's two folders, its program's and root's; the way to them can be walked. Idempotent."""
+    folder, settings = party.folder(here), party.settings(here)
+    for path in (place.ROOT, here.folder, folder.parent):
         path.mkdir(mode=0o711, parents=True, exist_ok=True)
         # to be walked through, not to be listed; what is not a party's stays 0700 and 0600 below
         path.chmod(0o711)
     folder.mkdir(mode=0o700, exist_ok=True)
-    user = pwd.getpwnam(_USER)
-    run(["chown", "-R", f"{user.pw_uid}:{user.pw_gid}", folder])
+    if os.geteuid() == 0:
+        user = pwd.getpwnam(_USER)
+        # the folder alone, never what lies in it: that may be another name of a file of root's
+        os.chown(folder, user.pw_uid, user.pw_gid, follow_symlinks=False)
+    settings.mkdir(mode=0o700, exist_ok=True)
+    lend(settings)
+
+
+def lend(path: Path) -> None:
+    """Let the party's program read a file or list a folder in its settings; it cannot change it."""
+    path.chmod(0o750 if path.is_dir() else 0o640)
+    if os.geteuid() == 0:
+        os.chown(path, 0, pwd.getpwnam(_USER).pw_gid)
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Write a file in the party's settings, lent to its program: whole or not at all."""
+    beside = path.with_name(f".{path.name}")
+    beside.touch(mode=0o600)
+    beside.write_bytes(content.encode() if isinstance(content, str) else content)
+    lend(beside)
+    beside.replace(path)
 
 
 def quoted(value: str) -> str:

@@ -60,7 +60,7 @@ def ensure(here: Place, wanted: Wanted, *, restart: bool) -> bool:
     address = PARTY.address(here)
     argv: Sequence[str] = [
         *(str(_program(here)), "server", "--quiet", "--anonymous"),
-        *("--certs-dir", "certs", "--address", f"{address}:443", "data"),
+        *("--certs-dir", str(_certs(here)), "--address", f"{address}:443", "data"),
     ]
     env = {
         "MINIO_ROOT_USER": wanted.access_key,
@@ -80,12 +80,12 @@ def endpoint(here: Place) -> str:
 
 def certificate(here: Place) -> str:
     """The certificate to trust, as PEM; public. Empty when there is none yet."""
-    path = PARTY.folder(here) / "certs" / "public.crt"
+    path = _certs(here) / "public.crt"
     return path.read_text() if path.exists() else ""
 
 
-def make_certificate(folder: Path, addresses: Sequence[str]) -> None:
-    """A key and a certificate of its own for `addresses`, under the names that MinIO looks for."""
+def make_certificate(addresses: Sequence[str]) -> dict[str, bytes]:
+    """A key and a certificate of its own for `addresses` (PEM), by the names of the files that MinIO looks for."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Bastide lab object storage")])
     # begins a day ago: machines may stand in another time than this one
@@ -102,32 +102,37 @@ def make_certificate(folder: Path, addresses: Sequence[str]) -> None:
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
-    private = folder / "private.key"
-    private.unlink(missing_ok=True)
-    with os.fdopen(os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    (folder / "public.crt").write_bytes(made.public_bytes(Encoding.PEM))
+    return {
+        "private.key": key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+        "public.crt": made.public_bytes(Encoding.PEM),
+    }
 
 
 def _settle(here: Place, wanted: Wanted) -> bool:
-    """Its folder, program and certificate. Returns whether a running server is now an old one."""
-    folder = PARTY.folder(here)
-    party.own(folder)
-    certs = folder / "certs"
+    """Its folders, program and certificate. Returns whether a running server is now an old one."""
+    party.prepare(here, PARTY)
     address = PARTY.address(here)
     changed = False
     # the lab may come back at other addresses, and a certificate names them
     known = registry.read_json(here.folder / "storage.json")
     if known.get("address") != address or not certificate(here):
-        certs.mkdir(mode=0o700, exist_ok=True)
-        make_certificate(certs, [address])
+        # MinIO wants a folder for other authorities' certificates, too, and cannot make it here
+        for folder in (_certs(here), _certs(here) / "CAs"):
+            folder.mkdir(mode=0o700, exist_ok=True)
+            party.lend(folder)
+        for name, content in make_certificate([address]).items():
+            party.write(_certs(here) / name, content)
         changed = True
     if known.get("program") != str(wanted.program) or not _program(here).exists():
         _place(wanted.program, _program(here))
         changed = True
-    changed |= _environment_differs(folder, wanted)
+    changed |= _environment_differs(PARTY.environment(here), wanted)
     registry.write_json(here.folder / "storage.json", {"address": address, "program": str(wanted.program)})
     return changed
+
+
+def _certs(here: Place) -> Path:
+    return PARTY.settings(here) / "certs"
 
 
 def _program(here: Place) -> Path:
@@ -147,9 +152,9 @@ def _place(program: Path, target: Path) -> None:
     draft.replace(target)
 
 
-def _environment_differs(folder: Path, wanted: Wanted) -> bool:
+def _environment_differs(environment: Path, wanted: Wanted) -> bool:
     try:
-        text = (folder / "environment").read_text()
+        text = environment.read_text()
     except OSError:
         return False
     return f"='{wanted.access_key}'\n" not in text or party.quoted(wanted.secret_key) not in text

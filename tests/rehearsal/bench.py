@@ -22,7 +22,7 @@ from lab.client import Lab
 from lab.machines import links
 from lab.machines.driver import Driver
 from lab.machines.store import Record
-from lab.place import Place
+from lab.place import ROOT, Place
 
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="a lab needs root")
 
@@ -125,6 +125,11 @@ def left_behind(place: Place) -> list[str]:
 def sysctls() -> dict[str, str]:
     names = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding", "fs/inotify/max_user_instances")
     return {name: Path("/proc/sys", name).read_text() for name in names}
+
+
+def labs() -> set[str]:
+    """The ids of all labs of this host."""
+    return set(registry.read_json(ROOT / "registry.json").get("slots", {}))
 
 
 @contextlib.contextmanager

@@ -79,7 +79,8 @@ def storage_server(folder: Path) -> Iterator[Server]:
     """A server of its own on loopback, ended with the block."""
     certs = folder / "certs"
     certs.mkdir(parents=True)
-    make_certificate(certs, ["127.0.0.1"])
+    for name, content in make_certificate(["127.0.0.1"]).items():
+        (certs / name).write_bytes(content)
     with socket.socket() as trial:
         trial.bind(("127.0.0.1", 0))
         server = Server(folder, trial.getsockname()[1])

@@ -11,7 +11,7 @@ import pytest
 
 from bastide.console import run
 from lab.client import Lab
-from tests.rehearsal.bench import Bench, made, sysctls
+from tests.rehearsal.bench import Bench, labs, made, sysctls
 from tests.rehearsal.stack import Rehearsal
 
 ROOT = Path(__file__).parents[2]
@@ -33,9 +33,9 @@ def rehearsal(fresh: Rehearsal) -> Rehearsal:
 
 
 @pytest.fixture(scope="module")
-def before() -> tuple[dict[str, str], bool]:
-    """The host's settings, and whether it has labs, before this module's."""
-    return sysctls(), Path("/var/lib/bastide-lab").exists()
+def before() -> tuple[dict[str, str], set[str]]:
+    """The host's settings, and the labs that it has (their ids), before this module's."""
+    return sysctls(), labs()
 
 
 @pytest.fixture(scope="module")

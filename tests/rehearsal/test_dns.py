@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ import hcloud
 import pytest
 from hcloud.zones import ZoneRecord, ZoneRRSet
 
+from bastide.console import run
 from bastide.stackfile import load
 from tests.rehearsal.stack import Rehearsal, wait_for
 
@@ -187,11 +187,11 @@ def test_what_a_killed_up_had_begun_is_taken_over(rehearsal: Rehearsal, kind: st
 
 def test_a_name_server_that_died_is_back_with_the_next_up(rehearsal: Rehearsal) -> None:
     lab = json.loads((rehearsal.build / "lab.json").read_text())["id"]
-    mine = f"{lab}/parties/names/nsd.conf".encode()
+    mine = f"{lab}/parties/names.root/nsd.conf".encode()
     pids = [path.parent.name for path in Path("/proc").glob("[0-9]*/cmdline") if mine in _text(path)]
     assert pids
-    for pid in pids:
-        os.kill(int(pid), signal.SIGKILL)
+    # it is another user's
+    run([*([] if os.geteuid() == 0 else ["sudo", "-n"]), "kill", "-9", *pids])
     rehearsal.make("lab")
     wait_for(lambda: len(dig(rehearsal, f"www.{ZONE}")) == 2, "the name server is back", seconds=10)
 

@@ -18,12 +18,14 @@ from bastide.errors import CommandFailed
 from lab import registry
 from lab.client import Lab
 from lab.machines.cgroups import open_tree
+from lab.place import ROOT
 from tests.rehearsal.bench import (
     ALPHA,
     NEEDS_ROOT,
     SCALE,
     Bench,
     free_port,
+    labs,
     left_behind,
     sysctls,
     wait_for,
@@ -72,19 +74,23 @@ def test_two_labs_do_not_touch_each_other(bench: Bench, tmp_path: Path) -> None:
 def test_up_mends_what_was_killed(bench: Bench) -> None:
     tree = open_tree(bench.place.cgroup)
     boot = bench.boot_id("prober")
-    for group in ("daemon", "net/dns"):
+    for group in ("daemon", "net/dns", "party-names", "party-archive"):
         for pid in list(tree.pids(group)):
             os.kill(pid, signal.SIGKILL)
     wait_for("the daemon to be gone", lambda: not tree.populated("daemon"), 5)
     assert bench.boot_id("prober") == boot, "machines do not hang on the daemon"
-    assert not bench.lab.status()["up"]
+    status = bench.lab.status()
+    assert not status["up"]
+    assert [part for part, works in status["parts"].items() if not works] == [
+        *("daemon", "api", "resolver", "names", "archive"),
+    ]
     bench.up()
     assert bench.lab.status()["up"]
     assert bench.boot_id("prober") == boot
     assert bench.lab.execute("prober", ["getent", "hosts", "example.com"], check=False).returncode == 2
 
 
-def test_down_after_a_massacre_leaves_nothing(bench: Bench, before: tuple[dict[str, str], bool]) -> None:
+def test_down_after_a_massacre_leaves_nothing(bench: Bench, before: tuple[dict[str, str], set[str]]) -> None:
     tree = open_tree(bench.place.cgroup)
     keepers = [pid for record in ("m0", f"m{ALPHA}") for pid in tree.pids(f"{record}/keeper")]
     assert keepers
@@ -97,8 +103,10 @@ def test_down_after_a_massacre_leaves_nothing(bench: Bench, before: tuple[dict[s
     bench.lab.down()
     assert time.monotonic() - began < 5 * SCALE
     assert left_behind(bench.place) == []
-    values, others = before
-    if not others:
-        assert sysctls() == values
-        assert not Path("/var/lib/bastide-lab").exists()
     bench.lab.down()
+    values, others = before
+    if labs() != others:
+        pytest.skip("other labs came or went meanwhile: what the host's settings should be now, nobody knows")
+    # with other labs they stay as those need them, and the folder is theirs
+    assert sysctls() == values
+    assert ROOT.exists() == bool(others)

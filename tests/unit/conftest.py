@@ -1,4 +1,4 @@
-"""A real ssh server in this process, for the tests of hosts/: its key, the server, and how it is reached."""
+"""What unit tests share: labs that lie in a temporary folder, and a real ssh server in this process for hosts/."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ import paramiko
 import pytest
 
 from hosts import enroll
+from lab import place
 from tests.unit.hosts_box import Box, new_identity, target_of
+
+
+@pytest.fixture(autouse=True)
+def no_real_lab(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test of a unit touches this host's own labs."""
+    monkeypatch.setattr(place, "ROOT", tmp_path_factory.mktemp("labs") / "bastide-lab")
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from pathlib import Path
 
@@ -14,28 +15,18 @@ from lab.parties import archive
 from lab.place import Place
 
 
-class Here(Place):
-    """A lab whose files lie in a folder of the test."""
-
-    root = Path()
-
-    @property
-    def folder(self) -> Path:
-        return self.root
-
-
 @pytest.fixture
-def here(tmp_path: Path) -> Place:
-    if shutil.which("gpg") is None or shutil.which("dpkg-deb") is None:
-        pytest.skip("needs gpg and dpkg-deb")
-    place = Here("test", "test0000", 0)
-    Here.root = tmp_path
+def here() -> Place:
+    if not all(map(shutil.which, ("gpg", "gpgv", "dpkg-deb"))):
+        pytest.skip("needs gpg, gpgv and dpkg-deb")
+    place = Place("test", "test0000", 0)
+    place.folder.mkdir(parents=True)
     return place
 
 
 def test_a_release_is_signed_by_the_key_that_is_told_and_vouches_for_its_package(here, tmp_path):
     archive.publish(here, "1.0")
-    root = archive.PARTY.folder(here) / "public" / "debian"
+    root = archive.PARTY.settings(here) / "public" / "debian"
     key = archive.describe(here)["key"]
     assert "PRIVATE" not in key
     assert _signed_by(key, root / "dists/canary/InRelease", tmp_path)
@@ -50,7 +41,7 @@ def test_a_release_is_signed_by_the_key_that_is_told_and_vouches_for_its_package
 
 def test_the_next_release_is_another_one_and_younger(here):
     archive.publish(here, "1.0")
-    public = archive.PARTY.folder(here) / "public"
+    public = archive.PARTY.settings(here) / "public"
     before = (public / "debian/dists/canary/Release").stat().st_mtime
     archive.publish(here, "1.1", "nobody")
     assert int((public / "debian/dists/canary/Release").stat().st_mtime) > int(before)
@@ -59,16 +50,29 @@ def test_the_next_release_is_another_one_and_younger(here):
     assert len(list(public.parent.glob("release-*"))) == 1
 
 
+def test_what_is_served_can_be_read_by_its_program_and_changed_by_root_only(here):
+    old = os.umask(0o077)
+    try:
+        archive.publish(here, "1.0")
+    finally:
+        os.umask(old)
+    served = archive.PARTY.settings(here)
+    for path in (served, *served.rglob("*")):
+        if not path.is_symlink():
+            assert path.stat().st_mode & 0o777 == (0o750 if path.is_dir() else 0o640), path
+            assert path.stat().st_uid == os.geteuid()
+    assert list(archive.PARTY.folder(here).iterdir()) == []
+    keys = here.folder / "archive-keys"
+    assert {path.stat().st_mode & 0o777 for path in (keys, keys / "archive")} == {0o700}
+
+
 def test_a_version_that_there_is_not_is_an_error(here):
     with pytest.raises(LabError, match="has no version"):
         archive.publish(here, "2.0")
 
 
 def _signed_by(key: str, release: Path, work: Path) -> bool:
-    home = work / "verify"
-    shutil.rmtree(home, ignore_errors=True)
-    home.mkdir(mode=0o700)
-    run(["gpg", "--homedir", home, "--batch", "--quiet", "--import"], input=key)
-    run(["gpg", "--homedir", home, "--batch", "--output", home / "keys.gpg", "--export"])
-    return run(["gpg", "--homedir", home, "--no-default-keyring", "--keyring", home / "keys.gpg", "--verify", release],
-               check=False).ok  # fmt: skip
+    # neither of the two starts an agent
+    keys = work / "keys.gpg"
+    run(["gpg", "--homedir", work, "--batch", "--yes", "--output", keys, "--dearmor"], input=key)
+    return run(["gpgv", "--homedir", work, "--keyring", keys, release], check=False).ok

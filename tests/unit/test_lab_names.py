@@ -7,7 +7,6 @@ from pathlib import Path
 import dns.zone
 import pytest
 
-from lab import place
 from lab.parties import names, nsd
 from lab.place import Place
 
@@ -16,9 +15,8 @@ POINTERS = {"198.18.7.10": "web.example.eu", "2001:db8:3:10::1": "web.example.eu
 
 
 @pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Place:
-    """A lab whose folder is a temporary one."""
-    monkeypatch.setattr(place, "ROOT", tmp_path)
+def here(monkeypatch: pytest.MonkeyPatch) -> Place:
+    """A lab whose name server is not asked for."""
     monkeypatch.setattr(nsd, "place", lambda here: Path("/"))
     monkeypatch.setattr(nsd, "has_database", lambda words: True)
     return Place("lab", "labx", 3)
@@ -35,7 +33,7 @@ def test_the_labs_ranges_are_its_reverse_zones(here: Place) -> None:
 def test_every_file_is_a_zone_and_leads_to_the_name_server(here: Place) -> None:
     serials = names._write_all(here, {"example.eu": TEXT.format(7)}, POINTERS)
     assert serials["example.eu"] == 7
-    folder = names.PARTY.folder(here)
+    folder = names.PARTY.settings(here)
     zones = {path.stem: path.read_text() for path in folder.glob("*.zone")}
     assert len(zones) == len(serials) == 5
     parsed = {name: dns.zone.from_text(text, "." if name == "root" else name) for name, text in zones.items()}
@@ -46,6 +44,8 @@ def test_every_file_is_a_zone_and_leads_to_the_name_server(here: Place) -> None:
     assert "IN PTR web.example.eu." in zones["3.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa"]
     config = (folder / "nsd.conf").read_text()
     assert all(f'zonefile: "{path.name}"' in config for path in folder.glob("*.zone"))
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o640}
+    assert list(names.PARTY.folder(here).iterdir()) == [], "root writes nothing where the program can"
 
 
 def test_serials_rise_with_what_changes_only(here: Place) -> None:
@@ -60,6 +60,6 @@ def test_a_zone_that_goes_is_waited_for_until_nobody_serves_it(here: Place) -> N
     names._write_all(here, {"example.eu": TEXT.format(7)}, {})
     serials = names._write_all(here, {}, {})
     assert serials["example.eu"] == -1
-    folder = names.PARTY.folder(here)
+    folder = names.PARTY.settings(here)
     assert not (folder / "example.eu.zone").exists()
     assert "example.eu" not in (folder / "nsd.conf").read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from ipaddress import IPv4Address, IPv6Network
 from itertools import pairwise
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bastide.errors import LabError
-from lab import place
+from lab import place, registry
 from lab.place import Place, lab_id
 
 
@@ -68,3 +69,24 @@ def test_a_lab_owns_its_namespaces_only() -> None:
     here = Place("x", "lab12345", 0)
     assert all(here.owns_netns(name) for name in ("bl-lab12345", "bl-lab12345-m7", "bl-lab12345-n12"))
     assert not any(here.owns_netns(name) for name in ("bl-lab12345x", "bl-lab1234", "bl-lab12345-x", "bl-other000-m7"))
+
+
+def test_the_last_lab_gives_the_host_back_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    low = {"fs.inotify.max_user_instances": "128"}
+    monkeypatch.setattr(registry, "_routed", lambda here: False)
+    monkeypatch.setattr(registry, "_low_sysctls", lambda: {} if told else low)
+    monkeypatch.setattr(registry, "run", lambda words: told.append(words[-1]))
+    labs = {}
+    for name in ("one", "two"):
+        with registry.alone(name):
+            labs[name] = registry.claim(name)
+    assert told == ["fs.inotify.max_user_instances=8192"]
+    for name, here in labs.items():
+        assert place.ROOT.exists()
+        with registry.alone(name):
+            shutil.rmtree(here.folder)
+            registry.release(here)
+        assert len(told) == (1 if name == "one" else 2), "as long as there is a lab, its settings stay"
+    assert told[-1] == "fs.inotify.max_user_instances=128"
+    assert not place.ROOT.exists()

@@ -32,13 +32,15 @@ def wanted(folder: Path, access: str = "operator", secret: str = "canary-0123456
     return Wanted(program, access, secret)
 
 
-def test_its_certificate_names_its_address_and_its_key_is_closed(tmp_path: Path) -> None:
-    storage.make_certificate(tmp_path, ["198.18.0.4"])
-    certificate = x509.load_pem_x509_certificate((tmp_path / "public.crt").read_bytes())
+def test_its_certificate_names_its_address_and_its_key_fits(tmp_path: Path) -> None:
+    made = storage.make_certificate(["198.18.0.4"])
+    certificate = x509.load_pem_x509_certificate(made["public.crt"])
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert [str(one) for one in names.get_values_for_type(x509.IPAddress)] == ["198.18.0.4"]
-    assert (tmp_path / "private.key").stat().st_mode & 0o777 == 0o600
-    ssl.create_default_context(cafile=str(tmp_path / "public.crt"))
+    for name, content in made.items():
+        (tmp_path / name).write_bytes(content)
+    context = ssl.create_default_context(cafile=str(tmp_path / "public.crt"))
+    context.load_cert_chain(tmp_path / "public.crt", tmp_path / "private.key")
 
 
 @pytest.mark.parametrize("change", [{"access": "a"}, {"access": "with space"}, {"secret": "short"}])
@@ -54,23 +56,25 @@ def test_a_missing_program_is_refused_before(tmp_path: Path) -> None:
 
 
 def test_keys_go_by_the_environment_and_new_ones_restart_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    here = SimpleNamespace(folder=tmp_path, range4=HERE.range4, range6=HERE.range6)
     started: list[tuple[list[str], dict[str, str], bool]] = []
 
     def ensure(place: Any, who: Any, argv: list[str], *, env: dict[str, str], restart: bool) -> bool:
         lines = [f"export {name}={party.quoted(value)}\n" for name, value in env.items()]
-        (tmp_path / "parties" / "storage" / "environment").write_text("".join(lines))
+        who.environment(place).write_text("".join(lines))
         started.append((argv, env, restart))
         return True
 
-    monkeypatch.setattr(party, "own", lambda folder: folder.mkdir(parents=True, exist_ok=True))
     monkeypatch.setattr(party, "ensure", ensure)
     for secret in ("canary-0123456789", "canary-0123456789", "canary-another-one"):
-        storage.ensure(here, wanted(tmp_path, secret=secret), restart=False)
+        storage.ensure(HERE, wanted(tmp_path, secret=secret), restart=False)
     assert [restart for _, _, restart in started] == [True, False, True]
     for argv, env, _ in started:
         assert not any("canary" in word for word in argv)
         assert env["MINIO_ROOT_PASSWORD"].startswith("canary")
+    key = storage.PARTY.settings(HERE) / "certs" / "private.key"
+    assert key.stat().st_mode & 0o777 == 0o640
+    assert "BEGIN CERTIFICATE" in storage.certificate(HERE)
+    assert list(storage.PARTY.folder(HERE).iterdir()) == [], "root writes nothing where the program can"
 
 
 @pytest.mark.parametrize(("text", "good"), [("token", False), ("token access secret", True), ("token access", False)])

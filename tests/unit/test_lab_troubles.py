@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import shutil
 from argparse import ArgumentTypeError
-from pathlib import Path
 
 import pytest
 
 from bastide.console import run
 from bastide.errors import LabError
-from lab import kept, place, status, words
+from lab import kept, status, words
 from lab.arguments import parser
-from lab.machines import delayer, trouble
+from lab.machines import delay, delayer, lines, trouble
 from lab.machines.delayer import Line
 from lab.machines.firewall import Port, router_rules
 from lab.machines.private import network_rules
@@ -33,8 +32,7 @@ def cut(*cuts: Cut, delays: tuple[Delay, ...] = ()) -> list[str]:
 
 
 @pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Place:
-    monkeypatch.setattr(place, "ROOT", tmp_path)
+def here() -> Place:
     HERE.folder.mkdir(parents=True)
     return HERE
 
@@ -160,6 +158,25 @@ def test_the_command_line_reads_as_it_is_spoken() -> None:
     args = parser().parse_args(["unblock"])
     assert (args.one, args.other) == ("", "")
     assert parser().parse_args(["keep"]).switch == "on"
+
+
+@pytest.mark.parametrize("known", [[], [Delay("a", "b", 0.1)]])
+def test_a_delay_that_this_host_cannot_do_leaves_all_as_it_was(
+    here: Place, monkeypatch: pytest.MonkeyPatch, known: list[Delay]
+) -> None:
+    trouble.write(here, [Cut("a", "b")], known)
+    tried: list[list[Delay]] = []
+
+    def restart(place: Place) -> None:
+        tried.append(trouble.delays(place))
+        raise LabError(f"no /dev/net/tun, {len(tried)}")
+
+    monkeypatch.setattr(delay, "restart", restart)
+    monkeypatch.setattr(lines, "_machines", lambda place: ["a", "b"])
+    with pytest.raises(LabError, match="no /dev/net/tun, 1"):
+        lines.slow(here, Delay("a", "b", 0.2))
+    assert (trouble.cuts(here), trouble.delays(here)) == ([Cut("a", "b")], known)
+    assert tried == [[Delay("a", "b", 0.2)], known], "what was delayed before is again"
 
 
 def test_a_kept_lab_refuses_with_the_way_out(here: Place) -> None:
