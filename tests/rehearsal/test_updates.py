@@ -92,8 +92,8 @@ def test_a_masked_timer_runs_again(rehearsal: Rehearsal) -> None:
     rehearsal.exec(MACHINE, f"systemctl mask -q --now {timer}")
     with rehearsal.settings_changed("updates.max_pending_days", 4):
         rehearsal.deploy("--data", "only=updates", "--limit", MACHINE)
-        states = rehearsal.exec(MACHINE, f"systemctl show -P LoadState -P UnitFileState -P ActiveState {timer}").stdout
-        assert states.split() == ["loaded", "enabled", "active"]
+        states = rehearsal.exec(MACHINE, f"systemctl is-enabled {timer}; systemctl is-active {timer}").stdout
+        assert states.split() == ["enabled", "active"]
     rehearsal.deploy("--data", "only=updates", "--limit", MACHINE)
 
 

@@ -8,7 +8,8 @@ _CONF = "/etc/apt/apt.conf.d/99sabotage"  # sorts last: of a single value apt ta
 _SYSTEM = "/etc/systemd/system"
 _LIST = "/etc/apt/sources.list.d/sabotage.list"
 _STATE = "/var/lib/bastide/updates.json"
-_LOOK = "systemctl start bastide-updates.service"
+# reset: systemd refuses the sixth start within ten seconds
+_LOOK = "{{ systemctl reset-failed bastide-updates 2>/dev/null; systemctl start bastide-updates; }}"
 _FAILS = f"{_SYSTEM}/bastide-updates.service.d/zz-sabotage.conf"
 _SAVE, _BACK = f"{{{{ cp -p {_STATE} /run/state.json || true; }}}}", f"{{{{ mv /run/state.json {_STATE} || true; }}}}"
 # an archive of this machine's own that says it is Debian's for security, with a newer version of an installed package
@@ -147,7 +148,7 @@ SABOTAGES = (
         "updates-02",
         "the reboot never came, and what it is for changed",
         "zz-one, zz-two (20 days)",
-        f"{_SAVE}; {_STALE}; stale zz-one && {_OLD}\nstale zz-two && {_LOOK}",
+        f"{_SAVE}; {_STALE}; stale zz-one && {_OLD}\nstale zz-two",
         f"systemctl stop zz-one zz-two; rm /usr/local/bin/zz-one /usr/local/bin/zz-two; {_BACK}; {_LOOK}",
     ),
     Sabotage(
