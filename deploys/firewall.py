@@ -6,7 +6,8 @@ import re
 
 from pyinfra.api.deploy import deploy
 
-from bastide.settings import Firewall, PublicPort, Ssh
+from bastide.machines import Machine
+from bastide.settings import Firewall, Network, PublicPort, Ssh
 from deploys.facts.machine import Answer, Question, ask, merged, this_host
 from deploys.operations.admit import TABLE
 from deploys.operations.files import File, files_question
@@ -36,7 +37,7 @@ fi
 
 
 @deploy("firewall")
-def firewall(wanted: Firewall, ssh: Ssh) -> None:
+def firewall(wanted: Firewall, ssh: Ssh, network: Network, machines: tuple[Machine, ...]) -> None:
     """The host firewall, changed under a dead man's switch: it stays only if a new login works.
 
     Debian's own nftables.service is masked: its start, stop and reload all begin with `flush ruleset`, which would
@@ -48,7 +49,7 @@ def firewall(wanted: Firewall, ssh: Ssh) -> None:
     guarded(
         name="rules",
         name_="firewall",
-        wanted=rule_files(wanted, ssh),
+        wanted=rule_files(wanted, ssh, network, machines),
         settle=_SETTLE,
         port=ssh.port,
         drift=drift(seen),
@@ -56,21 +57,24 @@ def firewall(wanted: Firewall, ssh: Ssh) -> None:
     unit(name="no other loader of rules", name_=OTHER_LOADER, state="masked")
 
 
-def question(wanted: Firewall, ssh: Ssh) -> Question:
+def question(wanted: Firewall, ssh: Ssh, network: Network, machines: tuple[Machine, ...]) -> Question:
     """All that this capability will ask a machine."""
     return merged(
         packages_question(PACKAGES),
-        files_question(rule_files(wanted, ssh)),
+        files_question(rule_files(wanted, ssh, network, machines)),
         {"nft": TABLE, "units": [UNIT, OTHER_LOADER]},
     )
 
 
-def rule_files(wanted: Firewall, ssh: Ssh) -> tuple[File, ...]:
+def rule_files(wanted: Firewall, ssh: Ssh, network: Network, machines: tuple[Machine, ...]) -> tuple[File, ...]:
     """The ruleset, and the unit that loads it before any interface is up."""
+    addresses = [address for machine in machines for address in (machine.address, machine.address6) if address]
     rules = render(
         "firewall/firewall.nft.j2",
         operators4=[network for network in wanted.operators if ":" not in network],
         operators6=[network for network in wanted.operators if ":" in network],
+        peers4=[network.range, *(address for address in addresses if ":" not in address)],
+        peers6=[address for address in addresses if ":" in address],
         ssh_port=ssh.port,
         ssh_anywhere=ssh.open_to == "anywhere",
         public=[_commented(port) for port in wanted.public],

@@ -48,7 +48,7 @@ def questions(only: tuple[str, ...]) -> Callable[[Host], Question]:
             "base": lambda: base.question(wanted.base, host.data.machine, host.data.machines),
             "users": lambda: users.question(wanted.users),
             "ssh": lambda: ssh.question(wanted.ssh, wanted.users, wanted.firewall),
-            "firewall": lambda: firewall.question(wanted.firewall, wanted.ssh),
+            "firewall": lambda: firewall.question(wanted.firewall, wanted.ssh, wanted.network, host.data.machines),
             "fail2ban": lambda: fail2ban.question(wanted.fail2ban, wanted.firewall, wanted.network, host.data.machines),
             "updates": lambda: updates.question(
                 wanted.updates, updates.plan_of(wanted, host.data.machine, host.data.machines)

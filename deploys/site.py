@@ -52,7 +52,7 @@ if "ssh" in only:
 
 # last of what can lock out: it is loaded when the way in that it must leave open has been proven
 if "firewall" in only:
-    firewall(wanted=wanted.firewall, ssh=wanted.ssh, _sudo=True)
+    firewall(wanted=wanted.firewall, ssh=wanted.ssh, network=wanted.network, machines=host.data.machines, _sudo=True)
 
 # after ssh: it reads what sshd logs of failed logins, and only with LogLevel VERBOSE does that say enough
 if "fail2ban" in only:

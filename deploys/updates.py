@@ -37,12 +37,14 @@ _STABLE = (
     "origin=Debian,codename=${distro_codename}-updates,label=Debian",
 )
 # A changed time must not count as one that was missed (systemd.timer(5), Persistent=): a deploy starts no upgrade.
+# What is masked cannot be started. The first look is now, so that since when something waits is known from here on.
 _SETTLE = f"""\
 for timer in {" ".join(TIMERS)}; do
     stamp=/var/lib/systemd/timers/stamp-$timer
     [ ! -e $stamp ] || touch $stamp
 done
-systemctl daemon-reload && systemctl restart {" ".join(TIMERS)}
+systemctl daemon-reload && systemctl -q unmask {" ".join(TIMERS)} && systemctl restart {" ".join(TIMERS)} || exit 1
+systemctl start {TIMERS[3].replace(".timer", ".service")}
 """
 
 

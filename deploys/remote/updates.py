@@ -34,27 +34,32 @@ _DAY = 86400
 
 
 def look() -> dict[str, Any]:
-    """What is pending with the time (seconds since the epoch) from which on it is known to be."""
+    """What is pending with the time (seconds since the epoch) from which on it is known to be.
+
+    `looked` is the time of the last look that was remembered, None when there was none: everything is new then.
+    """
     now, known = time.time(), _json(STATE)
-    since = {**known.get("packages", {}), **known.get("reboot", {})}
-    packages = {name: {**found, "since": since.get(name, now)} for name, found in pending_packages().items()}
-    reboot = {reason: since.get(reason, now) for reason in reboot_reasons()}
-    return {"now": now, "packages": packages, "reboot": reboot}
+    updates, reboots = known.get("packages", {}), known.get("reboot", {})
+    packages = {name: {**found, "since": updates.get(name, now)} for name, found in pending_packages().items()}
+    # by kind: the sentence names kernels and programs, which change while the same reboot waits
+    reboot = {kind: {"why": why, "since": reboots.get(kind, now)} for kind, why in reboot_reasons().items()}
+    return {"now": now, "looked": known.get("looked"), "packages": packages, "reboot": reboot}
 
 
 def check() -> int:
     """Remember what is pending, and raise an alert for what waits for longer than the settings allow."""
     seen, limit = look(), _json(CONFIG)["max_pending_days"]
-    since = {name: found["since"] for name, found in seen["packages"].items()}
-    _write(STATE, {"looked": seen["now"], "packages": since, "reboot": seen["reboot"]})
-    for what, at in {**since, **seen["reboot"]}.items():
+    since = {part: {key: found["since"] for key, found in seen[part].items()} for part in ("packages", "reboot")}
+    _write(STATE, {**_json(STATE), "looked": seen["now"], **since})
+    waiting = [(f"a security update of {name}", found["since"]) for name, found in seen["packages"].items()]
+    waiting += [(f"a reboot is pending: {found['why']}", found["since"]) for found in seen["reboot"].values()]
+    for what, at in waiting:
         days = (seen["now"] - at) / _DAY
-        kind = "a security update of" if what in since else "a reboot is pending:"
         if days > limit:
-            _log(ALERT, f"{kind} {what} has waited for {days:.1f} days, at most {limit} are allowed")
+            _log(ALERT, f"{what} has waited for {days:.1f} days, at most {limit} are allowed")
         else:
-            _log(NOTICE, f"{kind} {what} has waited for {days:.1f} days")
-    if not since and not seen["reboot"]:
+            _log(NOTICE, f"{what} has waited for {days:.1f} days")
+    if not waiting:
         _log(NOTICE, "nothing is pending")
     return 0
 
@@ -65,7 +70,11 @@ def reboot() -> int:
     if not reasons:
         _log(NOTICE, "no reboot is pending")
         return 0
-    config = _json(CONFIG)
+    config, kernel = _json(CONFIG), _newer_kernel()
+    if list(reasons) == ["kernel"] and _json(STATE).get("rebooted_for", {}).get("kernel") == kernel:
+        # pinned in the boot loader, or the provider's kernel is booted: the next reboot would end the same
+        _log(ALERT, f"no reboot now: {reasons['kernel']}, and the last reboot did not bring it")
+        return 0
     with _package_lock() as free:
         if not free:
             return _not_now("packages are being installed")
@@ -75,9 +84,14 @@ def reboot() -> int:
         try:
             if problem := _silent_peer(config["peers"], config["observe_seconds"]) or _refused() or _deploy():
                 return _not_now(problem)
-            _log(NOTICE, f"rebooting, since {'; '.join(reasons)}. All peers answer: {', '.join(config['peers'])}")
+            known = _json(STATE)
+            _write(STATE, {**known, "rebooted_for": {"kinds": sorted(reasons), "kernel": kernel}})
+            because = "; ".join(reasons.values())
+            _log(NOTICE, f"rebooting, since {because}. All peers answer: {', '.join(config['peers'])}")
             # with the lock still held: it goes with this process, and by then nothing new is started any more
             going = _run("systemctl", "reboot").returncode == 0
+            if not going:
+                _write(STATE, known)
         finally:
             if not going:
                 _run("nft", "destroy", "table", "inet", TABLE)
@@ -108,16 +122,16 @@ def pending_packages() -> dict[str, dict[str, str]]:
     return found
 
 
-def reboot_reasons() -> list[str]:
-    """Why a reboot is pending: somebody asked for one, a newer kernel, or programs that still run replaced code."""
-    reasons = []
+def reboot_reasons() -> dict[str, str]:
+    """Why a reboot is pending, by kind: "asked" for by a package, a newer "kernel", "stale" code that still runs."""
+    reasons = {}
     if (ROOT / "run/reboot-required").exists():
         asked = sorted(set(_text(Path("run/reboot-required.pkgs")).split()))
-        reasons.append(f"a package asked for it ({', '.join(asked)})" if asked else "a package asked for it")
+        reasons["asked"] = f"a package asked for it ({', '.join(asked)})" if asked else "a package asked for it"
     if newest := _newer_kernel():
-        reasons.append(f"the kernel {newest} is installed and does not run")
+        reasons["kernel"] = f"the kernel {newest} is installed and does not run"
     if stale := sorted(_stale_programs()):
-        reasons.append(f"replaced code still runs in {', '.join(stale)}")
+        reasons["stale"] = f"replaced code still runs in {', '.join(stale)}"
     return reasons
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from tests.unit.deploys_box import MACHINES, SETTINGS, SOURCE
 GOLDEN = Path(__file__).parent / "data/deploys/rendered"
 ANYWHERE = SETTINGS.ssh.model_copy(update={"open_to": "anywhere", "port": 2222})
 V6_ONLY = SETTINGS.firewall.model_copy(update={"operators": ("2001:db8::/48",), "public": ()})
+V4_ONLY = tuple(replace(machine, address6="", private_address="") for machine in MACHINES)
 
 UPDATES = SETTINGS.updates.model_copy(update={"sources": {"other": SOURCE}})
 
@@ -31,7 +33,7 @@ def written() -> dict[str, File]:
         config,
         ssh.expected_file(config),
         *users.key_files(SETTINGS.users),
-        *firewall.rule_files(SETTINGS.firewall, SETTINGS.ssh),
+        *firewall.rule_files(SETTINGS.firewall, SETTINGS.ssh, SETTINGS.network, MACHINES),
         *fail2ban.jail_files(
             SETTINGS.fail2ban, fail2ban.spared(SETTINGS.fail2ban, SETTINGS.firewall, SETTINGS.network, MACHINES)
         ),
@@ -44,7 +46,7 @@ def written() -> dict[str, File]:
     )
     named = {file.path.strip("/").replace("/", "_"): file for file in files}
     del named[updates.PROGRAM.strip("/").replace("/", "_")]  # it goes as it stands in deploys/remote
-    named["anywhere.nft"] = firewall.rule_files(V6_ONLY, ANYWHERE)[0]
+    named["anywhere.nft"] = firewall.rule_files(V6_ONLY, ANYWHERE, SETTINGS.network, V4_ONLY)[0]
     return named
 
 

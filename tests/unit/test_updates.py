@@ -190,7 +190,7 @@ def test_replaced_code_is_seen_and_replaced_data_is_not(box, ran):
         (box / "proc" / pid).mkdir()
         (box / "proc" / pid / "maps").write_text(line.format(permissions, path) + "\n")
         (box / "proc" / pid / "comm").write_text(f"program{pid}\n")
-    assert program.reboot_reasons() == ["replaced code still runs in program1"]
+    assert program.reboot_reasons() == {"stale": "replaced code still runs in program1"}
 
 
 def test_a_long_wait_is_an_alert_and_the_first_time_counts(box, ran, monkeypatch, capsys):
@@ -207,6 +207,73 @@ def test_a_long_wait_is_an_alert_and_the_first_time_counts(box, ran, monkeypatch
     monkeypatch.setattr(program, "pending_packages", dict)
     program.main(["check"])
     assert json.loads(state.read_text())["packages"] == {}
+
+
+def test_a_reboot_waits_from_its_first_day_on_whatever_it_is_for(box, ran, monkeypatch, capsys):
+    monkeypatch.setattr(program, "pending_packages", dict)
+    monkeypatch.setattr(program, "_stale_programs", lambda: {"bash", "nginx"})
+    program.main(["check"])
+    state = box / "var/lib/bastide/updates.json"
+    known = json.loads(state.read_text())
+    known["reboot"]["stale"] -= 4 * 86400
+    state.write_text(json.dumps(known))
+    monkeypatch.setattr(program, "_stale_programs", lambda: {"bash", "cron"})
+    program.main(["check"])
+    wanted = "<1>a reboot is pending: replaced code still runs in bash, cron has waited for 4.0 days, at most 3"
+    assert wanted in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", [None, "{", "[]"])
+def test_without_a_memory_it_says_that_it_never_looked(box, ran, monkeypatch, capsys, text):
+    monkeypatch.setattr(program, "pending_packages", dict)
+    state = box / "var/lib/bastide/updates.json"
+    if text is not None:
+        state.write_text(text)
+    program.main(["look"])
+    assert json.loads(capsys.readouterr().out)["looked"] is None
+    program.main(["check"])
+    capsys.readouterr()
+    program.main(["look"])
+    seen = json.loads(capsys.readouterr().out)
+    assert 0 <= seen["now"] - seen["looked"] < 60
+
+
+def test_a_kernel_that_a_reboot_did_not_bring_is_an_alert_and_no_second_reboot(box, ran, monkeypatch, capsys):
+    monkeypatch.setattr(program, "pending_packages", dict)
+    monkeypatch.setattr(program, "_newer_kernel", lambda: "6.12.57")
+    program.main(["reboot"])
+    assert ran.count("systemctl reboot") == 1
+    program.main(["check"])  # what it was rebooted for is remembered past the looks in between
+    program.main(["reboot"])
+    assert ran.count("systemctl reboot") == 1
+    assert "<1>no reboot now: the kernel 6.12.57 is installed and does not run, and the last" in capsys.readouterr().out
+    monkeypatch.setattr(program, "_newer_kernel", lambda: "6.12.63")
+    program.main(["reboot"])
+    assert ran.count("systemctl reboot") == 2
+    (box / "run/reboot-required").touch()
+    program.main(["reboot"])
+    assert ran.count("systemctl reboot") == 3
+
+
+def test_a_reboot_that_systemd_refused_is_tried_again(box, ran, monkeypatch):
+    monkeypatch.setattr(program, "_newer_kernel", lambda: "6.12.57")
+    fake = program._run
+
+    def refused(*argv: str, stdin: str = "", seconds: float = 30) -> subprocess.CompletedProcess[str]:
+        done = fake(*argv, stdin=stdin, seconds=seconds)
+        return subprocess.CompletedProcess(argv, 1, "", "") if argv[0] == "systemctl" else done
+
+    monkeypatch.setattr(program, "_run", refused)
+    assert program.main(["reboot"]) == 1
+    assert program.main(["reboot"]) == 1
+    assert ran.count("systemctl reboot") == 2
+
+
+def test_what_is_masked_is_unmasked_before_it_is_started_and_the_first_look_is_at_once():
+    timers = " ".join(updates.TIMERS)
+    *_, restart, look = updates._SETTLE.splitlines()
+    unmask = f"systemctl daemon-reload && systemctl -q unmask {timers} && systemctl restart {timers} || exit 1"
+    assert (restart, look) == (unmask, "systemctl start bastide-updates.service")
 
 
 @pytest.mark.parametrize(("one", "other"), [("6.12.57+deb13-amd64", "6.12.9+deb13-amd64"), ("6.18.1", "6.12.57")])

@@ -46,6 +46,11 @@ DROP: dict[str, Any] = {"drop": None}
 LOOPBACK = [_match({"meta": {"key": "iif"}}, "lo"), ACCEPT]
 SSH = [_match({"payload": {"protocol": "tcp", "field": "dport"}}, 22), ACCEPT]
 ALL_SIX = [_match({"meta": {"key": "nfproto"}}, "ipv6"), ACCEPT]
+PINGS_OF_PEERS = [
+    _match({"payload": {"protocol": "ip", "field": "saddr"}}, "@peers4"),
+    _match({"payload": {"protocol": "icmp", "field": "type"}}, "echo-request"),
+    ACCEPT,
+]
 ANYWHERE = [
     _match({"payload": {"protocol": "ip", "field": "saddr"}}, {"prefix": {"addr": "0.0.0.0", "len": 0}}),
     ACCEPT,
@@ -90,6 +95,7 @@ def test_default_deny_is_seen_for_each_family(text: str, four: bool, six: bool) 
         ([{"jump": {"target": "open"}}], True, True),
         ([{"vmap": {"key": {"ct": {"key": "state"}}, "data": {"set": [["new", {"accept": None}]]}}}], True, True),
         ([_match({"payload": {"protocol": "icmpv6", "field": "type"}}, "echo-request"), ACCEPT], False, False),
+        (PINGS_OF_PEERS, False, False),
     ],
 )
 def test_a_rule_that_lets_everything_in_is_a_door(rule: list[dict[str, Any]], four: bool, six: bool) -> None:

@@ -8,7 +8,9 @@ _CONF = "/etc/apt/apt.conf.d/99sabotage"  # sorts last: of a single value apt ta
 _SYSTEM = "/etc/systemd/system"
 _LIST = "/etc/apt/sources.list.d/sabotage.list"
 _STATE = "/var/lib/bastide/updates.json"
-_LOOK = "systemctl start bastide-updates.service"
+# reset: systemd refuses the sixth start within ten seconds
+_LOOK = "{{ systemctl reset-failed bastide-updates 2>/dev/null; systemctl start bastide-updates; }}"
+_FAILS = f"{_SYSTEM}/bastide-updates.service.d/zz-sabotage.conf"
 _SAVE, _BACK = f"{{{{ cp -p {_STATE} /run/state.json || true; }}}}", f"{{{{ mv /run/state.json {_STATE} || true; }}}}"
 # an archive of this machine's own that says it is Debian's for security, with a newer version of an installed package
 _PLANT = f"""mkdir -p /run/planted && cd /run/planted && cat > Packages <<END
@@ -41,6 +43,11 @@ for kind in ("packages", "reboot"):
     state[kind] = {{{{name: time.time() - 20 * 86400 for name in state[kind]}}}}
 path.write_text(json.dumps(state))
 END"""
+# two programs that run code which is then replaced: the second one only when the reboot for the first has waited
+_STALE = """stale() {{
+    cp /bin/sleep /usr/local/bin/$1 && systemd-run -q -p Type=exec --unit=$1 /usr/local/bin/$1 900 \\
+        && cp /bin/sleep /usr/local/bin/$1.new && mv /usr/local/bin/$1.new /usr/local/bin/$1
+}}"""
 _CLEAN = f"rm -rf {_LIST} /run/planted /var/lib/apt/lists/_run_planted*; apt-mark -q unhold curl; {_BACK}; {_LOOK}"
 
 
@@ -136,6 +143,21 @@ SABOTAGES = (
         "a reboot, since a package asked for it (20 days)",
         f"{_SAVE}; touch /run/reboot-required && {_OLD}",
         f"rm /run/reboot-required; {_BACK}; {_LOOK}",
+    ),
+    Sabotage(
+        "updates-02",
+        "the reboot never came, and what it is for changed",
+        "zz-one, zz-two (20 days)",
+        f"{_SAVE}; {_STALE}; stale zz-one && {_OLD}\nstale zz-two",
+        f"systemctl stop zz-one zz-two; rm /usr/local/bin/zz-one /usr/local/bin/zz-two; {_BACK}; {_LOOK}",
+    ),
+    Sabotage(
+        "updates-02",
+        "each look fails, and nothing is remembered",
+        "it remembers no look at what waits",
+        f"{_SAVE}; mkdir -p $(dirname {_FAILS}) && printf '%s\\n' '[Service]' 'ExecStartPre=/bin/false' > {_FAILS}"
+        f" && systemctl daemon-reload && rm -f {_STATE} && ! {_LOOK} 2>/dev/null",
+        f"rm -r $(dirname {_FAILS}) && systemctl daemon-reload; {_BACK}; {_LOOK}",
     ),
     Sabotage(
         "updates-02",
