@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 import urllib.error
 import urllib.request
@@ -15,8 +14,8 @@ from typing import Any
 
 from bastide.console import run
 from bastide.errors import StackError
+from bastide.provider import access_in
 
-_UPSTREAM_ENDPOINT = "https://api.hetzner.cloud/v1"
 _ASK_SECONDS = 10.0
 _PULUMI_SECONDS = 60.0
 _PAGE = 50  # docs.hetzner.cloud, "Pagination": the largest page
@@ -92,9 +91,7 @@ def provider_in(stack: str, config: Mapping[str, str], *, dns: bool = False) -> 
 
     Raises `StackError` without a token.
     """
-    token = config.get("hcloud:token") or os.environ.get("HCLOUD_TOKEN", "")
-    if dns:
-        token = (json.loads(config.get("bastide:secrets") or "{}").get("dns") or {}).get("token") or token
-    if not token:
+    access = access_in(config, dns=dns)
+    if not access.token:
         raise StackError(f"the stack {stack} has no API token", "pulumi config set --secret hcloud:token")
-    return Provider(config.get("hcloud:endpoint") or _UPSTREAM_ENDPOINT, token)
+    return Provider(access.endpoint, access.token)

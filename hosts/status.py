@@ -6,7 +6,6 @@ One round trip a machine, all side by side. A line that is not well ends with th
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,12 +13,12 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
 
 from bastide.console import run, say
 from bastide.errors import BastideError, CommandFailed
 from bastide.findings import Finding
 from bastide.machines import Inventory, Machine, build_dir, inventory_path, load_inventory
+from bastide.provider import state_locks
 from bastide.report import Report, make_report
 from hosts.ssh import write_ssh_config
 
@@ -169,10 +168,9 @@ def _some(ids: list[str]) -> str:
 
 def _lock(stack: str) -> Iterator[Finding]:
     """Who holds the state; only a file backend can be asked without its tools."""
-    backend = urlparse(os.environ.get("PULUMI_BACKEND_URL", ""))
-    if backend.scheme != "file":
+    locks = state_locks(stack)
+    if locks is None:
         return
-    locks = sorted(Path(unquote(backend.path)).glob(f".pulumi/locks/organization/bastide/{stack}/*.json"))
     for lock in locks:
         try:
             holder: dict[str, Any] = json.loads(lock.read_text(encoding="utf-8"))

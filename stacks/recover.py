@@ -11,22 +11,20 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
 
 import hcloud
 import requests
 
 from bastide.console import run, say, step
 from bastide.errors import StackError
+from bastide.provider import access_in, state_locks
 from bastide.stackfile import read, stack_path
 from stacks.pending_bucket import find_bucket
 from stacks.protected import protected_names, refuse_lost
 
-_UPSTREAM_ENDPOINT = "https://api.hetzner.cloud/v1"
 _POLL_SECONDS = 0.5
 # what lives in the zones' project, with an output that it has when it was read: the plugin reads these by the id among
 # their outputs, which all others lack until then
@@ -160,7 +158,7 @@ def _refresh(stack: str, root: Path, resources: list[Resource]) -> None:
 def _release_dead_lock(stack: str, root: Path) -> None:
     """Cancel the lock of a run on this machine whose process is gone (file backend only)."""
     dead: list[int] = []
-    for lock in _locks(stack):
+    for lock in state_locks(stack) or []:
         try:
             holder = json.loads(lock.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -178,13 +176,6 @@ def _release_dead_lock(stack: str, root: Path) -> None:
         say(f"the last run on stack {stack} was stopped (process {dead[0]}); its lock is given up")
         # gives up all locks of the stack, which is why all of them have been looked at
         run(["pulumi", "cancel", "--yes", "--stack", stack], cwd=root)
-
-
-def _locks(stack: str) -> list[Path]:
-    backend = urlparse(os.environ.get("PULUMI_BACKEND_URL", ""))
-    if backend.scheme != "file":
-        return []
-    return sorted(Path(unquote(backend.path)).glob(f".pulumi/locks/organization/bastide/{stack}/*.json"))
 
 
 def _deployment(stack: str, root: Path) -> dict[str, Any]:
@@ -220,12 +211,8 @@ def _client(stack: str, root: Path, *, dns: bool = False) -> hcloud.Client:
     """The provider's own client, with the stack's endpoint and token, for `dns` with that of the zones' project."""
     done = run(["pulumi", "config", "--json", "--show-secrets", "--stack", stack], cwd=root)
     config = {key: item.get("value", "") for key, item in json.loads(done.stdout).items()}
-    token = config.get("hcloud:token") or os.environ.get("HCLOUD_TOKEN", "")
-    if dns:
-        secrets = json.loads(config.get("bastide:secrets") or "{}")
-        token = (secrets.get("dns") or {}).get("token") or token
-    endpoint = config.get("hcloud:endpoint") or _UPSTREAM_ENDPOINT
-    return hcloud.Client(token=token, api_endpoint=endpoint, poll_interval=_POLL_SECONDS)
+    access = access_in(config, dns=dns)
+    return hcloud.Client(token=access.token, api_endpoint=access.endpoint, poll_interval=_POLL_SECONDS)
 
 
 def _find(client: hcloud.Client, resource: Resource) -> str:

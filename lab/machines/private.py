@@ -102,13 +102,7 @@ def network_rules(troubles: trouble.Rules) -> str:
         f"table inet {TABLE}",
         f"delete table inet {TABLE}",
         f"table inet {TABLE} {{",
-        "chain cut {",
-        *troubles.cut,
-        "}",
-        "chain steer {",
-        "type filter hook prerouting priority mangle; policy accept;",
-        *troubles.steer,
-        "}",
+        *troubles.chains(),
     ]
     for hook in ("forward", "input", "output"):
         lines += [f"chain {hook} {{", f"type filter hook {hook} priority filter; policy accept;", "jump cut", "}"]

@@ -81,6 +81,11 @@ class Rules:
     steer: tuple[str, ...] = ()
     ways: tuple[Way, ...] = ()
 
+    def chains(self) -> list[str]:
+        """The two chains as lines of a rule file."""
+        steering = "type filter hook prerouting priority mangle; policy accept;"
+        return ["chain cut {", *self.cut, "}", "chain steer {", steering, *self.steer, "}"]
+
 
 def cuts(here: Place) -> list[Cut]:
     """All cuts."""
