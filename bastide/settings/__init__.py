@@ -20,9 +20,11 @@ from bastide.settings.ssh import Ssh
 from bastide.settings.storage import Bucket, Storage
 from bastide.settings.updates import Reboot, Source, Updates
 from bastide.settings.users import Automation, Person, Users
+from bastide.settings.wireguard import Administrator, Wireguard
 
 __all__ = [
     "EU_LOCATIONS",
+    "Administrator",
     "AnyServer",
     "Area",
     "Automation",
@@ -50,6 +52,7 @@ __all__ = [
     "Storage",
     "Updates",
     "Users",
+    "Wireguard",
     "Zone",
     "key_blob",
 ]
@@ -74,6 +77,8 @@ class Settings(Area):
     """What every machine has."""
     users: Users
     """Who can log in."""
+    wireguard: Wireguard | None = None
+    """The encrypted mesh between the machines; leave it out for none."""
     ssh: Ssh = Ssh()
     """How people and machines log in. Keys only, root off and strong algorithms are not settings; these are."""
     fail2ban: Fail2ban = Fail2ban()
@@ -117,6 +122,24 @@ class Settings(Area):
     def existing(self) -> dict[str, ExistingServer]:
         """The servers that somebody else made, by name."""
         return {name: server for name, server in self.servers.items() if isinstance(server, ExistingServer)}
+
+    @property
+    def mesh(self) -> dict[str, str]:
+        """The servers' addresses in the WireGuard mesh, by name; empty without one."""
+        if self.wireguard is None:
+            return {}
+        whole = ipaddress.IPv4Network(self.wireguard.range)
+        found: dict[str, str] = {}
+        for name, server in self.servers.items():
+            if server.mesh_address is not None:
+                found[name] = server.mesh_address
+            elif isinstance(server, Server):
+                # the same place in the mesh as in the private network: nothing moves when another server comes or goes
+                offset = int(ipaddress.IPv4Address(server.private_address)) - int(
+                    ipaddress.IPv4Network(self.network.subnet).network_address
+                )
+                found[name] = str(whole.network_address + offset)
+        return found
 
     def by_role(self, role: Role) -> dict[str, AnyServer]:
         """The servers that have this role, by name."""

@@ -85,6 +85,8 @@ class Server(Area):
     """The provider's image. A change here replaces no server; it holds for servers made from now on."""
     private_address: Address4
     """Its address in the private network's subnet."""
+    mesh_address: Address4 | None = None
+    """Its address in the mesh (wireguard.range); by itself the same place in it as private_address has in its subnet."""
     generation: Annotated[int, Field(ge=1)] = 1
     """Raise it by one when the server is to be replaced: the new one gets another bootstrap host key."""
 
@@ -115,6 +117,8 @@ class ExistingServer(Area):
     """Existing only: its public ed25519 ssh host key. No other is ever accepted, at the first connection neither."""
     user: Name
     """Existing only: who logs in first, with the automation key, root by sudo. Is locked unless declared in users."""
+    mesh_address: Address4 | None = None
+    """Its address in the mesh (wireguard.range); by itself the same place in it as private_address has in its subnet."""
     port: Annotated[int, Field(ge=1, le=65535)] = 22
     """Existing only: the port of its ssh server before the first deploy."""
 

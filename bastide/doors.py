@@ -1,0 +1,28 @@
+"""Which ports capabilities open by themselves: the one list that both firewalls and the checks of them are made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from bastide.settings import Settings
+
+
+@dataclass(frozen=True)
+class Door:
+    """One port that a capability opens. `reach`: everybody, or only who is in the mesh (settings.wireguard)."""
+
+    capability: str
+    port: int
+    protocol: Literal["tcp", "udp"]
+    reach: Literal["anywhere", "mesh"]
+    reason: str
+
+
+def doors(settings: Settings) -> tuple[Door, ...]:
+    """All of them, for one stack."""
+    found: list[Door] = []
+    if settings.wireguard:
+        # WireGuard answers nobody who holds no key of the mesh: to a stranger the port is as silent as a closed one
+        found.append(Door("wireguard", settings.wireguard.port, "udp", "anywhere", "WireGuard"))
+    return tuple(found)
