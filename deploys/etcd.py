@@ -88,7 +88,7 @@ def etcd(wanted: Etcd, voters: Voters, keyring: Keyring, begins: bool) -> None:
     seen = ask(this_host(), **question(wanted, voters, keyring))
     # before the package, which starts etcd when it is installed
     files(name="how it runs", name_="etcd", wanted=config_files(voters), settle=_RESTART, _serial=True)
-    packages(name="packages", names=PACKAGES)
+    packages(name="packages", names=packages_of(voters))
     files(
         name="closed to other accounts",
         name_="etcd-guard",
@@ -133,18 +133,22 @@ def question(wanted: Etcd, voters: Voters, keyring: Keyring) -> Question:
         *upkeep_files(wanted, voters),
     )
     return merged(
-        packages_question(PACKAGES),
+        packages_question(packages_of(voters)),
         files_question(written),
         guard_of(voters).question(),
         {"units": [UNIT], "etcd": {"data": DATA, "ctl": CTL}},
     )
 
 
+def packages_of(voters: Voters) -> tuple[str, ...]:
+    """On a site also what makes the account `postgres`: the rules of the guard name it."""
+    return PACKAGES if voters.witness else (*PACKAGES, "postgresql-common")
+
+
 def guard_of(voters: Voters) -> Guard:
     """etcd's ports are for etcd, Patroni (as postgres) and root; the peers' too, though they ask for a certificate."""
-    return Guard(
-        "etcd", "etcd", (ETCD_CLIENT, ETCD_PEER), tuple(voters.addresses.values()), ("root", "etcd", "postgres")
-    )
+    accounts = ("root", "etcd") if voters.witness else ("root", "etcd", "postgres")
+    return Guard("etcd", "etcd", (ETCD_CLIENT, ETCD_PEER), tuple(voters.addresses.values()), accounts)
 
 
 def config_files(voters: Voters) -> tuple[File, ...]:

@@ -31,15 +31,11 @@ from deploys.operations.wait import wait
 from deploys.render import render
 
 VERSION = 17
-# haproxy and pgbouncer: on every site. postgresql-17 brings its contrib modules along.
+# haproxy and pgbouncer: on every site. python3-etcd: without it Debian's Patroni knows no etcd. postgresql-17 brings its
+# contrib modules along.
 PACKAGES = (
-    "haproxy",
-    "nftables",
-    "patroni",
-    "pgbouncer",
-    "postgresql-17",
-    "postgresql-17-pgaudit",
-    "postgresql-client-17",
+    *("haproxy", "nftables", "patroni", "pgbouncer", "python3-etcd"),
+    *("postgresql-17", "postgresql-17-pgaudit", "postgresql-client-17"),
 )
 FOLDER = "/etc/bastide/postgres"
 CONFIG = "/etc/patroni/config.yml"
@@ -53,6 +49,8 @@ systemctl daemon-reload
 systemctl -q is-active {UNIT} || exit 0
 systemctl reload {UNIT}
 """
+# a Patroni that ended by itself is started again and again: `journalctl -u patroni` says why
+_IN_VAIN = f"[ $(systemctl show -P SubState {UNIT}) = auto-restart ]"
 _RELOAD_HAPROXY = """\
 haproxy -q -c -f /etc/haproxy/haproxy.cfg && systemctl -q enable haproxy || exit 1
 systemctl -q is-active haproxy && systemctl reload haproxy || systemctl restart haproxy
@@ -97,7 +95,13 @@ def postgres(wanted: Cluster, keyring: Keyring) -> None:
     # the first to start makes the cluster when there is none: it shall be the primary
     if wanted.me.site and wanted.first:
         unit(name="first server", name_=UNIT, state="running")
-        wait(name="the cluster has a leader", until=_has_leader(wanted), seconds=90, for_what="a leader of the cluster")
+        wait(
+            name="the cluster has a leader",
+            until=_has_leader(wanted),
+            seconds=90,
+            unless=_IN_VAIN,
+            for_what="a leader of the cluster",
+        )
     phase(name="somebody leads")
     if wanted.me.site and not wanted.first:
         unit(name="further server", name_=UNIT, state="running")
@@ -185,7 +189,9 @@ def certificate_files(wanted: Cluster, keyring: Keyring) -> tuple[File, ...]:
     own = Authority(keyring, "postgres").issue(
         wanted.me.name, at, dns=(wanted.me.name, "localhost"), addresses=(wanted.me.address, "127.0.0.1")
     )
-    client = Authority(keyring, "etcd").issue(f"{wanted.me.name}-patroni", at, server=False)
+    client = Authority(keyring, "etcd").issue(
+        f"{wanted.me.name}-patroni", at, dns=(wanted.me.name,), server=False, common_name=False
+    )
     return (
         File(f"{FOLDER}/server.crt", own.certificate),
         File(f"{FOLDER}/server.key", own.key, mode=0o400, owner=_ACCOUNT, group=_ACCOUNT),
