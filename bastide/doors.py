@@ -1,4 +1,4 @@
-"""Which ports capabilities open by themselves: the one list that both firewalls and the checks of them are made from."""
+"""Which ports capabilities open by themselves: the one list that both firewalls, and their checks, are made from."""
 
 from __future__ import annotations
 

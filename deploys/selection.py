@@ -8,14 +8,16 @@ from collections.abc import Callable, Iterator
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 
+from bastide.doors import doors
 from bastide.errors import BastideError
+from bastide.mesh import mesh_of
 from bastide.settings import Settings
-from deploys import base, fail2ban, firewall, ssh, updates, users
+from deploys import base, fail2ban, firewall, ssh, updates, users, wireguard
 from deploys.facts.machine import Question, merged
 from deploys.operations.files import files_question
 from deploys.operations.revision import keyring_file, revision_file
 
-CAPABILITIES = ("base", "users", "ssh", "firewall", "fail2ban", "updates")
+CAPABILITIES = ("base", "users", "wireguard", "ssh", "firewall", "fail2ban", "updates")
 
 
 class NotBegun(PyinfraError):
@@ -47,9 +49,14 @@ def questions(only: tuple[str, ...]) -> Callable[[Host], Question]:
         asked = {
             "base": lambda: base.question(wanted.base, host.data.machine, host.data.machines),
             "users": lambda: users.question(wanted.users),
-            "ssh": lambda: ssh.question(wanted.ssh, wanted.users, wanted.firewall),
-            "firewall": lambda: firewall.question(wanted.firewall, wanted.ssh, wanted.network, host.data.machines),
-            "fail2ban": lambda: fail2ban.question(wanted.fail2ban, wanted.firewall, wanted.network, host.data.machines),
+            "wireguard": lambda: wireguard.question(wanted, host.data.machine, host.data.machines),
+            "ssh": lambda: ssh.question(wanted.ssh, wanted.users, wanted.firewall, mesh_of(wanted)),
+            "firewall": lambda: firewall.question(
+                wanted.firewall, wanted.ssh, wanted.network, host.data.machines, mesh_of(wanted), doors(wanted)
+            ),
+            "fail2ban": lambda: fail2ban.question(
+                wanted.fail2ban, wanted.firewall, wanted.network, host.data.machines, mesh_of(wanted)
+            ),
             "updates": lambda: updates.question(
                 wanted.updates, updates.plan_of(wanted, host.data.machine, host.data.machines)
             ),
