@@ -26,3 +26,11 @@ def doors(settings: Settings) -> tuple[Door, ...]:
         # WireGuard answers nobody who holds no key of the mesh: to a stranger the port is as silent as a closed one
         found.append(Door("wireguard", settings.wireguard.port, "udp", "anywhere", "WireGuard"))
     return tuple(found)
+
+
+def open_ports(settings: Settings, *, in_mesh: bool = False) -> set[tuple[str, int]]:
+    """What everybody may reach, as (protocol, port), named by the settings or opened by a capability; `in_mesh`: what
+    who is in the mesh may. ssh is not among it: that is open to some."""
+    reach = ("anywhere", "mesh") if in_mesh else ("anywhere",)
+    named = {(str(port.protocol), port.port) for port in settings.firewall.public}
+    return named | {(str(door.protocol), door.port) for door in doors(settings) if door.reach in reach}

@@ -19,7 +19,7 @@ from tests.unit.deploys_box import MACHINES, SETTINGS
 V1 = Keyring("unit", {"v1": SecretBytes(bytes(32))})
 V2 = Keyring("unit", {"v1": SecretBytes(bytes(32)), "v2": SecretBytes(bytes([1] * 32))})
 PRIMARY, STANDBY, WITNESS = MACHINES
-MESH = mesh_of(SETTINGS)
+MESH = mesh_of(SETTINGS) or pytest.fail("no mesh")
 ADMINISTRATOR = "53lkLkQpddyGE82a1cXkqY2YHn1xBSOaKYx5bqIiCFo="
 
 
