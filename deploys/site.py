@@ -23,6 +23,7 @@ from deploys.facts.machine import this_host
 from deploys.fail2ban import fail2ban
 from deploys.firewall import firewall
 from deploys.operations.files import files
+from deploys.operations.guarded import address_in_use
 from deploys.operations.hold import hold
 from deploys.operations.phase import phase
 from deploys.operations.revision import keyring_file, revision_file
@@ -39,11 +40,10 @@ with for_people():
     wanted: Settings = host.data.settings
     fitness = preflight(this_host(), wanted, questions(only))
     mesh = mesh_of(wanted)
-    way = (
-        mesh_plan(wanted, host.data.machine, host.data.machines, host.data.keyring, answers(this_host()))
-        if "wireguard" in only
-        else None
-    )
+    way = None
+    if "wireguard" in only:
+        here = (host.data.machine, host.data.machines, host.data.keyring)
+        way = mesh_plan(wanted, *here, answers(this_host()), address_in_use(this_host()))
 
 # before the first change on any machine: nobody else may be at it
 hold(name="no other deploy")

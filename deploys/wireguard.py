@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import SecretStr
 from pyinfra.api.deploy import deploy
 
+from bastide.errors import BastideError
 from bastide.machines import Machine
 from bastide.mesh import INTERFACE, Mesh, MeshKey, machine_key, machine_keys, mesh_of
 from bastide.secrets import Keyring
@@ -20,6 +21,7 @@ from bastide.settings import Settings
 from deploys.facts.machine import Answer, Question, merged, this_host
 from deploys.operations.admit import TABLE, admit
 from deploys.operations.files import File, as_wanted, files
+from deploys.operations.guarded import guarded
 from deploys.operations.packages import packages, packages_question
 from deploys.operations.phase import phase
 from deploys.operations.units import unit
@@ -48,8 +50,9 @@ if [ ! -e {CONFIG} ]; then
 fi
 systemctl -q enable {UNIT} || exit 1
 has=$(ip -4 -o address show dev {INTERFACE} 2>/dev/null | tr -s ' ' | cut -d' ' -f4)
-if systemctl -q is-active {UNIT} && [ "$has" = @ADDRESS@ ]; then
-    ip link set dev {INTERFACE} mtu @SIZE@ && wg-quick strip {INTERFACE} | wg syncconf {INTERFACE} /dev/stdin
+wanted=$(sed -n 's/^Address = //p' {CONFIG}) size=$(sed -n 's/^MTU = //p' {CONFIG})
+if systemctl -q is-active {UNIT} && [ "$has" = "$wanted" ]; then
+    ip link set dev {INTERFACE} mtu $size && wg-quick strip {INTERFACE} | wg syncconf {INTERFACE} /dev/stdin
 else
     systemctl -q stop {UNIT}; ip link delete dev {INTERFACE} 2>/dev/null; systemctl reset-failed {UNIT} 2>/dev/null
     systemctl start {UNIT} || {{ journalctl -qu {UNIT} -n 5 -o cat >&2; exit 1; }}
@@ -63,7 +66,6 @@ class Step:
 
     title: str
     file: File
-    settle: str
     drift: str = ""
 
 
@@ -72,7 +74,8 @@ class Plan:
     """What one machine goes through, in step with all others. `watched`: whether each step waits for the others.
 
     `reached` are the mesh addresses of the other machines of this run. `held_back` are machines that keep an old key,
-    since not all machines are in this run: those that are not would no longer reach them.
+    since not all machines are in this run: those that are not would no longer reach them. `guarded`: the mesh is the only
+    way in, so that a change stays only if a new login works.
     """
 
     steps: tuple[Step, ...]
@@ -81,6 +84,7 @@ class Plan:
     reached: tuple[str, ...] = ()
     watched: bool = False
     held_back: tuple[str, ...] = ()
+    guarded: bool = False
 
 
 # New keys come one machine at a time, and the mesh must be whole before each: with two machines away at once a quorum
@@ -94,7 +98,12 @@ def wireguard(plan: Plan) -> None:
     if plan.steps[0].file.content:
         admit(name="port in the host firewall", port=plan.port, protocol="udp")
     for step in host.loop(plan.steps):  # type: ignore[no-untyped-call]
-        files(name=step.title, name_="wireguard", wanted=(step.file,), settle=step.settle, drift=step.drift)
+        if plan.guarded:
+            guarded(
+                name=step.title, name_="wireguard", wanted=(step.file,), settle=_SETTLE, port=None, drift=step.drift
+            )
+        else:
+            files(name=step.title, name_="wireguard", wanted=(step.file,), settle=_SETTLE, drift=step.drift)
         if plan.watched:
             phase(name=f"{step.title}: everywhere")
             wait(
@@ -137,17 +146,28 @@ def plan_of(
     machines: tuple[Machine, ...],
     keyring: Keyring,
     answers: Mapping[str, Answer],
+    came_in: str = "",
 ) -> Plan:
-    """The way of one machine from what there is to what is wanted. `answers`: of all machines of this run, by name."""
+    """The way of one machine from what there is to what is wanted.
+
+    `answers`: of all machines of this run, by name; `came_in`: the machine's address that this run goes to. Raises
+    `BastideError` when new keys would cut this run off.
+    """
     mesh = mesh_of(settings)
     kernel = bool(answers[machine.name]["wireguard"]["kernel"])
     if mesh is None:
-        return Plan((Step("no mesh", File(CONFIG, None), _SETTLE),), 0, kernel)
+        return Plan((Step("no mesh", File(CONFIG, None)),), 0, kernel)
     held = {one.name: _held(one, mesh, keyring, answers) for one in machines}
     newest = {one.name: machine_key(keyring, one) for one in machines}
     old = [name for name in settings.one_at_a_time if held[name].public != newest[name].public]
     whole = all(one.name in answers for one in machines)
     rotated = old if whole else []
+    if rotated and came_in in mesh.machines.values():
+        raise BastideError(
+            "new keys for the mesh would cut off this run, which goes over it: your device knows the old ones",
+            "ssh.open_to: operators, then `make infra` and `make deploy only=firewall`, then this again; "
+            "docs/how-to/vpn.md",
+        )
     view = _View(settings, mesh, machines, answers)
     watched = bool(rotated) or any(
         view.drift(one, held) or not as_wanted(view.file(one, held), answers[one.name]["files"][CONFIG])
@@ -159,7 +179,8 @@ def plan_of(
         held = {**held, name: newest[name]}
         steps.append(view.step(f"new key of {name}", machine, held))
     reached = tuple(mesh.machines[one.name] for one in machines if one.name in answers and one.name != machine.name)
-    return Plan(tuple(steps), mesh.port, kernel, reached, watched, () if whole else tuple(old))
+    held_back = () if whole else tuple(old)
+    return Plan(tuple(steps), mesh.port, kernel, reached, watched, held_back, settings.ssh.open_to == "vpn")
 
 
 @dataclass(frozen=True)
@@ -172,8 +193,7 @@ class _View:
     answers: Mapping[str, Answer]
 
     def step(self, title: str, machine: Machine, keys: Mapping[str, MeshKey], drift: str = "") -> Step:
-        settle = _SETTLE.replace("@ADDRESS@", self._address(machine)).replace("@SIZE@", str(self._size(machine)))
-        return Step(title, self.file(machine, keys), settle, drift)
+        return Step(title, self.file(machine, keys), drift)
 
     def file(self, machine: Machine, keys: Mapping[str, MeshKey]) -> File:
         text = render(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import SecretBytes, SecretStr
 
+from bastide.errors import BastideError
 from bastide.mesh import machine_key, mesh_of, new_key
 from bastide.secrets import Keyring
 from deploys import wireguard
@@ -85,7 +86,7 @@ def test_a_private_key_is_shown_nowhere() -> None:
     secret = machine_key(V1, PRIMARY).private.get_secret_value()
     assert secret in text_of(found.steps[0].file)
     assert found.steps[0].file.mode == 0o600
-    assert secret not in repr(found) + str(found.steps[0].file.to_json()) + found.steps[0].settle
+    assert secret not in repr(found) + str(found.steps[0].file.to_json())
 
 
 def test_keys_are_another_for_each_machine_generation_and_master() -> None:
@@ -215,3 +216,16 @@ def test_without_a_mesh_what_is_left_of_one_goes() -> None:
 )
 def test_the_program_comes_only_where_the_kernel_cannot(kernel: bool, names: set[str]) -> None:
     assert set(wireguard.needed(kernel)) == names
+
+
+def test_new_keys_do_not_cut_off_a_run_that_goes_over_the_mesh() -> None:
+    with pytest.raises(BastideError, match="would cut off this run"):
+        wireguard.plan_of(SETTINGS, PRIMARY, MACHINES, V2, living(ALL_V1), "10.21.0.11")
+    wireguard.plan_of(SETTINGS, PRIMARY, MACHINES, V2, living(ALL_V1), PRIMARY.address)
+    wireguard.plan_of(SETTINGS, PRIMARY, MACHINES, V1, living(ALL_V1, V1), "10.21.0.11")
+
+
+def test_the_only_way_in_is_changed_under_a_guard() -> None:
+    settings = SETTINGS.model_copy(update={"ssh": SETTINGS.ssh.model_copy(update={"open_to": "vpn"})})
+    assert plan(PRIMARY, living(ALL_V1, V1), settings=settings).guarded
+    assert not plan(PRIMARY, living(ALL_V1, V1)).guarded
