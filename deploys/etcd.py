@@ -94,7 +94,7 @@ def etcd(wanted: Etcd, voters: Voters, keyring: Keyring, begins: bool) -> None:
         name_="etcd-guard",
         wanted=guard.files(),
         settle=guard.settle(),
-        again=guard.drift(seen),
+        drift=guard.drift(seen),
     )
     # the authorities first, on every machine: what is signed by a new one must be trusted before it is shown
     files(name="authority", name_="etcd-ca", wanted=(authority_file(keyring),), settle=_RESTART, _serial=True)

@@ -75,7 +75,7 @@ def postgres(wanted: Cluster, keyring: Keyring) -> None:
             name_="postgres-guard",
             wanted=guard.files(),
             settle=guard.settle(),
-            again=guard.drift(seen),
+            drift=guard.drift(seen),
         )
         files(name="authorities", name_="postgres-ca", wanted=authority_files(keyring), settle=_RELOAD)
     phase(name="every machine trusts the authorities")
