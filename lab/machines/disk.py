@@ -99,21 +99,24 @@ def detach_loops(folder: Path) -> None:
     """Free the loop devices whose file lies in `folder`: those of volumes, and what a kill has left.
 
     One that a dead machine still has mounted goes when the kernel has taken that machine's mounts away, which is
-    waited for. Raises `LabError` when it does not come to that.
+    waited for. Those of disks go with their mounts, of which other labs' programs may have copies: they are not.
+    Raises `LabError` when it does not come to that.
     """
+    ours = _loops_below(folder, clearing="0")
+    for device in ours:
+        run(["losetup", "--detach", device], check=False)
     deadline = time.monotonic() + _LOOP_SECONDS
-    while loops := _loops_below(folder):
-        for device in loops:
-            run(["losetup", "--detach", device], check=False)
+    while left := ours & _loops_below(folder, clearing="1"):
         if time.monotonic() > deadline:
-            raise LabError(f"{', '.join(loops)} cannot be freed: something has it mounted", "see `findmnt`")
+            raise LabError(f"{', '.join(sorted(left))} cannot be freed: something has it mounted", "see `findmnt`")
         time.sleep(0.01)
 
 
-def _loops_below(folder: Path) -> list[str]:
-    listed = run(["losetup", "--list", "--noheadings", "--output", "NAME,BACK-FILE"], check=False).stdout
-    pairs = [line.partition(" ") for line in listed.splitlines()]
-    return [device for device, _, file in pairs if file.strip().startswith(f"{folder}/")]
+def _loops_below(folder: Path, clearing: str) -> set[str]:
+    """The loop devices with a file in `folder`; `clearing` is "1" for those that go when nobody uses them."""
+    words = ["losetup", "--list", "--noheadings", "--output", "NAME,AUTOCLEAR,BACK-FILE"]
+    rows = [line.split(maxsplit=2) for line in run(words, check=False).stdout.splitlines()]
+    return {row[0] for row in rows if len(row) == 3 and row[1] == clearing and row[2].startswith(f"{folder}/")}
 
 
 def _ioctl(folder: Path, request: int) -> None:
