@@ -280,7 +280,7 @@ ETCD = {"name_": "etcd", "device": DEVICE, "path": "/var/lib/etcd", "owner": "et
 
 def volume_seen(**change):
     unit = volumes.unit_file("etcd", DEVICE, "/var/lib/etcd")
-    there = seen(unit.content.encode())
+    there = seen(str(unit.content).encode())
     folder = {"sha256": "", "mode": 0o700, "owner": "etcd", "group": "etcd"}
     answer = {
         "files": {unit.path: there, "/var/lib/etcd": folder},

@@ -264,6 +264,7 @@ def test_what_is_mounted_where(machine):
     )
     found = look.mounts(["/srv/a b", "/srv/twice", "/srv/none"])
     assert found["/srv/a b"] == {"device": "8:16", "source": "/dev/sdb", "type": "ext4", "options": ["rw", "noatime"]}
+    assert found["/srv/twice"] is not None
     assert (found["/srv/twice"]["device"], found["/srv/none"]) == ("8:48", None)
 
 
