@@ -69,6 +69,11 @@ def preflight(host: Host, settings: Settings, questions: Callable[[Host], Questi
     return Fitness(machine["container"], machine["cloud_init"])
 
 
+def answers(host: Host) -> dict[str, Answer]:
+    """What every machine of this run said first, by name: what one does may depend on how the others are."""
+    return {other.name: seen.answer for other, seen in _looks[host.state].items()}
+
+
 def problems(name: str, seen: _Look, settings: Settings) -> list[str]:
     """What forbids a deploy on this machine: each a line with what is wrong and the next step."""
     machine = seen.answer["machine"]

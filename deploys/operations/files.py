@@ -46,16 +46,17 @@ class File:
 
 
 @operation()
-def files(name_: str, wanted: tuple[File, ...], settle: str = "") -> Commands:
+def files(name_: str, wanted: tuple[File, ...], settle: str = "", again: str = "") -> Commands:
     """Write files, and run `settle` when any of them changed.
 
     + name_: one word for the set; marks it on the machine until it has settled
     + wanted: the files; all are compared in one round trip and written in one
     + settle: a shell line that makes the files at hand effective; must be safe to run twice
+    + again: why to settle although the files are as wanted; "" when there is no reason
 
     A run that is killed between writing and settling leaves a mark, and the next run settles.
     """
-    yield from _write(this_host(), name_, wanted, settle)
+    yield from _write(this_host(), name_, wanted, settle, again)
 
 
 @operation()
@@ -108,12 +109,14 @@ def plan(name: str, wanted: tuple[File, ...], settle: str) -> dict[str, Any]:
     }
 
 
-def _write(host: Host, name: str, wanted: tuple[File, ...], settle: str) -> Commands:
+def _write(host: Host, name: str, wanted: tuple[File, ...], settle: str, again: str = "") -> Commands:
     seen = ask(host, **files_question(wanted))
     changed = differing(host, wanted, seen)
-    if not changed and name not in seen["left"]["pending"]:
+    if not changed and not again and name not in seen["left"]["pending"]:
         host.noop(f"{name}: all files are as wanted")
         return
+    if again and not changed:
+        host.log(f"{name}: {again}")
     try:
         yield remote.command("change", "apply", plan(name, tuple(changed), settle))
     finally:
