@@ -134,11 +134,6 @@ class Settings(Area):
         return {name: server for name, server in self.servers.items() if isinstance(server, ExistingServer)}
 
     @property
-    def volumes(self) -> dict[str, int]:
-        """The size in gigabytes of the volume that a server gets beside its own disk, by the server's name."""
-        return {}
-
-    @property
     def mesh(self) -> dict[str, str]:
         """The servers' addresses in the WireGuard mesh, by name; empty without one."""
         if self.wireguard is None:
