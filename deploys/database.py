@@ -22,25 +22,27 @@ MARK = "made by bastide"
 """The comment on every role of ours: who carries it and is not declared any more loses its login."""
 
 # PostgreSQL 17 manual, 53.8 (pg_authid) and 9.26. Passwords are compared by the digest of their verifiers.
-_QUERY = f"""
+_QUERY = """
 select json_build_object(
   'roles', coalesce((select json_object_agg(rolname, json_build_object(
       'login', rolcanlogin, 'limit', rolconnlimit, 'digest', encode(sha256(coalesce(rolpassword, '')::bytea), 'hex'),
-      'powers', array_remove(array[case when rolsuper then 'superuser' end, case when rolcreaterole then 'createrole' end,
-        case when rolcreatedb then 'createdb' end, case when rolreplication then 'replication' end,
-        case when rolbypassrls then 'bypassrls' end], null),
-      'member_of', array(select r.rolname from pg_auth_members m join pg_roles r on r.oid = m.roleid where m.member = a.oid),
-      'ours', coalesce(shobj_description(a.oid, 'pg_authid'), '') = '{MARK}'))
-    from pg_authid a where rolname !~ '^pg_' and rolname not in ('postgres', 'replicator', 'rewinder')), '{{}}'::json),
+      'powers', array_remove(array[case when rolsuper then 'superuser' end,
+        case when rolcreaterole then 'createrole' end, case when rolcreatedb then 'createdb' end,
+        case when rolreplication then 'replication' end, case when rolbypassrls then 'bypassrls' end], null),
+      'member_of', array(select r.rolname from pg_auth_members m join pg_roles r on r.oid = m.roleid
+        where m.member = a.oid),
+      'ours', coalesce(shobj_description(a.oid, 'pg_authid'), '') = '@MARK@'))
+    from pg_authid a where rolname !~ '^pg_' and rolname not in ('postgres', 'replicator', 'rewinder')), '{}'::json),
   'databases', coalesce((select json_object_agg(datname, json_build_object(
       'owner', pg_get_userbyid(datdba),
       'connect', array(select case when grantee = 0 then 'public' else pg_get_userbyid(grantee) end
         from aclexplode(coalesce(datacl, acldefault('d', datdba))) where privilege_type = 'CONNECT'),
-      'more', array(select case when grantee = 0 then 'public' else pg_get_userbyid(grantee) end || ' ' || privilege_type
+      'more', array(select case when grantee = 0 then 'public' else pg_get_userbyid(grantee) end
+          || ' ' || privilege_type
         from aclexplode(coalesce(datacl, acldefault('d', datdba)))
         where privilege_type <> 'CONNECT' and grantee <> datdba)))
-    from pg_database where not datistemplate), '{{}}'::json))::text
-"""
+    from pg_database where not datistemplate), '{}'::json))::text
+""".replace("@MARK@", MARK)
 # relations of the kinds that hold rows, and sequences; the schemas that are not PostgreSQL's own
 _INSIDE = """
 select json_build_object(
@@ -213,9 +215,10 @@ def _rows(name: str, owner: str, guests: dict[str, Right], there: dict[str, Any]
             own = {f"{role} {word}{words}" for word in rights[right]}
             list_ = ", ".join(rights[right])
             if not own <= later:
-                text = f"ALTER DEFAULT PRIVILEGES FOR ROLE {_id(owner)} IN SCHEMA public GRANT {list_} ON {kind} TO {_id(role)}"
+                given = f"GRANT {list_} ON"
+                text = f"ALTER DEFAULT PRIVILEGES FOR ROLE {_id(owner)} IN SCHEMA public {given} {kind} TO {_id(role)}"
                 yield Statement(name, text, f"{role}: {right} of future {kind.lower()} of {name}")
-                text = f"GRANT {list_} ON ALL {kind} IN SCHEMA public TO {_id(role)}"
+                text = f"{given} ALL {kind} IN SCHEMA public TO {_id(role)}"
                 yield Statement(name, text, f"{role}: {right} of {kind.lower()} of {name}")
 
 

@@ -1,4 +1,4 @@
-"""etcd on every machine: the voters that decide which Postgres leads. Spoken to in the mesh only, over TLS, by password.
+"""etcd on every machine: the voters that decide which Postgres leads: in the mesh only, over TLS, by password.
 
 A member comes in one of two ways, told by what all machines of the run say of themselves: nobody has data yet, then all
 begin a cluster together; or somebody has, then whoever has none joins it, in place of what it was before.
@@ -19,18 +19,21 @@ from bastide.secrets import Keyring
 from bastide.settings import Etcd, Settings
 from deploys.facts.machine import Question, ask, merged, this_host
 from deploys.guards import Guard
+from deploys.operations.accounts import no_login
 from deploys.operations.etcd import access, join
 from deploys.operations.files import File, files, files_question
 from deploys.operations.packages import packages, packages_question
 from deploys.operations.phase import phase
 from deploys.operations.units import unit
+from deploys.operations.volumes import volume, volume_question
 from deploys.operations.wait import wait
 from deploys.render import render
 
 PACKAGES = ("etcd-client", "etcd-server", "nftables")
 UNIT = "etcd.service"
 FOLDER = "/etc/etcd"
-DATA = "/var/lib/etcd/bastide"
+HOME = "/var/lib/etcd"
+DATA = f"{HOME}/bastide"
 CTL = "/usr/local/sbin/bastide-etcdctl"
 _LEAD = "bastide-etcd-lead"
 _KEEP = "bastide-etcd-keep"
@@ -55,12 +58,13 @@ _TIMERS = "systemctl daemon-reload && systemctl -q enable {timers} && systemctl 
 
 @dataclass(frozen=True)
 class Voters:
-    """What a member must know: itself, and all members' mesh addresses by name; `first` is whether it goes first."""
+    """What a member must know: itself, and all members' mesh addresses by name. `volume`: its device, or ""."""
 
     name: str
     stack: str
     addresses: dict[str, str]
     witness: bool
+    volume: str = ""
 
     @property
     def address(self) -> str:
@@ -78,7 +82,7 @@ class Voters:
 
 def voters_of(settings: Settings, machine: Machine, stack: str) -> Voters:
     """The members as one of them sees them."""
-    return Voters(machine.name, stack, settings.mesh, machine.role == "witness")
+    return Voters(machine.name, stack, settings.mesh, machine.role == "witness", machine.volume)
 
 
 @deploy("etcd")
@@ -86,9 +90,11 @@ def etcd(wanted: Etcd, voters: Voters, keyring: Keyring, begins: bool) -> None:
     """`begins`: whether no machine of the stack has data yet, so that a cluster is begun."""
     guard = guard_of(voters)
     seen = ask(this_host(), **question(wanted, voters, keyring))
-    # before the package, which starts etcd when it is installed
+    # before the packages: etcd's starts it when it is installed, and PostgreSQL's begin a cluster of their own
     files(name="how it runs", name_="etcd", wanted=config_files(voters), settle=_RESTART, _serial=True)
     packages(name="packages", names=packages_of(voters))
+    if not voters.witness:
+        no_login(name="account of the database's packages", account="postgres")
     files(
         name="closed to other accounts",
         name_="etcd-guard",
@@ -96,6 +102,9 @@ def etcd(wanted: Etcd, voters: Voters, keyring: Keyring, begins: bool) -> None:
         settle=guard.settle(),
         drift=guard.drift(seen),
     )
+    if voters.volume:
+        # a Postgres that fills the disk takes no vote away
+        volume(name="volume", name_="etcd", device=voters.volume, path=HOME, owner="etcd", group="etcd", mode=0o700)
     # the authorities first, on every machine: what is signed by a new one must be trusted before it is shown
     files(name="authority", name_="etcd-ca", wanted=(authority_file(keyring),), settle=_RESTART, _serial=True)
     files(name="certificate", name_="etcd-certificate", wanted=certificate_files(voters, keyring))
@@ -136,7 +145,9 @@ def question(wanted: Etcd, voters: Voters, keyring: Keyring) -> Question:
         packages_question(packages_of(voters)),
         files_question(written),
         guard_of(voters).question(),
+        volume_question("etcd", voters.volume, HOME) if voters.volume else {},
         {"units": [UNIT], "etcd": {"data": DATA, "ctl": CTL}},
+        {} if voters.witness else {"accounts": ["postgres"]},
     )
 
 

@@ -1,7 +1,7 @@
 """PostgreSQL under Patroni on both sites, and the ways to it: HAProxy to whoever leads, PgBouncer for applications.
 
-Patroni decides who leads, by etcd's votes; nothing here does. What may restart a server is done by one machine after the
-other, replicas first, and a leader hands over before it goes down (`deploys/remote/postgres.py`).
+Patroni decides who leads, by etcd's votes; nothing here does. What may restart a server is done by one machine after
+another, replicas first, and a leader hands over before it goes down (`deploys/remote/postgres.py`).
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from deploys.operations.wait import wait
 from deploys.render import render
 
 VERSION = 17
-# haproxy and pgbouncer: on every site. python3-etcd: without it Debian's Patroni knows no etcd. postgresql-17 brings its
-# contrib modules along.
+# haproxy and pgbouncer: on every site. python3-etcd: without it Debian's Patroni knows no etcd. postgresql-17 brings
+# its contrib modules along.
 PACKAGES = (
     *("haproxy", "nftables", "patroni", "pgbouncer", "python3-etcd"),
     *("postgresql-17", "postgresql-17-pgaudit", "postgresql-client-17"),

@@ -13,6 +13,6 @@ class Etcd(Area):
     """etcd 3.5, one voter a machine: the sites' and the witness's."""
 
     volume_gb: Annotated[int, Field(ge=10, le=100)] | None = 10
-    """Gigabytes of the volume that keeps a voter alive when Postgres fills the disk; null for none. Not for existing ones."""
+    """Gigabytes of the volume that keeps a voter alive when Postgres fills the disk; null for none."""
     snapshot_days: Annotated[int, Field(ge=1, le=366)] = 14
     """Days for which each machine keeps the snapshot that it takes every day."""

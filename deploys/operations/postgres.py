@@ -89,8 +89,9 @@ def databases(shape: Shape, keys: Mapping[str, SecretStr]) -> Commands:
     if not todo:
         host.noop("roles, databases and rights are as declared")
         return
-    for one in todo:
-        host.log(f"{one.database}: {one.shown}")
+    if not host.state.is_executing:  # operations run in prepare, and again in execute
+        for one in todo:
+            host.log(f"{one.database}: {one.shown}")
     try:
         yield remote.command("postgres", "execute", [[one.database, one.text] for one in todo])
     finally:
