@@ -358,6 +358,14 @@ def rest_plan(wanted: Cluster, keyring: Keyring) -> dict[str, Any]:
     }
 
 
+def _seen_well(seen: Answer) -> bool:
+    """Whether this server was seen to lead, or to follow somebody who leads."""
+    cluster = (seen.get("patroni") or {}).get("cluster") or {"members": []}
+    states = {(member["role"], member["state"]) for member in cluster["members"]}
+    own = (seen.get("patroni") or {}).get("patroni") or {}
+    return ("leader", "running") in states and own.get("state") == "running"
+
+
 def _curl(wanted: Cluster, path: str) -> str:
     return f"curl -sf -m 3 --cacert {FOLDER}/ca.crt {rest_url(wanted)}{path}"
 
