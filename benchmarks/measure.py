@@ -52,7 +52,7 @@ class Bench:
         return took, answered[0] if answered else float("nan")
 
     def without_postgres(self) -> None:
-        """The stack made anew without its database: twenty servers of Postgres are no platform, and no two cores' work."""
+        """The stack made anew without its database: twenty servers of Postgres are not two cores' work."""
         self.remove()
         self._run(["make", "lab", f"stack={STACK}", "lab=1"])
         path = stack_path(STACK, self.root)

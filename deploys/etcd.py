@@ -84,7 +84,8 @@ class Voters:
 
 def voters_of(settings: Settings, machine: Machine, stack: str) -> Voters:
     """The members as one of them sees them."""
-    return Voters(machine.name, stack, settings.mesh, machine.role == "witness", machine.volume)
+    addresses = {name: settings.mesh[name] for name in settings.voters}
+    return Voters(machine.name, stack, addresses, machine.role == "witness", machine.volume)
 
 
 @deploy("etcd")

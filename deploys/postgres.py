@@ -206,7 +206,7 @@ def member_files(wanted: Cluster, keyring: Keyring, memory: dict[str, str]) -> t
         "postgres/config.yml.j2",
         stack=wanted.stack,
         me=wanted.me,
-        members=wanted.members,
+        voters=wanted.voters,
         folder=FOLDER,
         data=DATA,
         version=VERSION,

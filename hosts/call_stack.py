@@ -1,4 +1,4 @@
-"""pyinfra looks at the call stack at each operation, for line numbers alone; this keeps it from reading the source, too.
+"""pyinfra looks at the call stack at each operation, for line numbers alone; this keeps it from reading source, too.
 
 `inspect` looks for a line of source around every frame unless it is told not to, and for that through all modules that
 are loaded: a fifth of the processor time of a run that changes nothing (pyinfra 3.10.0, api/util.py: it uses `filename`
