@@ -19,13 +19,13 @@ from bastide.cluster import Cluster, password
 from bastide.doors import ETCD_CLIENT, PATRONI, POSTGRES
 from bastide.secrets import Keyring
 from deploys import etcd
-from deploys.database import access, shape
+from deploys.database import access, own_access, shape
 from deploys.facts.machine import Answer, Question, ask, merged, this_host
 from deploys.guards import Guard
 from deploys.operations.files import File, files, files_question
 from deploys.operations.packages import packages, packages_question
 from deploys.operations.phase import phase
-from deploys.operations.postgres import databases, roll, shared_settings
+from deploys.operations.postgres import databases, own_passwords, roll, shared_settings
 from deploys.operations.units import unit
 from deploys.operations.wait import wait
 from deploys.render import render
@@ -78,6 +78,7 @@ def postgres(wanted: Cluster, keyring: Keyring) -> None:
             drift=guard.drift(seen),
         )
         files(name="authorities", name_="postgres-ca", wanted=authority_files(keyring), settle=_RELOAD)
+        own_passwords(name="passwords among members", keys=own_access(keyring))
     phase(name="every machine trusts the authorities")
     if wanted.me.site:
         files(

@@ -224,7 +224,8 @@ class Settings(Area):
             problems.append("etcd.voters must name the witness: it votes when the sites cannot agree")
         places = [server.place for name in voters if (server := self.servers.get(name))]
         problems += [
-            f"etcd.voters: {places.count(place)} of {len(voters)} stand in {place.city}: the majority would be lost with it"
+            f"etcd.voters: {places.count(place)} of {len(voters)} stand in {place.city}: "
+            "the majority would be lost with it"
             for place in dict.fromkeys(places)
             if places.count(place) > len(voters) // 2
         ]
