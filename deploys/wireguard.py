@@ -74,7 +74,7 @@ class Plan:
     """What one machine goes through, in step with all others. `watched`: whether each step waits for the others.
 
     `reached` are the mesh addresses of the other machines of this run. `held_back` are machines that keep an old key,
-    since not all machines are in this run: those that are not would no longer reach them. `guarded`: the mesh is the only
+    since not all machines are in this run: those that are not would no longer reach them. `guarded`: the mesh is the
     way in, so that a change stays only if a new login works.
     """
 
