@@ -10,6 +10,7 @@ from stacks.network import PrivateNetwork
 from stacks.outputs import export_machines
 from stacks.servers import Servers
 from stacks.storage import ObjectStorage
+from stacks.volumes import Volumes
 
 try:
     settings, keyring = read_config()
@@ -25,4 +26,5 @@ if settings.storage and storage_keys:
 servers = Servers("servers", settings, keyring, network, firewall)
 if settings.dns is not None:
     Dns("dns", settings, settings.dns, site_addresses(settings, servers), dns_token())
-export_machines(settings, servers)
+volumes = Volumes("volumes", settings.volumes, servers, settings) if settings.volumes else None
+export_machines(settings, servers, volumes)

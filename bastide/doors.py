@@ -7,6 +7,10 @@ from typing import Literal
 
 from bastide.settings import Settings
 
+# Debian's and the projects' own port numbers
+ETCD_CLIENT, ETCD_PEER = 2379, 2380
+POSTGRES, PATRONI = 5432, 8008
+
 
 @dataclass(frozen=True)
 class Door:
@@ -25,6 +29,13 @@ def doors(settings: Settings) -> tuple[Door, ...]:
     if settings.wireguard:
         # WireGuard answers nobody who holds no key of the mesh: to a stranger the port is as silent as a closed one
         found.append(Door("wireguard", settings.wireguard.port, "udp", "anywhere", "WireGuard"))
+    if settings.postgres:
+        found += [
+            Door("etcd", ETCD_CLIENT, "tcp", "mesh", "etcd for its clients"),
+            Door("etcd", ETCD_PEER, "tcp", "mesh", "etcd among its members"),
+            Door("postgres", POSTGRES, "tcp", "mesh", "PostgreSQL"),
+            Door("postgres", PATRONI, "tcp", "mesh", "Patroni's API"),
+        ]
     return tuple(found)
 
 

@@ -24,6 +24,7 @@ class Machine:
     that in the private network, "" where there is none. `host_key` is the recorded public ssh host key ("ssh-ed25519
     AAAA..."), "" before the first connection. A machine that somebody else made (`provider` is "existing") says whose
     it is (`hoster`) and where it stands (`city` and `country_code`, ISO 3166-1 alpha-2); its `address6` may be "".
+    `volume` is the path of its volume's device, "" where it has none.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Machine:
     hoster: str = "Hetzner"
     city: str = ""
     country_code: str = ""
+    volume: str = ""
 
     @property
     def place(self) -> Location:

@@ -8,16 +8,17 @@ from collections.abc import Callable, Iterator
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 
+from bastide.cluster import cluster_of
 from bastide.doors import doors
 from bastide.errors import BastideError
 from bastide.mesh import mesh_of
 from bastide.settings import Settings
-from deploys import base, fail2ban, firewall, ssh, updates, users, wireguard
+from deploys import base, etcd, fail2ban, firewall, postgres, ssh, updates, users, wireguard
 from deploys.facts.machine import Question, merged
 from deploys.operations.files import files_question
 from deploys.operations.revision import keyring_file, revision_file
 
-CAPABILITIES = ("base", "users", "wireguard", "ssh", "firewall", "fail2ban", "updates")
+CAPABILITIES = ("base", "users", "wireguard", "ssh", "firewall", "fail2ban", "etcd", "postgres", "updates")
 
 
 class NotBegun(PyinfraError):
@@ -57,6 +58,8 @@ def questions(only: tuple[str, ...]) -> Callable[[Host], Question]:
             "fail2ban": lambda: fail2ban.question(
                 wanted.fail2ban, wanted.firewall, wanted.network, host.data.machines, mesh_of(wanted)
             ),
+            "etcd": lambda: etcd_question(host, wanted),
+            "postgres": lambda: postgres_question(host, wanted),
             "updates": lambda: updates.question(
                 wanted.updates, updates.plan_of(wanted, host.data.machine, host.data.machines)
             ),
@@ -66,6 +69,21 @@ def questions(only: tuple[str, ...]) -> Callable[[Host], Question]:
         )
 
     return of
+
+
+def etcd_question(host: Host, wanted: Settings) -> Question:
+    """What etcd asks of a host, in a stack that has it."""
+    if wanted.postgres is None:
+        return {}
+    voters = etcd.voters_of(wanted, host.data.machine, host.data.stack)
+    return etcd.question(wanted.etcd, voters, host.data.keyring)
+
+
+def postgres_question(host: Host, wanted: Settings) -> Question:
+    """What Postgres asks of a host, in a stack that has it."""
+    if wanted.postgres is None:
+        return {}
+    return postgres.question(cluster_of(wanted, host.data.machine, host.data.stack), host.data.keyring)
 
 
 @contextlib.contextmanager

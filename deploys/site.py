@@ -15,10 +15,12 @@ from __future__ import annotations
 
 from pyinfra.context import host
 
+from bastide.cluster import cluster_of
 from bastide.doors import doors
 from bastide.mesh import mesh_of
 from bastide.settings import Settings
 from deploys.base import base
+from deploys.etcd import etcd, voters_of
 from deploys.facts.machine import this_host
 from deploys.fail2ban import fail2ban
 from deploys.firewall import firewall
@@ -27,6 +29,7 @@ from deploys.operations.guarded import address_in_use
 from deploys.operations.hold import hold
 from deploys.operations.phase import phase
 from deploys.operations.revision import keyring_file, revision_file
+from deploys.postgres import postgres
 from deploys.preflight import answers, preflight
 from deploys.selection import for_people, questions, selected
 from deploys.ssh import ssh
@@ -86,6 +89,18 @@ if "fail2ban" in only:
         mesh=mesh,
         _sudo=True,
     )
+
+# after the firewall and the mesh, which its parts speak over, and before what is decided by it
+if "etcd" in only and wanted.postgres:
+    etcd(
+        wanted=wanted.etcd,
+        voters=voters_of(wanted, host.data.machine, host.data.stack),
+        keyring=host.data.keyring,
+        begins=not any(seen.get("etcd", {}).get("data") for seen in answers(this_host()).values()),
+        _sudo=True,
+    )
+if "postgres" in only and wanted.postgres:
+    postgres(wanted=cluster_of(wanted, host.data.machine, host.data.stack), keyring=host.data.keyring, _sudo=True)
 
 # the way in is proven by now: this only says when packages change and when a machine may reboot
 if "updates" in only:

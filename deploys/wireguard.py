@@ -75,7 +75,7 @@ class Plan:
 
     `reached` are the mesh addresses of the other machines of this run. `held_back` are machines that keep an old key,
     since not all machines are in this run: those that are not would no longer reach them. `guarded`: the mesh is the
-    way in, so that a change stays only if a new login works.
+    only way in, so that a change stays only if a new login works.
     """
 
     steps: tuple[Step, ...]

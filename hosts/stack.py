@@ -183,6 +183,11 @@ def _machines(outputs: Any, settings: Settings) -> tuple[Machine, ...]:  # noqa:
             is_now = getattr(found.get(name), field, None)
             if name in found and wanted != is_now:
                 differences.append(f"{name} has the {field} {is_now or 'none'}, the settings say {wanted or 'none'}")
+    differences += [
+        f"{name} has no volume, the settings say {size} GB"
+        for name, size in settings.volumes.items()
+        if name in found and name in settings.made and not found[name].volume
+    ]
     if differences:
         raise StackError("settings and machines differ: " + "; ".join(differences), "run `pulumi up` first")
     return tuple(found[name] for name in settings.servers)

@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 Direction = Literal["in", "out"]
 Protocol4 = Literal["tcp", "udp", "icmp", "esp", "gre"]
 PowerState = Literal["running", "off"]
+VolumeFormat = Literal["", "ext4", "xfs"]
 
 # the provider's name servers (docs.hetzner.com, "Authoritative name servers"); in the lab one machine has all names
 NAMESERVERS = ("hydrogen.ns.hetzner.com.", "oxygen.ns.hetzner.com.", "helium.ns.hetzner.de.")
@@ -61,6 +62,15 @@ class MachineSpec:
     user_data: str = ""
     metadata: dict[str, str] = field(default_factory=dict)
     ssh_keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class VolumeSpec:
+    """A block device with a life of its own. `format` is the file system that it is made with ("": none)."""
+
+    id: int
+    size_gb: int
+    format: VolumeFormat = ""
 
 
 class Machines(Protocol):
@@ -116,6 +126,25 @@ class Machines(Protocol):
     def delete_network(self, network_id: int) -> None:
         """Remove the network with its address server. No error when it does not exist."""
 
+    def create_volume(self, spec: VolumeSpec) -> None:
+        """Make a volume, which is in no machine. Again with the same id: nothing."""
+
+    def delete_volume(self, volume_id: int) -> None:
+        """Remove it with all that is on it. It is in no machine; no error when it does not exist."""
+
+    def resize_volume(self, volume_id: int, size_gb: int) -> None:
+        """Make it as big as that: at least as big as it is. A machine that has it sees the new size at once."""
+
+    def attach_volume(self, volume_id: int, machine_id: int) -> None:
+        """Plug it into a machine, hot when that runs, and at each later start. No error when it is there already.
+
+        The machine finds it by the path that `volume_device` gives. It must be in no other machine."""
+
+    def detach_volume(self, volume_id: int) -> None:
+        """Pull it out, whatever the machine is doing with it. No error when it is in none.
+
+        Before a machine is deleted nobody has to call this: its volumes stay, and are in no machine then."""
+
     def publish_zones(self, zones: Mapping[str, str], pointers: Mapping[str, str]) -> None:
         """Serve exactly these zones at the name servers, and these reverse names; returns when they are served.
 
@@ -125,3 +154,11 @@ class Machines(Protocol):
     def machine_ids(self) -> set[int]:
         """What exists on the machine side of what the cloud may have ordered, for adoption after a restart: a machine
         that is in this set and belongs to no server is removed."""
+
+    def volume_ids(self) -> set[int]:
+        """The same for volumes."""
+
+
+def volume_device(volume_id: int) -> str:
+    """Where a machine finds a volume, as on Hetzner's servers."""
+    return f"/dev/disk/by-id/scsi-0HC_Volume_{volume_id}"

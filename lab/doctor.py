@@ -140,9 +140,11 @@ def _sample_rules() -> str:
 
 def _loop() -> Iterator[Finding]:
     if Path("/dev/loop-control").exists():
-        yield Finding("ok", "loop devices: disks have their real size")
+        yield Finding("ok", "loop devices: disks have their real size, and there are volumes")
     else:
-        yield Finding("note", "no loop devices: machines share the host's disk space", "modprobe loop")
+        yield Finding("note", "no loop devices: machines share the host's disk space; no volumes", "modprobe loop")
+    if not _which("mkfs.xfs"):
+        yield Finding("note", "no mkfs.xfs: volumes can be ext4, not xfs", "sudo apt-get install xfsprogs")
 
 
 def _tun() -> Iterator[Finding]:

@@ -56,6 +56,11 @@ class Place:
         return self.folder / "machines"
 
     @property
+    def volumes_folder(self) -> Path:
+        """A folder for each volume."""
+        return self.folder / "volumes"
+
+    @property
     def router(self) -> str:
         """The network namespace in which all machines' public cables end."""
         return f"bl-{self.id}"

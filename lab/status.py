@@ -7,7 +7,7 @@ from typing import Any
 
 from bastide.console import say
 from lab import daemon, kept, registry, words
-from lab.machines import ballast, delay, machine, names, router, snapshot, trouble
+from lab.machines import ballast, delay, machine, names, router, snapshot, trouble, volumes
 from lab.machines.seed import first_address
 from lab.machines.store import records
 from lab.parties import archive, party, storage
@@ -29,10 +29,14 @@ def show(name: str, *, as_json: bool) -> int:
         for one in found["machines"]:
             notes = ["disk filled"] if one["filled"] else []
             notes += [f"snapshots: {', '.join(one['snapshots'])}"] if one["snapshots"] else []
+            held = [volume for volume in found["volumes"] if volume["machine"] == one["id"]]
+            notes += [f"volumes: {', '.join(map(_volume, held))}"] if held else []
             line = (
                 f"  {one['name']:<20} {one['state']:<8} {one['address']:<16} {one['address6']:<24} {'; '.join(notes)}"
             )
             say(line.rstrip())
+        if loose := [volume for volume in found["volumes"] if volume["machine"] is None]:
+            say(f"  volumes in no machine: {', '.join(map(_volume, loose))}")
         for trouble in found["troubles"]:
             say(f"  {trouble}")
         if found["kept"]:
@@ -50,6 +54,7 @@ def look(name: str) -> dict[str, Any]:
             "up": False,
             "endpoint": "",
             "machines": [],
+            "volumes": [],
             "troubles": [],
             "kept": False,
         }
@@ -87,6 +92,10 @@ def look(name: str) -> dict[str, Any]:
         "endpoint": f"http://127.0.0.1:{port}/v1" if port else "",
         "parts": parts,
         "machines": machines,
+        "volumes": [
+            {"id": volume.spec.id, "size_gb": volume.spec.size_gb, "machine": volume.machine}
+            for volume in volumes.volumes(here)
+        ],
         "troubles": troubles(here),
         "kept": kept.kept(here),
     }
@@ -106,3 +115,7 @@ def troubles(here: Place) -> list[str]:
     for one in trouble.delays(here):
         lines.append(f"slow: {one.one} <-> {one.other}, {words.shown(one.seconds, one.loss, one.rate)} each way")
     return lines
+
+
+def _volume(found: dict[str, Any]) -> str:
+    return f"{found['id']} ({found['size_gb']} GB)"

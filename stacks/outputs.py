@@ -6,11 +6,13 @@ import pulumi
 
 from bastide.settings import ExistingServer, Server, Settings
 from stacks.servers import MadeServer, Servers
+from stacks.volumes import Volumes
 
 
-def export_machines(settings: Settings, servers: Servers) -> None:
+def export_machines(settings: Settings, servers: Servers, volumes: Volumes | None = None) -> None:
     """Export what the machines are and where they answer. No secret is among it."""
-    machines = [_machine(name, settings.made[name], made) for name, made in servers.made.items()]
+    devices = volumes.devices if volumes else {}
+    machines = [_machine(name, settings.made[name], made, devices.get(name)) for name, made in servers.made.items()]
     machines += [existing_machine(name, server) for name, server in settings.existing.items()]
     pulumi.export("machines", machines)
 
@@ -33,7 +35,7 @@ def existing_machine(name: str, wanted: ExistingServer) -> dict[str, object]:
     }
 
 
-def _machine(name: str, wanted: Server, made: MadeServer) -> dict[str, object]:
+def _machine(name: str, wanted: Server, made: MadeServer, volume: pulumi.Output[str] | None) -> dict[str, object]:
     return {
         "name": name,
         "role": wanted.role,
@@ -43,4 +45,5 @@ def _machine(name: str, wanted: Server, made: MadeServer) -> dict[str, object]:
         "address": made.ipv4.ip_address,
         "address6": made.address6,
         "private_address": wanted.private_address,
+        "volume": volume or "",
     }

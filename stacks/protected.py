@@ -13,13 +13,14 @@ from bastide.settings import Settings
 
 _KINDS = {
     "hcloud:index/server:Server": "server",
+    "hcloud:index/volume:Volume": "volume",
     "hcloud:index/zone:Zone": "zone",
     "minio:index/s3Bucket:S3Bucket": "bucket",
 }
 
 
 def protected_names(deployment: dict[str, Any]) -> list[tuple[str, str]]:
-    """The protected servers, zones and buckets of a state, as ("zone", "example.eu")."""
+    """The protected servers, volumes, zones and buckets of a state, as ("zone", "example.eu")."""
     found = [item for item in deployment.get("resources") or [] if item.get("protect") and item["type"] in _KINDS]
     return [(_KINDS[item["type"]], str(item["urn"]).rsplit("::", 1)[-1]) for item in found]
 
@@ -29,6 +30,7 @@ def refuse_lost(protected: list[tuple[str, str]], settings: Settings) -> None:
     wanted = {
         # a server of somebody else is none that is in the state
         "server": set(settings.made),
+        "volume": {f"{name}-volume" for name in settings.volumes},
         "zone": set(settings.dns.zones) if settings.dns else set(),
         "bucket": set(settings.storage.buckets) if settings.storage else set(),
     }

@@ -55,6 +55,8 @@ def recover(stack: str, root: Path) -> None:
         if unread := _unread(deployment):
             _refresh(stack, root, unread)
             deployment = _deployment(stack, root)
+        # first: that of a server that is gone cannot stay in the state without it
+        _mend_attachments(stack, root, client, _attachments(deployment))
         _mend_servers(stack, root, client, _servers(deployment))
     except (hcloud.HCloudException, requests.RequestException) as error:
         raise StackError(
@@ -149,6 +151,20 @@ def _mend_servers(stack: str, root: Path, client: hcloud.Client, servers: list[R
             _refresh(stack, root, outdated)
 
 
+def _mend_attachments(stack: str, root: Path, client: hcloud.Client, attachments: list[Resource]) -> None:
+    """Read again what is not attached as the state says: a person detached it, or its server is gone."""
+    if not attachments:
+        return
+    real = {str(volume.id): str(volume.server.id) if volume.server else "" for volume in client.volumes.get_all()}
+    outdated = [
+        item for item in attachments if real.get(str(item.get("id"))) != str(int(item["inputs"].get("serverId") or 0))
+    ]
+    if outdated:
+        names = ", ".join(_short(item) for item in outdated)
+        with step(f"{names}: not attached to its server; it is attached again"):
+            _refresh(stack, root, outdated)
+
+
 def _refresh(stack: str, root: Path, resources: list[Resource]) -> None:
     """Have the engine read these resources at the provider, and no others."""
     targets = [word for resource in resources for word in ("--target", str(resource["urn"]))]
@@ -199,6 +215,11 @@ def _servers(deployment: dict[str, Any]) -> list[Resource]:
     return [item for item in deployment.get("resources") or [] if item["type"] == "hcloud:index/server:Server"]
 
 
+def _attachments(deployment: dict[str, Any]) -> list[Resource]:
+    found = deployment.get("resources") or []
+    return [item for item in found if item["type"] == "hcloud:index/volumeAttachment:VolumeAttachment"]
+
+
 def _short(resource: Resource) -> str:
     return str(resource["urn"]).rsplit("::", 1)[-1]
 
@@ -224,6 +245,8 @@ def _find(client: hcloud.Client, resource: Resource) -> str:
     kind, inputs = _kind(resource), resource.get("inputs", {})
     if kind in _NAMES:
         return _find_name(client, kind, inputs)
+    if kind == "VolumeAttachment":
+        return _find_attachment(client, int(inputs.get("volumeId") or 0), int(inputs.get("serverId") or 0))
     if kind == "NetworkSubnet":
         return _find_subnet(client, int(inputs.get("networkId") or 0), str(inputs.get("ipRange")))
     collections: dict[str, Any] = {
@@ -232,6 +255,7 @@ def _find(client: hcloud.Client, resource: Resource) -> str:
         "Network": client.networks,
         "Firewall": client.firewalls,
         "SshKey": client.ssh_keys,
+        "Volume": client.volumes,
     }
     found = collections[kind].get_by_name(inputs.get("name")) if kind in collections else None
     if found is None or (found.labels or {}) != (inputs.get("labels") or {}):
@@ -251,6 +275,14 @@ def _find_name(client: hcloud.Client, kind: str, inputs: dict[str, Any]) -> str:
             return ""
         raise
     return str(found.id) if (found.labels or {}) == (inputs.get("labels") or {}) else ""
+
+
+def _find_attachment(client: hcloud.Client, volume_id: int, server_id: int) -> str:
+    """A volume in this very server: the provider plugin calls the attachment by the volume's id."""
+    for volume in client.volumes.get_all():
+        if volume.id == volume_id and volume.server and volume.server.id == server_id:
+            return str(volume_id)
+    return ""
 
 
 def _find_subnet(client: hcloud.Client, network_id: int, ip_range: str) -> str:

@@ -9,7 +9,16 @@ import pytest
 ORDER = (
     *("unit", "cloud", "test_provider", "test_flow", "test_sabotage"),
     *("test_secrets", "test_day_two", "test_break_glass", "test_lockout", "test_faults"),
-    *("test_bans", "test_updates", "test_dns", "test_storage", "test_existing", "test_killed", "test_lab"),
+    *(
+        "test_bans",
+        "test_updates",
+        "test_dns",
+        "test_storage",
+        "test_existing",
+        "test_killed",
+        "test_volumes",
+        "test_lab",
+    ),
 )
 
 

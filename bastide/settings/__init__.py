@@ -11,10 +11,12 @@ from bastide.settings.base import Base, Journal
 from bastide.settings.common import Area, Name, key_blob
 from bastide.settings.company import Company
 from bastide.settings.dns import Dns, RecordSet, Zone
+from bastide.settings.etcd import Etcd
 from bastide.settings.fail2ban import Fail2ban
 from bastide.settings.firewall import Firewall, PublicPort
 from bastide.settings.lab import Lab
 from bastide.settings.network import Network
+from bastide.settings.postgres import Database, Postgres
 from bastide.settings.servers import EU_LOCATIONS, AnyServer, ExistingServer, Location, Provider, Role, Server
 from bastide.settings.ssh import Ssh
 from bastide.settings.storage import Bucket, Storage
@@ -31,7 +33,9 @@ __all__ = [
     "Base",
     "Bucket",
     "Company",
+    "Database",
     "Dns",
+    "Etcd",
     "ExistingServer",
     "Fail2ban",
     "Firewall",
@@ -40,6 +44,7 @@ __all__ = [
     "Location",
     "Network",
     "Person",
+    "Postgres",
     "Provider",
     "PublicPort",
     "Reboot",
@@ -80,6 +85,10 @@ class Settings(Area):
     """Who can log in."""
     wireguard: Wireguard | None = None
     """The encrypted mesh between the machines; leave it out for none."""
+    etcd: Etcd = Etcd()
+    """The voters that decide which Postgres leads; nothing without settings.postgres."""
+    postgres: Postgres | None = None
+    """The database cluster over both sites; leave it out for none. It needs settings.wireguard."""
     ssh: Ssh = Ssh()
     """How people and machines log in. Keys only, root off and strong algorithms are not settings; these are."""
     fail2ban: Fail2ban = Fail2ban()
@@ -113,6 +122,7 @@ class Settings(Area):
         problems += self.dns.problems(tuple(self.servers)) if self.dns else []
         if (minutes := len(self.servers) * self.updates.reboot.minutes_apart) > 24 * 60:
             problems.append(f"updates.reboot: the windows of all servers take {minutes} minutes, a day has 1440")
+        problems += self._voters()
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -146,6 +156,12 @@ class Settings(Area):
         return found
 
     @property
+    def volumes(self) -> dict[str, int]:
+        """The volumes that `pulumi up` makes: gigabytes by server."""
+        size = self.etcd.volume_gb
+        return {} if self.postgres is None or size is None else dict.fromkeys(self.made, size)
+
+    @property
     def one_at_a_time(self) -> list[str]:
         """The servers in the order in which something risky is done to them.
 
@@ -174,6 +190,19 @@ class Settings(Area):
             cities = {(place.country, place.city.casefold()) for place in sites}
             if any((w.place.country, w.place.city.casefold()) in cities for w in witnesses.values()):
                 problems.append("servers: the witness must stand in a location of its own")
+        return problems
+
+    def _voters(self) -> list[str]:
+        if self.postgres is None:
+            return []
+        problems = []
+        if self.wireguard is None:
+            problems.append("postgres needs wireguard: its parts speak to each other in the mesh only")
+        if len(self.servers) % 2 == 0:
+            problems.append(
+                f"postgres needs an odd number of servers, each has a vote (got {len(self.servers)}): an even one "
+                "survives no more losses than one fewer"
+            )
         return problems
 
     def _addresses(self) -> list[str]:

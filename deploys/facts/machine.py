@@ -34,6 +34,9 @@ class _Known:
     asked: Question = field(default_factory=dict)
 
 
+PARTS = {"look_cluster": {"tables", "etcd", "patroni", "databases"}}
+"""Areas that stand in scripts of their own beside look.py: they are sent only where they are asked for."""
+
 _known: WeakKeyDictionary[Host, _Known] = WeakKeyDictionary()
 
 
@@ -114,7 +117,8 @@ def this_host() -> Host:
 
 
 def _fetch(host: Host, kind: type[Machine], question: Question) -> Answer:
-    asked = remote.call("look", "look", question)
+    parts = [part for part, areas in PARTS.items() if areas & set(question)]
+    asked = remote.call("look", "look", question, parts=parts)
     answer: Answer | None = host.get_fact(kind, areas=",".join(sorted(question)), _stdin=asked, _sudo=False)
     if answer is None:
         raise PyinfraError(f"{host.name} cannot be read: is python3 on it, and did the connection hold?")

@@ -7,6 +7,7 @@ nor what it is told stands in argv, in sudo's log or in pyinfra's output.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -39,16 +40,18 @@ class Quiet(str):
         return format(str(self), spec)
 
 
-def call(script: str, function: str, *arguments: object) -> Quiet:
+def call(script: str, function: str, *arguments: object, parts: Sequence[str] = ()) -> Quiet:
     """The standard input that runs `function` of a script of this folder with JSON arguments.
 
-    The script finds its own text in `SOURCE`, so that it can leave a copy of itself on the machine.
+    The script finds its own text in `SOURCE`, so that it can leave a copy of itself on the machine. `parts` are scripts
+    that are run after it in the same namespace: they add to what it can do.
     """
     values = json.dumps(arguments)
     lines = (
         "import json",
         f"SOURCE = {_source(script)!r}",
         f"exec(compile(SOURCE, {script + '.py'!r}, 'exec'))",
+        *(f"exec(compile({_source(part)!r}, {part + '.py'!r}, 'exec'))" for part in parts),
         f"{function}(*json.loads({values!r}))",
     )
     return Quiet("\n".join(lines) + "\n", f"{script}.{function}")

@@ -16,6 +16,7 @@ import pwd
 import re
 import shutil
 import socket
+import stat
 import subprocess
 import time
 from collections.abc import Callable
@@ -99,6 +100,31 @@ def links(paths: list[str]) -> dict[str, str]:
 def listed(folders: list[str]) -> dict[str, list[str]]:
     """The names in each folder; none where there is no folder."""
     return {folder: [path.name for path in _list(Path(folder.lstrip("/")))] for folder in folders}
+
+
+def mounts(paths: list[str]) -> dict[str, dict[str, Any] | None]:
+    """What is mounted at each path: device number, source, type and options; `None` where nothing is."""
+    found: dict[str, dict[str, Any] | None] = dict.fromkeys(paths)
+    # proc_pid_mountinfo(5); a later line lies over an earlier one
+    for line in _read("proc/self/mountinfo").splitlines():
+        before, _, after = line.partition(" - ")
+        words, (kind, source, *_) = before.split(), after.split()
+        point = _plain(words[4])
+        if point in found:
+            options = words[5].split(",")
+            found[point] = {"device": words[2], "source": _plain(source), "type": kind, "options": options}
+    return found
+
+
+def devices(paths: list[str]) -> dict[str, str]:
+    """The number of each block device, as `mounts` has it; "" where there is none."""
+    found = dict.fromkeys(paths, "")
+    for path in paths:
+        with contextlib.suppress(OSError):
+            info = (ROOT / path.lstrip("/")).stat()
+            if stat.S_ISBLK(info.st_mode):
+                found[path] = f"{os.major(info.st_rdev)}:{os.minor(info.st_rdev)}"
+    return found
 
 
 def sshd(wanted: bool) -> dict[str, list[str]]:
@@ -258,6 +284,11 @@ def machine(wanted: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _plain(text: str) -> str:
+    """A path of a table of mounts, where blanks and backslashes are octal numbers."""
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)
+
+
 def _file(path: Path) -> dict[str, Any] | None:
     try:
         info = path.lstat()
@@ -378,6 +409,8 @@ AREAS: dict[str, Any] = {
     "units": units,
     "links": links,
     "listed": listed,
+    "mounts": mounts,
+    "devices": devices,
     "sshd": sshd,
     "nft": nft,
     "fail2ban": fail2ban,

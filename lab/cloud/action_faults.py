@@ -23,10 +23,11 @@ COMMANDS = (
     "change_alias_ips", "delete_network", "change_ip_range", "apply_firewall", "remove_firewall",
     "set_firewall_rules", "assign_primary_ip", "unassign_primary_ip", "change_dns_ptr", "create_zone", "delete_zone",
     "import_zonefile", "create_rrset", "delete_rrset", "add_rrset_records", "remove_rrset_records",
-    "set_rrset_records", "update_rrset_records", "change_rrset_ttl",
+    "set_rrset_records", "update_rrset_records", "change_rrset_ttl", "create_volume", "delete_volume",
+    "attach_volume", "detach_volume", "resize_volume",
 )  # fmt: skip
 # what may be asked of the machines without changing any
-_QUESTIONS = ("public4_pool", "public6_pool", "power_state", "machine_ids")
+_QUESTIONS = ("public4_pool", "public6_pool", "power_state", "machine_ids", "volume_ids")
 
 
 class ActionFailed(LabError):

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from bastide.errors import LabError
-from lab.backend import FirewallRule, MachineSpec, PowerState, PrivateNic
+from lab.backend import FirewallRule, MachineSpec, PowerState, PrivateNic, VolumeSpec
 
 
 @dataclass
@@ -28,11 +28,21 @@ class Told:
     public: tuple[str, str] = ("", "")
 
 
+@dataclass
+class ToldVolume:
+    """What is known of one volume."""
+
+    spec: VolumeSpec
+    size_gb: int
+    machine: int | None = None
+
+
 class NoMachines:
     """Implements `lab.backend.Machines`. `seconds` is how long each verb takes; `failing` verbs raise `LabError`."""
 
     def __init__(self, public4: str = "198.18.0.0/23", public6: str = "2001:db8::/48", seconds: float = 0.0) -> None:
         self.machines: dict[int, Told] = {}
+        self.volumes: dict[int, ToldVolume] = {}
         self.calls: list[tuple[str, int]] = []
         self.zones: dict[str, str] = {}
         self.pointers: dict[str, str] = {}
@@ -71,6 +81,9 @@ class NoMachines:
         """See `Machines`."""
         with self._alone("delete", machine_id):
             self.machines.pop(machine_id, None)
+            for volume in self.volumes.values():
+                if volume.machine == machine_id:
+                    volume.machine = None
 
     def start(self, machine_id: int) -> None:
         """See `Machines`."""
@@ -127,6 +140,40 @@ class NoMachines:
         if any(network_id in told.nics for told in self.machines.values()):
             self.broken.append(f"network {network_id} was deleted while a machine was in it")
 
+    def create_volume(self, spec: VolumeSpec) -> None:
+        """See `Machines`."""
+        with self._alone("create_volume", spec.id):
+            self.volumes.setdefault(spec.id, ToldVolume(spec, spec.size_gb))
+
+    def delete_volume(self, volume_id: int) -> None:
+        """See `Machines`."""
+        with self._alone("delete_volume", volume_id):
+            told = self.volumes.pop(volume_id, None)
+            if told and told.machine is not None:
+                self.broken.append(f"volume {volume_id} was deleted while it was in machine {told.machine}")
+
+    def resize_volume(self, volume_id: int, size_gb: int) -> None:
+        """See `Machines`."""
+        with self._alone("resize_volume", volume_id):
+            if size_gb < self.volumes[volume_id].size_gb:
+                self.broken.append(f"volume {volume_id} was made smaller")
+            self.volumes[volume_id].size_gb = size_gb
+
+    def attach_volume(self, volume_id: int, machine_id: int) -> None:
+        """See `Machines`."""
+        with self._alone("attach_volume", machine_id):
+            self._told(machine_id)
+            told = self.volumes[volume_id]
+            if told.machine not in (None, machine_id):
+                self.broken.append(f"volume {volume_id} was attached twice")
+            told.machine = machine_id
+
+    def detach_volume(self, volume_id: int) -> None:
+        """See `Machines`."""
+        with self._alone("detach_volume", volume_id):
+            if volume_id in self.volumes:
+                self.volumes[volume_id].machine = None
+
     def publish_zones(self, zones: Mapping[str, str], pointers: Mapping[str, str]) -> None:
         """See `Machines`."""
         if "publish_zones" in self.failing:
@@ -139,6 +186,10 @@ class NoMachines:
     def machine_ids(self) -> set[int]:
         """See `Machines`."""
         return set(self.machines)
+
+    def volume_ids(self) -> set[int]:
+        """See `Machines`."""
+        return set(self.volumes)
 
     def _told(self, machine_id: int) -> Told:
         if machine_id not in self.machines:

@@ -11,7 +11,7 @@ from lab.cloud.listing import listed
 # collections that clients list although they use none of them
 EMPTY = (
     "certificates", "floating_ips", "isos", "load_balancer_types", "load_balancers", "storage_box_types",
-    "storage_boxes", "volumes",
+    "storage_boxes",
 )  # fmt: skip
 
 

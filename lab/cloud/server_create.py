@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
-from lab.cloud import catalog
+from lab.cloud import catalog, volumes
 from lab.cloud.addresses import private_address, private_mac
 from lab.cloud.call import Call, Reply
 from lab.cloud.collection import check_name
@@ -19,6 +19,7 @@ from lab.cloud.server_networks import MOST_NETWORKS, begin_attach
 from lab.cloud.servers import check_hostname, shown_now
 from lab.cloud.ssh_keys import public_keys
 from lab.cloud.state import Record, Tables
+from lab.cloud.volumes import NO_AUTOMOUNT
 
 # docs.hetzner.cloud, POST /servers: user_data is limited to 32 KiB
 MOST_USER_DATA = 32 * 1024
@@ -35,6 +36,7 @@ def create(cloud: Cloud, call: Call) -> Reply:
         first = _begin(cloud, tables, "create_server", "create", server)
         # plugged in before it starts, so that its first boot finds all interfaces
         following = [begin_attach(cloud, tables, server, nic["network"]) for nic in server["private_net"]]
+        following += [volumes.begin_attach(cloud, tables, record, server) for record in _volumes(tables, server, order)]
         if order["start"]:
             following.append(_begin(cloud, tables, "start_server", "start", server))
     action, *next_actions = cloud.actions.launch([first, *following], patience=0.0)
@@ -64,8 +66,8 @@ def _read(fields: Fields) -> dict[str, Any]:
     check_hostname(fields, name)
     public = fields.object("public_net")
     fields.refuse("datacenter", DATACENTER)
-    if fields.references("volumes"):
-        fields.wrong("volumes", "the local cloud has no volumes")
+    if fields.flag("automount", False):
+        fields.wrong("automount", NO_AUTOMOUNT)
     return {
         "name": name,
         "server_type": fields.reference("server_type"),
@@ -76,6 +78,7 @@ def _read(fields: Fields) -> dict[str, Any]:
         "labels": fields.labels() or {},
         "firewalls": [item.number("firewall") for item in fields.objects("firewalls")],
         "networks": fields.numbers("networks"),
+        "volumes": fields.numbers("volumes"),
         "placement_group": fields.maybe_number("placement_group"),
         "start": fields.flag("start_after_create", True),
         "ipv4": public.maybe_number("ipv4"),
@@ -175,6 +178,21 @@ def _private(tables: Tables, server: Record, networks: list[int]) -> None:
         ip = private_address(tables, tables.networks[key], zone)
         mac = private_mac(server["id"], key)
         server["private_net"].append({"network": key, "ip": ip, "alias_ips": [], "mac": mac})
+
+
+def _volumes(tables: Tables, server: Record, order: dict[str, Any]) -> list[Record]:
+    """The existing volumes that the server gets."""
+    volumes.check_room(tables, server, len(order["volumes"]))
+    if len(set(order["volumes"])) != len(order["volumes"]):
+        raise invalid_input("volumes", "names a volume twice")
+    found = []
+    for key in order["volumes"]:
+        if key not in tables.volumes:
+            raise invalid_input("volumes", f"volume with ID '{key}' does not exist")
+        volumes.check_free(tables, tables.volumes[key])
+        volumes.check_attachable(tables.volumes[key], server, "volumes")
+        found.append(tables.volumes[key])
+    return found
 
 
 def _begin(cloud: Cloud, tables: Tables, command: str, verb: str, server: Record) -> int:

@@ -17,6 +17,7 @@ from lab.cloud.power import check_free, statuses
 from lab.cloud.primary_ips import owns, set_dns_ptr
 from lab.cloud.publishing import publish
 from lab.cloud.state import Record, Tables
+from lab.cloud.volumes import attached
 
 # RFC 1123: names of letters, digits and dashes, joined by periods
 _LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
@@ -148,7 +149,7 @@ def shown(tables: Tables, server: Record, status: str) -> Record:
         "ingoing_traffic": 0,
         "outgoing_traffic": 0,
         "included_traffic": next(p["included_traffic"] for p in kind["prices"] if p["location"] == server["location"]),
-        "volumes": [],
+        "volumes": attached(tables, server["id"]),
         "load_balancers": [],
     }
 

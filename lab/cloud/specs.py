@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab.backend import MachineSpec, PrivateNic
+from lab.backend import MachineSpec, PrivateNic, VolumeSpec
 from lab.cloud import catalog
 from lab.cloud.addresses import public_mac
 from lab.cloud.context import Cloud
@@ -35,6 +35,11 @@ def machine_spec(cloud: Cloud, server: Record) -> MachineSpec:
         },
         ssh_keys=tuple(server["ssh_keys"]),
     )
+
+
+def volume_spec(record: Record) -> VolumeSpec:
+    """What a volume is made from."""
+    return VolumeSpec(record["id"], record["size"], record["format"] or "")
 
 
 def public_addresses(tables: Tables, server: Record) -> tuple[str, str]:

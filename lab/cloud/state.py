@@ -20,9 +20,19 @@ from typing import Any
 from bastide.errors import LabError
 
 VERSION = 1
-COLLECTIONS = ("servers", "networks", "firewalls", "primary_ips", "ssh_keys", "placement_groups", "zones", "actions")
-# a file from before this collection lacks it
-_YOUNGER = ("zones",)
+COLLECTIONS = (
+    "servers",
+    "networks",
+    "firewalls",
+    "primary_ips",
+    "ssh_keys",
+    "placement_groups",
+    "zones",
+    "volumes",
+    "actions",
+)
+# a file from before these collections lacks them
+_YOUNGER = ("zones", "volumes")
 # finished actions beyond this many are forgotten, oldest first: clients ask for the ones they have just been given
 KEPT_ACTIONS = 1000
 
@@ -43,6 +53,7 @@ class Tables:
     ssh_keys: Table = field(default_factory=dict)
     placement_groups: Table = field(default_factory=dict)
     zones: Table = field(default_factory=dict)
+    volumes: Table = field(default_factory=dict)
     actions: Table = field(default_factory=dict)
 
     def new_id(self) -> int:

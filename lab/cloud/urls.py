@@ -20,6 +20,8 @@ from lab.cloud import (
     servers,
     ssh_keys,
     subnets,
+    volume_actions,
+    volumes,
     zones,
 )
 from lab.cloud.call import Handler
@@ -123,6 +125,15 @@ _WRITTEN_OUT: list[Operation] = [
     ("POST", "/servers/{id}/actions/change_alias_ips", server_networks.change_alias_ips),
     ("POST", "/servers/{id}/actions/add_to_placement_group", server_change.add_to_placement_group),
     ("POST", "/servers/{id}/actions/remove_from_placement_group", server_change.remove_from_placement_group),
+    ("GET", "/volumes", volumes.show_all),
+    ("POST", "/volumes", volumes.create),
+    ("GET", "/volumes/{id}", volumes.show),
+    ("PUT", "/volumes/{id}", volumes.update),
+    ("DELETE", "/volumes/{id}", volumes.delete),
+    ("POST", "/volumes/{id}/actions/attach", volume_actions.attach),
+    ("POST", "/volumes/{id}/actions/detach", volume_actions.detach),
+    ("POST", "/volumes/{id}/actions/resize", volume_actions.resize),
+    ("POST", "/volumes/{id}/actions/change_protection", volumes.change_protection),
     ("GET", "/zones", zones.show_all),
     ("POST", "/zones", zones.create),
     ("GET", _ZONE, zones.show),
@@ -148,7 +159,13 @@ _WRITTEN_OUT: list[Operation] = [
 
 
 def _action_lists() -> list[Operation]:
-    kinds = {"servers": "server", "networks": "network", "firewalls": "firewall", "primary_ips": "primary_ip"}
+    kinds = {
+        "servers": "server",
+        "networks": "network",
+        "firewalls": "firewall",
+        "primary_ips": "primary_ip",
+        "volumes": "volume",
+    }
     found: list[Operation] = []
     for collection, kind in kinds.items():
         found += [

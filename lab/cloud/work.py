@@ -14,6 +14,7 @@ from lab.cloud.firewall_targets import rules_of
 from lab.cloud.publishing import publish_soon, publish_zones
 from lab.cloud.specs import machine_spec, private_nic, public_addresses
 from lab.cloud.state import Record
+from lab.cloud.volume_work import VERBS as VOLUME_VERBS
 
 
 def verbs(cloud: Cloud) -> dict[str, Verb]:
@@ -43,6 +44,7 @@ def verbs(cloud: Cloud) -> dict[str, Verb]:
         "delete_network": delete_network,
         "push_firewalls": push_firewalls,
         "publish_zones": publish_zones,
+        **VOLUME_VERBS,
     }
     return {name: bound(verb) for name, verb in named.items()}
 
@@ -114,7 +116,7 @@ def rebuild(cloud: Cloud, work: Record, progress: Progress) -> None:
 
 
 def delete(cloud: Cloud, work: Record, progress: Progress) -> None:
-    """Remove the machine, then its record and what goes with it; primary IPs stay unless they are auto_delete."""
+    """Remove the machine, then its record and what goes with it; volumes stay, primary IPs unless auto_delete."""
     key = work["server"]
     with cloud.machine(key):
         cloud.machines.delete(key)
@@ -124,6 +126,9 @@ def delete(cloud: Cloud, work: Record, progress: Progress) -> None:
         del tables.servers[key]
         for firewall in tables.firewalls.values():
             firewall["servers"] = [server for server in firewall["servers"] if server != key]
+        for volume in tables.volumes.values():
+            if volume["server"] == key:
+                volume["server"] = None
         for ip in [ip for ip in tables.primary_ips.values() if ip["assignee"] == key]:
             ip["assignee"] = None
             if ip["auto_delete"]:

@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import time
 from pathlib import Path
 
 from bastide.console import run
@@ -16,7 +17,8 @@ from bastide.errors import LabError
 from lab.machines.store import Record
 
 # these lie on the real file system, not on the overlay: containers have overlays of their own, which do not stack
-VOLUMES = {"containers": "/var/lib/containers", "home": "/home"}
+FOLDERS = {"containers": "/var/lib/containers", "home": "/home"}
+_LOOP_SECONDS = 30.0
 # linux/fs.h: _IOWR('X', 119, int) and _IOWR('X', 120, int)
 _FIFREEZE, _FITHAW = 0xC0045877, 0xC0045878
 
@@ -44,7 +46,7 @@ def mount(record: Record) -> None:
     image = record.folder / "disk.img"
     if image.exists() and not disk.is_mount():
         run(["mount", "-o", "loop,noatime", image, disk])
-    for name in ("upper", "work", *VOLUMES):
+    for name in ("upper", "work", *FOLDERS):
         (disk / name).mkdir(mode=0o755, exist_ok=True)
     if not record.root.is_mount():
         layers = (record.folder / "layers").read_text().split("\n")
@@ -94,13 +96,27 @@ def unmount_below(folder: Path) -> None:
 
 
 def detach_loops(folder: Path) -> None:
-    """Free loop devices whose file lies in `folder` (left by a kill between attach and mount)."""
-    for line in run(
-        ["losetup", "--list", "--noheadings", "--output", "NAME,BACK-FILE"], check=False
-    ).stdout.splitlines():
-        device, _, file = line.partition(" ")
-        if file.strip().startswith(f"{folder}/"):
-            run(["losetup", "--detach", device], check=False)
+    """Free the loop devices whose file lies in `folder`: those of volumes, and what a kill has left.
+
+    One that a dead machine still has mounted goes when the kernel has taken that machine's mounts away, which is
+    waited for. Those of disks go with their mounts, of which other labs' programs may have copies: they are not.
+    Raises `LabError` when it does not come to that.
+    """
+    ours = _loops_below(folder, clearing="0")
+    for device in ours:
+        run(["losetup", "--detach", device], check=False)
+    deadline = time.monotonic() + _LOOP_SECONDS
+    while left := ours & _loops_below(folder, clearing="1"):
+        if time.monotonic() > deadline:
+            raise LabError(f"{', '.join(sorted(left))} cannot be freed: something has it mounted", "see `findmnt`")
+        time.sleep(0.01)
+
+
+def _loops_below(folder: Path, clearing: str) -> set[str]:
+    """The loop devices with a file in `folder`; `clearing` is "1" for those that go when nobody uses them."""
+    words = ["losetup", "--list", "--noheadings", "--output", "NAME,AUTOCLEAR,BACK-FILE"]
+    rows = [line.split(maxsplit=2) for line in run(words, check=False).stdout.splitlines()]
+    return {row[0] for row in rows if len(row) == 3 and row[1] == clearing and row[2].startswith(f"{folder}/")}
 
 
 def _ioctl(folder: Path, request: int) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from bastide.errors import LabError
-from lab.backend import FirewallRule, MachineSpec, PowerState, PrivateNic
-from lab.machines import disk, image, links, machine, private, router, seed
+from lab.backend import FirewallRule, MachineSpec, PowerState, PrivateNic, VolumeSpec
+from lab.machines import disk, image, links, machine, private, router, seed, volumes
 from lab.machines.store import Plug, Record, records
 from lab.parties import names, nsd
 from lab.place import STRANGERS, Place
@@ -54,9 +54,10 @@ class Driver:
         self.create(spec)
 
     def delete(self, machine_id: int) -> None:
-        """Cut the power and remove all of it."""
+        """Cut the power and remove all of it but its volumes."""
         record = self._record(machine_id)
         machine.power_cut(record)
+        volumes.pull_all(record)
         networks = [plug.nic.network_id for plug in record.plugs()]
         with record.lock():
             disk.wipe(record)
@@ -130,6 +131,26 @@ class Driver:
         """Remove the network."""
         private.delete(self._place, network_id)
 
+    def create_volume(self, spec: VolumeSpec) -> None:
+        """Make it."""
+        volumes.make(self._place, spec)
+
+    def delete_volume(self, volume_id: int) -> None:
+        """Remove it."""
+        volumes.remove(self._place, volume_id)
+
+    def resize_volume(self, volume_id: int, size_gb: int) -> None:
+        """Make it bigger."""
+        volumes.resize(self._place, volume_id, size_gb)
+
+    def attach_volume(self, volume_id: int, machine_id: int) -> None:
+        """Plug it in, hot when the machine runs."""
+        volumes.plug(self._existing(machine_id), volume_id)
+
+    def detach_volume(self, volume_id: int) -> None:
+        """Pull it out."""
+        volumes.pull(self._place, volume_id)
+
     def publish_zones(self, zones: Mapping[str, str], pointers: Mapping[str, str]) -> None:
         """Serve them by the lab's name server."""
         names.publish(self._place, zones, pointers)
@@ -137,6 +158,10 @@ class Driver:
     def machine_ids(self) -> set[int]:
         """All that the cloud may have ordered: not the prober, and no stranger."""
         return {record.id for record in records(self._place, prober=False) if record.id < STRANGERS}
+
+    def volume_ids(self) -> set[int]:
+        """All volumes."""
+        return {volume.spec.id for volume in volumes.volumes(self._place)}
 
     def _record(self, machine_id: int) -> Record:
         return Record(self._place, machine_id)

@@ -2,7 +2,8 @@
 
 A snapshot of a running machine holds what was written down at that moment, as after a power cut that loses nothing of
 the page cache: its processes are stopped and its file system is frozen while the disk is copied. It belongs to the
-machine and goes with it. Addresses, keys and networks are the cloud's and are not in it.
+machine and goes with it. Addresses, keys and networks are the cloud's and are not in it, and neither are volumes, as
+with a cloud's own snapshots: after a `restore` they hold what they held before it.
 """
 
 from __future__ import annotations

@@ -10,9 +10,9 @@ import os
 import subprocess
 import sys
 
-from lab.machines import links, machine
+from lab.machines import links, machine, volumes
 from lab.machines.cgroups import Cgroups, enter_argv, open_tree
-from lab.machines.disk import VOLUMES
+from lab.machines.disk import FOLDERS
 from lab.machines.spawn import PATH
 from lab.machines.store import Record
 from lab.place import Place, lab_id
@@ -35,6 +35,7 @@ def main(name: str, slot: str, machine_id: str) -> int:
             links.netns_delete(record.netns)
             links.netns_make(record.netns, _SYSCTLS)
             machine.plug_all(record)
+            volumes.plug_all(record)
         code = _boot(record, tree, f"{record.group}/boot{boot}")
         if code != _REBOOT:
             break
@@ -66,7 +67,8 @@ def nspawn_argv(record: Record) -> list[str]:
         # containers inside need keyrings; IPAddressDeny= and DevicePolicy= of units inside need bpf
         "--system-call-filter=@keyring",
         "--system-call-filter=bpf",
-        *(f"--bind={disk / name}:{target}" for name, target in VOLUMES.items()),
+        *(f"--bind={disk / name}:{target}" for name, target in FOLDERS.items()),
+        volumes.devices_bind(record),
     ]
 
 

@@ -78,7 +78,7 @@ def test_datacenters_are_gone(api: Api) -> None:
 
 
 def test_what_the_lab_does_not_have_says_so(api: Api) -> None:
-    for collection in ("volumes", "load_balancers", "floating_ips", "certificates", "storage_boxes"):
+    for collection in ("load_balancers", "floating_ips", "certificates", "storage_boxes"):
         assert api.ok("GET", f"/{collection}")[collection] == []
         assert api.error("POST", f"/{collection}", {"name": "a"}) == (422, "unsupported_error")
         assert api.error("GET", f"/{collection}/7") == (404, "not_found")

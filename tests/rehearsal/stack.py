@@ -67,9 +67,9 @@ class Rehearsal:
         words = ["pyinfra", "-y", "--fail-percent", "0", "hosts/inventory.py", "deploys/site.py", *argv]
         return run(words, cwd=self.root, env=self.env, check=check, timeout=timeout)
 
-    def dry(self, *argv: str) -> dict[str, list[str]]:
+    def dry(self, *argv: str, deploy: str = "deploys/site.py") -> dict[str, list[str]]:
         """What a deploy would change: operation name to hosts, from `pyinfra --dry --json`."""
-        words = ["pyinfra", "--dry", "--json", "hosts/inventory.py", "deploys/site.py", *argv]
+        words = ["pyinfra", "--dry", "--json", "hosts/inventory.py", deploy, *argv]
         done = run(words, cwd=self.root, env=self.env, timeout=300)
         changes = json.loads(done.stdout)
         return {item["name"]: item["hosts_with_change"] for item in _operations(changes) if item["hosts_with_change"]}

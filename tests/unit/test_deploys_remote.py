@@ -252,3 +252,22 @@ def test_what_is_sent_runs(tmp_path):
     assert json.loads(done.stdout)["files"]["/none"] is None
     with contextlib.suppress(KeyError):
         assert json.loads(done.stdout)["packages"] == {"none": False}
+
+
+def test_what_is_mounted_where(machine):
+    (machine / "proc/self").mkdir()
+    (machine / "proc/self/mountinfo").write_text(
+        "22 28 0:20 / /proc rw shared:12 - proc proc rw\n"
+        "60 28 8:16 / /srv/a\\040b rw,noatime shared:40 - ext4 /dev/sdb rw\n"
+        "61 28 8:32 / /srv/twice rw - ext4 /dev/sdc rw\n"
+        "62 28 8:48 / /srv/twice ro - xfs /dev/sdd rw\n"
+    )
+    found = look.mounts(["/srv/a b", "/srv/twice", "/srv/none"])
+    assert found["/srv/a b"] == {"device": "8:16", "source": "/dev/sdb", "type": "ext4", "options": ["rw", "noatime"]}
+    assert found["/srv/twice"] is not None
+    assert (found["/srv/twice"]["device"], found["/srv/none"]) == ("8:48", None)
+
+
+def test_what_is_no_block_device_has_no_number(machine):
+    (machine / "plain").touch()
+    assert look.devices(["/plain", "/none"]) == {"/plain": "", "/none": ""}

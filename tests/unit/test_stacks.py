@@ -34,6 +34,8 @@ class Recorder(pulumi_mocks.Mocks):
     def new_resource(self, args: pulumi_mocks.MockResourceArgs) -> tuple[str, dict[str, Any]]:
         self.asked.append(args)
         outputs = dict(args.inputs)
+        if args.typ.endswith(":Volume"):
+            outputs["linuxDevice"] = f"/dev/disk/by-id/scsi-0HC_Volume_{len(self.asked)}"
         if args.typ.endswith("PrimaryIp"):
             outputs["ipAddress"] = "198.18.0.10" if args.inputs["type"] == "ipv4" else "2001:db8:1:10::"
         return str(len(self.asked)), outputs
@@ -48,8 +50,13 @@ def asked() -> Asked:
     return run_program(example())[0]
 
 
-def run_program(settings: Settings) -> tuple[Asked, dict[str, tuple[str, str]]]:
-    """What the program asks for with these settings, by type, and every server's public addresses."""
+def run_program(
+    settings: Settings, wanted: dict[str, int] | None = None, devices: dict[str, str] | None = None
+) -> tuple[Asked, dict[str, tuple[str, str]]]:
+    """What the program asks for with these settings, by type, and every server's public addresses.
+
+    `wanted` are volumes; their devices are put into `devices`.
+    """
     recorder = Recorder()
     addresses: dict[str, tuple[str, str]] = {}
     pulumi_mocks.set_mocks(recorder, project="bastide", stack="lab")
@@ -59,6 +66,7 @@ def run_program(settings: Settings) -> tuple[Asked, dict[str, tuple[str, str]]]:
     from stacks.network import PrivateNetwork
     from stacks.servers import Servers
     from stacks.storage import ObjectStorage
+    from stacks.volumes import Volumes
 
     def keep(found: dict[str, Any]) -> None:
         addresses.update({name: tuple(both) for name, both in found.items()})
@@ -75,6 +83,9 @@ def run_program(settings: Settings) -> tuple[Asked, dict[str, tuple[str, str]]]:
         if settings.storage is not None:
             keys = pulumi.Output.secret("").apply(lambda _: StorageKeys("access", SecretStr(STORAGE_SECRET)))
             ObjectStorage("storage", settings.storage, keys, protect=True)
+        if wanted is not None:
+            volumes = Volumes("volumes", wanted, servers, settings)
+            pulumi.Output.all(**volumes.devices).apply((devices if devices is not None else {}).update)
         return pulumi.Output.all(**{name: pulumi.Output.all(*both) for name, both in servers.addresses.items()}).apply(
             keep
         )
@@ -231,6 +242,25 @@ def test_zones_are_protected_and_may_live_in_another_project(asked: Asked) -> No
     assert "dns-project" in of_zones.pop()
     # reverse names belong to the addresses, which stay with the servers
     assert all("dns-project" not in str(item.provider) for item in asked["Rdns"])
+
+
+def test_a_volume_is_beside_its_server_and_known_when_it_is_attached() -> None:
+    devices: dict[str, str] = {}
+    asked, _ = run_program(with_existing("standby"), {"primary": 10, "standby": 10, "witness": 20}, devices)
+    volumes = {item.name: item.inputs for item in asked["Volume"]}
+    assert set(volumes) == {"primary-volume", "witness-volume"}, "one of somebody else gets none"
+    assert [(one["size"], one["location"], one["format"]) for one in volumes.values()] == [
+        (10, "fsn1", "ext4"), (20, "nbg1", "ext4"),
+    ]  # fmt: skip
+    assert all(one["deleteProtection"] for one in volumes.values())
+    assert "serverId" not in volumes["primary-volume"], "the attachment says where it is"
+    assert [item.inputs["automount"] for item in asked["VolumeAttachment"]] == [False, False]
+    assert set(devices) == {"primary", "witness"}
+    assert all(path.startswith("/dev/disk/by-id/scsi-0HC_Volume_") for path in devices.values())
+
+
+def test_no_volume_is_asked_for_unless_it_is_wanted(asked: Asked) -> None:
+    assert not {"Volume", "VolumeAttachment", "Volumes"} & set(asked)
 
 
 @pytest.mark.parametrize("text", ["2001:db8:1:10::", "2001:db8:1:10::/64"])

@@ -26,7 +26,7 @@ def test_what_is_there_is_passed() -> None:
     assert protected_names({}) == []
 
 
-@pytest.mark.parametrize(("kind", "name"), [("Server", "third"), ("Zone", "example.net")])
+@pytest.mark.parametrize(("kind", "name"), [("Server", "third"), ("Zone", "example.net"), ("Volume", "third-volume")])
 def test_what_was_taken_out_is_named(kind: str, name: str) -> None:
     with pytest.raises(StackError, match=f"{kind.lower()} {name}: protected, and no longer in the stack file") as error:
         refuse_lost(protected_names({"resources": [resource(kind, name)]}), SETTINGS)

@@ -41,6 +41,14 @@ NETWORK = {
 }
 
 
+ATTACHMENT = {
+    "urn": "urn:pulumi:lab::bastide::hcloud:index/volumeAttachment:VolumeAttachment::primary-volume",
+    "type": "hcloud:index/volumeAttachment:VolumeAttachment",
+    "custom": True,
+    "inputs": {"volumeId": 9, "serverId": 42},
+}
+
+
 class Collection:
     """One kind of things at the provider."""
 
@@ -64,10 +72,20 @@ def network(number: int) -> SimpleNamespace:
     return SimpleNamespace(id=number, name="bastide", labels={}, subnets=[SimpleNamespace(ip_range="10.20.0.0/24")])
 
 
-def cloud(*servers: Any, networks: tuple[Any, ...] = (network(7),)) -> Any:
+def volume(inside: int | None) -> SimpleNamespace:
+    there = None if inside is None else SimpleNamespace(id=inside)
+    return SimpleNamespace(id=9, name="primary-volume", labels=OURS, server=there)
+
+
+def cloud(*servers: Any, networks: tuple[Any, ...] = (network(7),), volumes: tuple[Any, ...] = ()) -> Any:
     empty = Collection()
     return SimpleNamespace(
-        servers=Collection(*servers), networks=Collection(*networks), primary_ips=empty, firewalls=empty, ssh_keys=empty
+        servers=Collection(*servers),
+        networks=Collection(*networks),
+        volumes=Collection(*volumes),
+        primary_ips=empty,
+        firewalls=empty,
+        ssh_keys=empty,
     )
 
 
@@ -121,6 +139,31 @@ def test_what_is_another_s_is_left_alone(ran: Any) -> None:
     pending(ran, SERVER)
     recover.recover("lab", Path())
     assert adopted(ran, SERVER["urn"]) == []
+
+
+@pytest.mark.parametrize(("inside", "taken"), [(42, ["9"]), (43, []), (None, [])])
+def test_a_volume_is_taken_over_where_it_is(ran: Any, inside: int | None, taken: list[str]) -> None:
+    ran.cloud = cloud(server(), volumes=(volume(inside),))
+    pending(ran, ATTACHMENT)
+    recover.recover("lab", Path())
+    assert adopted(ran, ATTACHMENT["urn"]) == taken
+    wanted = {**SERVER, "urn": "urn:v::primary-volume", "type": "hcloud:index/volume:Volume"}
+    pending(ran, {**wanted, "inputs": {"name": "primary-volume", "labels": OURS}})
+    recover.recover("lab", Path())
+    assert adopted(ran, wanted["urn"]) == ["9"]
+
+
+@pytest.mark.parametrize(("inside", "read"), [(42, 0), (43, 1), (None, 1)])
+def test_a_volume_that_somebody_has_moved_is_seen(
+    ran: Any, capsys: pytest.CaptureFixture[str], inside: int | None, read: int
+) -> None:
+    """`pulumi up` asks the provider nothing when nothing was changed here."""
+    ran.cloud = cloud(server(), volumes=(volume(inside),))
+    known = {**ATTACHMENT, "id": "9", "outputs": {"id": "9"}}
+    ran.deployment = {"resources": [NETWORK, known]}
+    recover.recover("lab", Path())
+    assert [words[1] for words in ran.words].count("refresh") == read
+    assert ("primary-volume: not attached to its server" in capsys.readouterr().out) is bool(read)
 
 
 def test_a_subnet_of_another_network_with_the_same_range_is_left_alone(ran: Any) -> None:

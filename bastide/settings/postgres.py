@@ -1,0 +1,104 @@
+"""`settings.postgres`: the database cluster over both sites, and what lies in it."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from bastide.settings.common import Area
+
+Right = Literal["owner", "writer", "reader"]
+# PostgreSQL 17 manual, 5.15 and 22.5 (predefined roles begin with pg_); the others are the platform's own
+_TAKEN_ROLES = {"postgres", "public", "none", "replicator", "rewinder", "pooler", "patroni", "watcher"}
+_TAKEN_DATABASES = {"postgres", "template0", "template1", "pgbouncer", "all", "replication", "sameuser", "samerole"}
+# contrib modules of PostgreSQL 17 that its manual marks as trusted or that only add functions of no danger (F.1 ff.)
+EXTENSIONS = {
+    "btree_gin", "btree_gist", "citext", "cube", "earthdistance", "fuzzystrmatch", "hstore", "intarray", "isn",
+    "lo", "ltree", "pg_trgm", "pgcrypto", "seg", "tablefunc", "tcn", "tsm_system_rows", "tsm_system_time", "unaccent",
+    "uuid-ossp",
+}  # fmt: skip
+
+
+def _identifier(value: str) -> str:
+    # 63 bytes: NAMEDATALEN less one. Anything else of a name is quoted wherever it stands.
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]{0,62}", value):
+        raise ValueError(
+            "must be letters, digits, underscores, dots and hyphens, at most 63, beginning with a letter or underscore"
+        )
+    return value
+
+
+def _role(value: str) -> str:
+    if value.lower() in _TAKEN_ROLES or value.lower().startswith("pg_"):
+        raise ValueError("is a name of PostgreSQL's or the platform's own; choose another")
+    return _identifier(value)
+
+
+def _database(value: str) -> str:
+    # PgBouncer knows no way to send a name with this ending elsewhere than to the replicas
+    if value.lower() in _TAKEN_DATABASES or value.endswith("_replica"):
+        raise ValueError("is a name of PostgreSQL's or the platform's own; choose another")
+    return _identifier(value)
+
+
+def _extension(value: str) -> str:
+    if value not in EXTENSIONS:
+        raise ValueError(f"must be one of {', '.join(sorted(EXTENSIONS))}")
+    return value
+
+
+RoleName = Annotated[str, AfterValidator(_role)]
+DatabaseName = Annotated[str, AfterValidator(_database)]
+
+
+class Database(Area):
+    """One database, and who may do what in it. Taking it out of the file never drops it."""
+
+    roles: Annotated[dict[RoleName, Right], Field(min_length=1)]
+    """Who may log in to it: `owner` (all, one role only), `writer` (read and write rows) or `reader` (read rows)."""
+    extensions: tuple[Annotated[str, AfterValidator(_extension)], ...] = ()
+    """Extensions that come with PostgreSQL, made by the platform."""
+    connections: Annotated[int, Field(ge=1, le=200)] = 20
+    """Connections to the server that each role may use at once on each site; PgBouncer shares them out."""
+
+    @model_validator(mode="after")
+    def _one_owner(self) -> Self:
+        owners = [name for name, right in self.roles.items() if right == "owner"]
+        if len(owners) != 1:
+            raise ValueError(f"roles must have exactly one owner (got {len(owners)})")
+        return self
+
+
+class Postgres(Area):
+    """PostgreSQL 17 under Patroni on primary and standbys, with etcd on every machine."""
+
+    durability: Literal["zero-loss", "fast"] = "zero-loss"
+    """`zero-loss`: a commit waits for the other site, and no acknowledged one is lost; `fast`: it does not wait."""
+    without_standby: Literal["continue", "stop"] = "continue"
+    """With zero-loss, when no standby is left: writes go on, on one site alone, or they stop until one is back."""
+    max_failover_lag_mb: Annotated[int, Field(ge=1, le=1024)] = 16
+    """With fast: a standby that is further behind does not take over (megabytes of WAL)."""
+    max_connections: Annotated[int, Field(ge=20, le=1000)] = 200
+    """Connections that the server takes, those of replication and administration among them."""
+    databases: Annotated[dict[DatabaseName, Database], Field(default_factory=dict)]
+    """Databases by name."""
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The names of all declared roles."""
+        return tuple(dict.fromkeys(name for database in self.databases.values() for name in database.roles))
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.durability == "fast" and self.without_standby == "stop":
+            raise ValueError("without_standby: stop belongs to durability zero-loss: with fast nothing waits")
+        # on each site PgBouncer may use them all; ten are for replication, Patroni and people
+        asked = sum(database.connections * len(database.roles) for database in self.databases.values())
+        if 2 * asked + 10 > self.max_connections:
+            raise ValueError(
+                f"databases: their connections on two sites need max_connections {2 * asked + 10} (got "
+                f"{self.max_connections}); lower connections or raise it"
+            )
+        return self

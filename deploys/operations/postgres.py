@@ -1,0 +1,98 @@
+"""What is changed in the database cluster while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import SecretStr
+from pyinfra.api.operation import operation
+
+from deploys import database, remote
+from deploys.database import Shape
+from deploys.facts.machine import ask, forget, this_host
+from deploys.operations.files import Commands
+
+
+@operation()
+def shared_settings(wanted: dict[str, Any], plan: dict[str, Any]) -> Commands:
+    """Bring what all members share to what is wanted; what is not named there goes.
+
+    + wanted: the whole dynamic configuration
+    + plan: as `deploys/remote/postgres.py` has it; secret
+    """
+    host = this_host()
+    seen = ask(host)["patroni"]["config"]
+    if seen == wanted:
+        host.noop("all members share what is wanted")
+        return
+    try:
+        yield remote.command("postgres", "share", plan, wanted)
+    finally:
+        forget(host)
+
+
+@operation()
+def roll(plan: dict[str, Any], leads: bool) -> Commands:
+    """Restart this machine's server if a change or a newer program waits for that, and if that can be done now.
+
+    + plan: as `deploys/remote/postgres.py` has it; secret
+    + leads: whether it is the leader's turn: it hands over first. Else it is the replicas'.
+
+    Only while every other server is well; never two at once (call it with `_serial=True`).
+    """
+    host = this_host()
+    seen = ask(host)["patroni"]
+    if host.state.is_executing and not restart_waits(seen):
+        return
+    if not host.state.is_executing and not restart_waits(seen):
+        # what is shared may change in this run: then it is seen when its turn comes
+        host.noop("nothing waits for a restart")
+        return
+    try:
+        yield remote.command("postgres", "roll", plan, leads)
+    finally:
+        forget(host)
+
+
+def restart_waits(seen: dict[str, Any]) -> bool:
+    """Whether Postgres says so, or runs another program than the installed one."""
+    own = seen["patroni"]
+    if not own:
+        return False
+    return bool(own.get("pending_restart")) or (
+        bool(seen["installed"])
+        and "server_version" in own
+        and own["server_version"] != version_number(seen["installed"])
+    )
+
+
+def version_number(text: str) -> int:
+    """ "postgres (PostgreSQL) 17.6 (Debian 17.6-1)" is 170006, as `server_version_num` has it."""
+    major, _, minor = text.split(")", 1)[1].split()[0].partition(".")
+    return int(major) * 10000 + int("".join(filter(str.isdigit, minor)) or 0)
+
+
+@operation()
+def databases(shape: Shape, keys: Mapping[str, SecretStr]) -> Commands:
+    """Make roles, databases and rights as declared, on whichever machine leads.
+
+    + shape: what is wanted
+    + keys: the roles' verifiers by name; they go over standard input
+    """
+    host = this_host()
+    seen = ask(host)["databases"]
+    if seen is None:
+        host.noop("another server leads")
+        return
+    todo = database.statements(shape, keys, seen)
+    if not todo:
+        host.noop("roles, databases and rights are as declared")
+        return
+    if not host.state.is_executing:  # operations run in prepare, and again in execute
+        for one in todo:
+            host.log(f"{one.database}: {one.shown}")
+    try:
+        yield remote.command("postgres", "execute", [[one.database, one.text] for one in todo])
+    finally:
+        forget(host)

@@ -1,0 +1,295 @@
+"""Volumes: block devices that outlive machines. Each is a sparse file, and a loop device while it is plugged in.
+
+The machine has it as a real block device and mounts it itself. In a machine runs no udev, so what udev would make, the
+device's node and the link by its id, lie in a small file system that the machine has as /dev/disk: what is put in
+there is seen at once, and stands there before the machine's first process begins.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+import stat
+import struct
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from bastide.console import run
+from bastide.errors import CommandFailed, LabError
+from lab.backend import VolumeSpec, volume_device
+from lab.machines import disk, machine
+from lab.machines.store import Record
+from lab.place import Place
+from lab.registry import read_json, write_json
+
+# where the machine has the folder of its devices, and what stands in it
+INSIDE = "/dev/disk"
+_BY_ID = "by-id"
+# the first disk is the machine's own; hcloud: at most 16 volumes a server
+_NAMES = [f"sd{letter}" for letter in "bcdefghijklmnopqrstuvwxyz"]
+_DISK_GROUP = 6  # Debian's `disk`, base-passwd
+_FREE_SECONDS = 30.0
+# linux: EXT4_IOC_SHUTDOWN, XFS_IOC_GOINGDOWN: _IOR('X', 125, __u32), and "do not even flush the journal"
+_SHUTDOWN, _NO_LOG_FLUSH = 0x8004587D, 2
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One volume's folder. `machine` is the number of the one that it is plugged into, None in none."""
+
+    place: Place
+    spec: VolumeSpec
+    machine: int | None = None
+
+    @property
+    def folder(self) -> Path:
+        """All that belongs to the volume."""
+        return self.place.volumes_folder / str(self.spec.id)
+
+    @property
+    def image(self) -> Path:
+        """Its content."""
+        return self.folder / "volume.img"
+
+    @property
+    def link(self) -> str:
+        """The name of the link that leads to it."""
+        return Path(volume_device(self.spec.id)).name
+
+    def save(self) -> None:
+        """Keep it. This makes the volume exist."""
+        write_json(self.folder / "volume.json", {**asdict(self.spec), "machine": self.machine})
+
+
+def volumes(here: Place) -> Iterator[Volume]:
+    """All volumes of the lab, by number."""
+    folders = here.volumes_folder.iterdir() if here.volumes_folder.is_dir() else iter(())
+    for number in sorted(int(path.name) for path in folders if path.name.isdigit()):
+        if volume := find(here, number):
+            yield volume
+
+
+def find(here: Place, number: int) -> Volume | None:
+    """The volume of this number; None when there is none (or it was not made to the end)."""
+    found = read_json(here.volumes_folder / str(number) / "volume.json")
+    if not found:
+        return None
+    inside = found.pop("machine")
+    return Volume(here, VolumeSpec(**found), inside)
+
+
+def of(record: Record) -> list[Volume]:
+    """What is plugged into a machine."""
+    return [volume for volume in volumes(record.place) if volume.machine == record.id]
+
+
+def make(here: Place, spec: VolumeSpec) -> None:
+    """Make it, with a file system when one is asked for. No effect when it exists.
+
+    Raises `LabError` where this host has no loop devices, or lacks what makes the file system.
+    """
+    if find(here, spec.id):
+        return
+    if not disk.has_loop():
+        raise LabError("this host has no loop devices, and so no volumes", "modprobe loop")
+    if spec.format and not shutil.which(f"mkfs.{spec.format}", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"):
+        package = {"xfs": "xfsprogs"}.get(spec.format, "e2fsprogs")
+        raise LabError(f"this host cannot make a file system of type {spec.format}", f"sudo apt-get install {package}")
+    volume = Volume(here, spec)
+    # what a kill has left half-made
+    shutil.rmtree(volume.folder, ignore_errors=True)
+    volume.folder.mkdir(mode=0o700, parents=True)
+    volume.image.touch(mode=0o600)
+    os.truncate(volume.image, spec.size_gb << 30)
+    if spec.format == "ext4":
+        run(["mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard", volume.image])
+    elif spec.format:
+        run([f"mkfs.{spec.format}", "-q", volume.image])
+    volume.save()
+
+
+def remove(here: Place, number: int) -> None:
+    """Remove it with all that is on it. No effect when it does not exist."""
+    pull(here, number)
+    folder = here.volumes_folder / str(number)
+    # first: what is left of a kill in the middle is no volume
+    (folder / "volume.json").unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def resize(here: Place, number: int, size_gb: int) -> None:
+    """Make it bigger; its loop device follows. What is on it has to be grown by who uses it, as in the cloud."""
+    volume = _existing(here, number)
+    if volume.image.stat().st_size < size_gb << 30:
+        os.truncate(volume.image, size_gb << 30)
+    replace(volume, spec=replace(volume.spec, size_gb=size_gb)).save()
+    if loop := _loop(volume):
+        run(["losetup", "--set-capacity", loop])
+
+
+def plug(record: Record, number: int) -> None:
+    """Plug it into a machine, at once when that runs. Raises `LabError` when it is in another one."""
+    volume = _existing(record.place, number)
+    if volume.machine not in (None, record.id):
+        raise LabError(f"volume {number} is in machine {volume.machine}", "detach it there first")
+    with record.lock():
+        volume = replace(volume, machine=record.id)
+        volume.save()
+        # a machine that is switched on later gets it then
+        if machine.running(record) and _devices(record).is_mount():
+            _show(record, volume)
+
+
+def plug_all(record: Record) -> None:
+    """Lay out a machine's devices before it boots; the lock is held."""
+    folder = _devices(record)
+    folder.mkdir(mode=0o755, exist_ok=True)
+    if not folder.is_mount():
+        # the host's own file systems may have been mounted without devices (nodev); nspawn takes what is mounted here
+        run(["mount", "-t", "tmpfs", "-o", "mode=755,size=64k", f"bastide-{record.place.id}", folder])
+    for path in [*folder.glob(f"{_BY_ID}/*"), *folder.glob("sd*")]:
+        path.unlink()
+    (folder / _BY_ID).mkdir(mode=0o755, exist_ok=True)
+    for volume in of(record):
+        _show(record, volume)
+
+
+def devices_bind(record: Record) -> str:
+    """The word that has nspawn give a machine the folder of its devices."""
+    return f"--bind={_devices(record)}:{INSIDE}"
+
+
+def pull(here: Place, number: int) -> None:
+    """Pull it out of its machine, whatever that does with it: what it has not written yet is lost.
+
+    No effect when it is in none.
+    """
+    volume = find(here, number)
+    if volume is None or volume.machine is None:
+        return
+    record = Record(here, volume.machine)
+    with record.lock():
+        _hide(record, volume)
+        # its machine is not the one to be asked whether it runs: the device may be in use a moment longer than that
+        if loop := _loop(volume):
+            _release(record, volume, loop)
+        replace(volume, machine=None).save()
+
+
+def pull_all(record: Record) -> None:
+    """Pull all of a machine's volumes out."""
+    for volume in of(record):
+        pull(record.place, volume.spec.id)
+
+
+def _existing(here: Place, number: int) -> Volume:
+    volume = find(here, number)
+    if volume is None:
+        raise LabError(f"the lab has no volume number {number}", "see `python -m lab status`")
+    return volume
+
+
+def _devices(record: Record) -> Path:
+    return record.folder / "devices"
+
+
+def _show(record: Record, volume: Volume) -> None:
+    """Make the loop device, its node in the machine and the link to it. No effect on what is there."""
+    folder = _devices(record)
+    link = folder / _BY_ID / volume.link
+    if link.is_symlink():
+        return
+    loop = _loop(volume) or run(["losetup", "--find", "--show", volume.image]).stdout.strip()
+    name = next(name for name in _NAMES if not (folder / name).exists())
+    # mknod(2) minds the umask
+    os.mknod(folder / name, 0o660 | stat.S_IFBLK, Path(loop).stat().st_rdev)
+    (folder / name).chmod(0o660)
+    os.chown(folder / name, 0, _DISK_GROUP)
+    link.symlink_to(f"../{name}")
+
+
+def _hide(record: Record, volume: Volume) -> None:
+    link = _devices(record) / _BY_ID / volume.link
+    if link.is_symlink():
+        (link.parent / link.readlink()).unlink(missing_ok=True)
+        link.unlink()
+
+
+def _release(record: Record, volume: Volume, loop: str) -> None:
+    """Have nothing reach the volume's file through the loop device any more, and give the device back.
+
+    A file system that a running machine has mounted is shut down, as when the disk is gone: no more is read or
+    written, and the next to mount it recovers its journal. A dead machine's mounts go by themselves.
+    """
+    if machine.running(record) and _in_use(loop):
+        _shut_down(volume, loop)
+        _unmount_inside(record, loop)
+    else:
+        deadline = time.monotonic() + _FREE_SECONDS
+        while _in_use(loop):
+            if time.monotonic() > deadline:
+                raise LabError(f"volume {volume.spec.id} is still in use on this host ({loop})", "see `findmnt`")
+            time.sleep(0.01)
+    # one that is still held (by a process that has a file of it open) goes when it is let go, and nobody else gets it
+    run(["losetup", "--detach", loop], check=False)
+
+
+def _in_use(loop: str) -> bool:
+    """Has anybody it mounted, in whatever namespace? Linux gives nobody else a claimed device (open(2), O_EXCL)."""
+    try:
+        os.close(os.open(loop, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            return True
+        raise
+    return False
+
+
+def _shut_down(volume: Volume, loop: str) -> None:
+    # mounted here too for a moment: a second mount of a device is the same file system
+    point = volume.folder / "pulled"
+    point.mkdir(mode=0o700, exist_ok=True)
+    if point.is_mount():
+        run(["umount", point])  # a kill has left it
+    try:
+        run(["mount", loop, point])
+        try:
+            handle = os.open(point, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                fcntl.ioctl(handle, _SHUTDOWN, struct.pack("I", _NO_LOG_FLUSH))
+            finally:
+                os.close(handle)
+        finally:
+            run(["umount", point])
+    except (CommandFailed, OSError) as error:
+        raise LabError(
+            f"volume {volume.spec.id} cannot be pulled out: the machine uses it as something else than ext4 or xfs",
+            "unmount it in the machine first",
+        ) from error
+
+
+def _unmount_inside(record: Record, loop: str) -> None:
+    """What systemd does in a machine with udev when a device goes: it unmounts what was mounted from it."""
+    number = Path(loop).stat().st_rdev
+    wanted = f"{os.major(number)}:{os.minor(number)}"
+    pid = machine.leader(record)
+    with contextlib.suppress(OSError):
+        lines = [line.split() for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines()]
+        # proc_pid_mountinfo(5): the third field is the device, the fifth the mount point
+        for point in reversed([words[4].replace("\\040", " ") for words in lines if words[2] == wanted]):
+            run(["nsenter", f"--target={pid}", "--mount", "umount", "--", point], check=False, timeout=20)
+
+
+def _loop(volume: Volume) -> str:
+    """The loop device of the volume; "" when it has none. One that was given back and is still held does not count."""
+    words = ["losetup", "--noheadings", "--output", "NAME,AUTOCLEAR", "--associated", str(volume.image)]
+    for line in run(words).stdout.splitlines():
+        name, clearing = line.split()
+        if clearing == "0":
+            return name
+    return ""
