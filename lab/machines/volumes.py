@@ -146,22 +146,20 @@ def plug(record: Record, number: int) -> None:
 
 
 def plug_all(record: Record) -> None:
-    """Lay out a machine's devices before it boots; the lock is held."""
+    """Lay out a machine's devices before it boots, anew; the lock is held."""
     folder = _devices(record)
     folder.mkdir(mode=0o755, exist_ok=True)
-    if not folder.is_mount():
-        # the host's own file systems may have been mounted without devices (nodev); nspawn takes what is mounted here
-        run(["mount", "-t", "tmpfs", "-o", "mode=755,size=64k", f"bastide-{record.place.id}", folder])
-    for path in [*folder.glob(f"{_BY_ID}/*"), *folder.glob("sd*")]:
-        path.unlink()
-    (folder / _BY_ID).mkdir(mode=0o755, exist_ok=True)
+    disk.unmount_below(folder)
+    # the host's own file systems may have been mounted without devices (nodev); nspawn takes what is mounted here
+    run(["mount", "-t", "tmpfs", "-o", "mode=755,size=64k", f"bastide-{record.place.id}", folder])
+    (folder / _BY_ID).mkdir(mode=0o755)
     for volume in of(record):
         _show(record, volume)
 
 
 def devices_bind(record: Record) -> str:
-    """The word that has nspawn give a machine the folder of its devices."""
-    return f"--bind={_devices(record)}:{INSIDE}"
+    """The word that has nspawn give a machine the folder of its devices: read-only, unlike the devices themselves."""
+    return f"--bind-ro={_devices(record)}:{INSIDE}"
 
 
 def pull(here: Place, number: int) -> None:
@@ -200,8 +198,7 @@ def _devices(record: Record) -> Path:
 
 def _show(record: Record, volume: Volume) -> None:
     """Make the loop device, its node in the machine and the link to it. No effect on what is there."""
-    folder = _devices(record)
-    link = folder / _BY_ID / volume.link
+    folder, link = _devices(record), _link(record, volume)
     if link.is_symlink():
         return
     loop = _loop(volume) or run(["losetup", "--find", "--show", volume.image]).stdout.strip()
@@ -214,10 +211,21 @@ def _show(record: Record, volume: Volume) -> None:
 
 
 def _hide(record: Record, volume: Volume) -> None:
-    link = _devices(record) / _BY_ID / volume.link
+    if not machine.running(record):
+        disk.unmount_below(_devices(record))  # laid out anew before it boots
+        return
+    link = _link(record, volume)
     if link.is_symlink():
-        (link.parent / link.readlink()).unlink(missing_ok=True)
+        (_devices(record) / link.readlink().name).unlink(missing_ok=True)
         link.unlink()
+
+
+def _link(record: Record, volume: Volume) -> Path:
+    """The link to a volume in the folder of devices, which the machine's root could have made writable for itself."""
+    folder = _devices(record) / _BY_ID
+    if folder.is_symlink():
+        raise LabError(f"{folder} is a symbolic link: it would lead out of the machine", "reboot the machine")
+    return folder / volume.link
 
 
 def _release(record: Record, volume: Volume, loop: str) -> None:
