@@ -15,17 +15,16 @@ import shutil
 import stat
 import struct
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from bastide.console import run
 from bastide.errors import CommandFailed, LabError
-from lab.backend import VolumeSpec, volume_device
+from lab.backend import VolumeSpec
 from lab.machines import disk, machine
 from lab.machines.store import Record
+from lab.machines.volume_store import Volume, find, of
 from lab.place import Place
-from lab.registry import read_json, write_json
 
 # where the machine has the folder of its devices, and what stands in it
 INSIDE = "/dev/disk"
@@ -36,56 +35,6 @@ _DISK_GROUP = 6  # Debian's `disk`, base-passwd
 _FREE_SECONDS = 30.0
 # linux: EXT4_IOC_SHUTDOWN, XFS_IOC_GOINGDOWN: _IOR('X', 125, __u32), and "do not even flush the journal"
 _SHUTDOWN, _NO_LOG_FLUSH = 0x8004587D, 2
-
-
-@dataclass(frozen=True)
-class Volume:
-    """One volume's folder. `machine` is the number of the one that it is plugged into, None in none."""
-
-    place: Place
-    spec: VolumeSpec
-    machine: int | None = None
-
-    @property
-    def folder(self) -> Path:
-        """All that belongs to the volume."""
-        return self.place.volumes_folder / str(self.spec.id)
-
-    @property
-    def image(self) -> Path:
-        """Its content."""
-        return self.folder / "volume.img"
-
-    @property
-    def link(self) -> str:
-        """The name of the link that leads to it."""
-        return Path(volume_device(self.spec.id)).name
-
-    def save(self) -> None:
-        """Keep it. This makes the volume exist."""
-        write_json(self.folder / "volume.json", {**asdict(self.spec), "machine": self.machine})
-
-
-def volumes(here: Place) -> Iterator[Volume]:
-    """All volumes of the lab, by number."""
-    folders = here.volumes_folder.iterdir() if here.volumes_folder.is_dir() else iter(())
-    for number in sorted(int(path.name) for path in folders if path.name.isdigit()):
-        if volume := find(here, number):
-            yield volume
-
-
-def find(here: Place, number: int) -> Volume | None:
-    """The volume of this number; None when there is none (or it was not made to the end)."""
-    found = read_json(here.volumes_folder / str(number) / "volume.json")
-    if not found:
-        return None
-    inside = found.pop("machine")
-    return Volume(here, VolumeSpec(**found), inside)
-
-
-def of(record: Record) -> list[Volume]:
-    """What is plugged into a machine."""
-    return [volume for volume in volumes(record.place) if volume.machine == record.id]
 
 
 def make(here: Place, spec: VolumeSpec) -> None:
