@@ -126,6 +126,8 @@ def postgres(wanted: Cluster, keyring: Keyring) -> None:
         )
     phase(name="all servers are as wanted")
     if wanted.me.site:
+        # of a cluster that this run has made
+        own_passwords(name="passwords among members, for good", keys=own_access(keyring))
         databases(
             name="databases, roles and rights", shape=shape(wanted.postgres), keys=access(wanted.postgres, keyring)
         )
