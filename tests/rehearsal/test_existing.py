@@ -34,6 +34,8 @@ def owned(request: pytest.FixtureRequest) -> Iterator[Rehearsal]:
         key = stack.build / "keys" / "bastide.pub"
         told = json.loads(stack.lab("stranger", "add", BOX, "--authorized-key", str(key), "--json").stdout)
         document = load(stack.file)
+        # the database is rehearsed elsewhere (test_postgres.py); here it would only take its time to be installed
+        del document["config"]["bastide:settings"]["postgres"]
         document["config"]["bastide:settings"]["servers"]["primary"] = {
             **{"provider": "existing", "role": "primary", "hoster": "OVH", "city": "Gravelines", "country": "FR"},
             "mesh_address": "10.21.0.11",
