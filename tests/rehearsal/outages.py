@@ -5,12 +5,14 @@ They leave a cluster that is well; whoever led last leads on. The tests and the 
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tests.rehearsal.acknowledged import MACHINES, SITES, Told, Writers
-from tests.rehearsal.stack import wait_for
+from tests.rehearsal.stack import kill_tree, wait_for
 
 
 @dataclass
@@ -255,6 +257,63 @@ def slow_lines(writers: Writers, delay: str, loss: str = "") -> Outage:
     outage = watch.judged(healed)
     outage.notes["leader kept"] = kept
     return outage
+
+
+def deploy_during(writers: Writers) -> tuple[Outage, str]:
+    """Somebody deploys while nobody leads: what was said, too."""
+    leader = writers.leader()
+    client = other(leader)
+    lead_etcd(writers, "witness")
+    watch = Watch(writers, "power cut of the leader, and a deploy before another one leads", client)
+    with writers.writing(client):
+        watch.begins()
+        writers.rehearsal.lab("crash", leader)
+        writers.rehearsal.lab("start", leader)
+        done = writers.rehearsal.deploy(check=False)
+        writers.goes_on(client, seconds=90)
+        healed = writers.healed()
+        writers.goes_on(client, seconds=20)
+    outage = watch.judged(healed)
+    outage.notes["deploy"] = done.returncode
+    return outage, done.stdout + done.stderr
+
+
+def dies_in_a_deploy(writers: Writers) -> tuple[Outage, str]:
+    """The leader loses power in the midst of a deploy whose change restarts the servers: what was said, too."""
+    leader = writers.leader()
+    client = other(leader)
+    lead_etcd(writers, "witness")
+    assert writers.settings.postgres
+    more = writers.settings.postgres.max_connections + 10
+    watch = Watch(writers, "power cut of the leader in a deploy", client)
+    rehearsal = writers.rehearsal
+    words = ["pyinfra", "-y", "--fail-percent", "0", "hosts/inventory.py", "deploys/site.py"]
+    with writers.writing(client), rehearsal.settings_changed("postgres.max_connections", more):
+        deploy = subprocess.Popen(
+            words, cwd=rehearsal.root, env={**os.environ, **rehearsal.env}, stderr=subprocess.PIPE, text=True
+        )
+        try:
+            assert deploy.stderr is not None
+            said = ""
+            while "Starting operation: postgres | what all members share" not in said:
+                line = deploy.stderr.readline()
+                assert line, f"the deploy ended before its change: {said[-2000:]}"
+                said += line
+            watch.begins()
+            rehearsal.lab("crash", leader)
+            said += deploy.stderr.read()
+            code = deploy.wait(timeout=200)
+        finally:
+            if deploy.poll() is None:
+                kill_tree(deploy.pid)
+            rehearsal.lab("start", leader)
+        writers.goes_on(client, seconds=90)
+        healed = writers.healed()
+        rehearsal.deploy()
+        writers.goes_on(client, seconds=20)
+    outage = watch.judged(healed)
+    outage.notes["deploy"] = code
+    return outage, said
 
 
 def lead_etcd(writers: Writers, machine: str) -> None:

@@ -1,4 +1,4 @@
-"""The database cluster fails in every way that it can, while a writer that never lies writes; then all is well by itself.
+"""The database cluster fails in many ways while a writer that never lies writes; then all is well by itself.
 
 In zero-loss mode no acknowledged row may be missing afterwards, on either server; and never do two servers take rows at
 the same time. Deadlines are generous where only a slow host would miss them: the figures are `make bench-failover`'s.
