@@ -14,6 +14,8 @@ from typing import Any
 from tests.rehearsal.acknowledged import MACHINES, SITES, Told, Writers
 from tests.rehearsal.stack import kill_tree, wait_for
 
+POWER_CUT = "power cut of the leader"
+
 
 @dataclass
 class Outage:
@@ -121,7 +123,7 @@ def power_cut(writers: Writers, *, with_voters: bool = False) -> Outage:
     leader = writers.leader()
     client = other(leader)
     lead_etcd(writers, leader if with_voters else "witness")
-    what = "power cut of the leader" + (", which led etcd too" if with_voters else "")
+    what = POWER_CUT + (", which led etcd too" if with_voters else "")
     watch = Watch(writers, what, client)
     with writers.writing(client):
         watch.begins()

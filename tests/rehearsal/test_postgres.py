@@ -13,7 +13,11 @@ import pytest
 from tests.rehearsal import outages
 from tests.rehearsal.acknowledged import SITES, Writers
 from tests.rehearsal.outages import Outage, other
+from tests.rehearsal.published import publish
 from tests.rehearsal.stack import Rehearsal
+from tests.verify.evidence_plugin import commit
+
+FOUND: list[Outage] = []
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +25,9 @@ def writers(rehearsal: Rehearsal) -> Iterator[Writers]:
     """The writers of this module. Afterwards the primary leads again, and nothing of theirs is left."""
     found = Writers(rehearsal)
     found.healed()
+    FOUND.clear()
     yield found
+    publish(FOUND, commit(rehearsal.root), rehearsal.root)
     found.healed()
     found.switchover("primary")
     found.clear()
@@ -29,6 +35,8 @@ def writers(rehearsal: Rehearsal) -> Iterator[Writers]:
 
 def judge(outage: Outage, *, within: float, servers: int) -> None:
     """No row lost, servers one after the other, and writes back in time."""
+    FOUND.append(outage)
+    print(outage)
     assert outage.lost == 0, outage
     assert outage.warned == 0, outage
     assert len(outage.reigns) == servers, outage
