@@ -261,6 +261,38 @@ def slow_lines(writers: Writers, delay: str, loss: str = "") -> Outage:
     return outage
 
 
+def wrong_clock(writers: Writers, seconds: int) -> Outage:
+    """The follower's Patroni and Postgres live in another hour, and then lead; this host's clock is never touched."""
+    leader = writers.leader()
+    follower = other(leader)
+    what = f"switchover to a server whose clock is {seconds} s wrong"
+    watch = Watch(writers, what, leader)
+    folder = "/etc/systemd/system/patroni.service.d"
+    library = "/usr/lib/$(uname -m)-linux-gnu/faketime/libfaketime.so.1"
+    words = f"FAKETIME={seconds:+d} FAKETIME_DONT_FAKE_MONOTONIC=1 LD_PRELOAD={library}"
+    restart = "systemctl daemon-reload && timeout 60 systemctl restart patroni"
+    writers.rehearsal.exec(follower, "apt-get -qq update && apt-get -qq -y install libfaketime >/dev/null", timeout=300)
+    with writers.writing(leader):
+        try:
+            writers.rehearsal.exec(
+                follower, f'printf "[Service]\\nEnvironment={words}\\n" > {folder}/wrong-clock.conf; {restart}'
+            )
+            writers.healed()
+            ahead = float(writers.sql(follower, "select extract(epoch from clock_timestamp())")) - time.time()
+            watch.begins()
+            writers.switchover(follower)
+            healed = writers.healed()
+            writers.goes_on(leader, seconds=20)
+            writers.switchover(leader)
+        finally:
+            writers.rehearsal.exec(follower, f"rm -f {folder}/wrong-clock.conf; {restart}")
+        writers.healed()
+        writers.goes_on(leader, seconds=20)
+    outage = watch.judged(healed)
+    outage.notes["ahead"] = round(ahead)
+    return outage
+
+
 def deploy_during(writers: Writers) -> tuple[Outage, str]:
     """Somebody deploys while nobody leads: what was said, too."""
     leader = writers.leader()

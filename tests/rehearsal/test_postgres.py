@@ -133,6 +133,29 @@ def test_a_leader_that_dies_in_a_deploy_is_deployed_by_the_next_one(writers: Wri
     assert writers.rehearsal.dry() == {}
 
 
+@pytest.mark.slow
+def test_a_wrong_clock_moves_nobody_and_loses_nothing(writers: Writers) -> None:
+    """An hour: who leads is decided by leases that etcd counts down, not by anybody's calendar."""
+    outage = outages.wrong_clock(writers, 3600)
+    assert 3500 < outage.notes["ahead"] < 3700, outage
+    judge(outage, within=10, servers=3)
+
+
+@pytest.mark.slow
+def test_in_fast_mode_what_was_lost_is_counted(writers: Writers) -> None:
+    """It promises less, and how much less is shown; all is well again all the same."""
+    rehearsal = writers.rehearsal
+    with rehearsal.settings_changed("postgres.durability", "fast"):
+        rehearsal.deploy()
+        fast = Writers(rehearsal)
+        outage = outages.power_cut(fast)
+        print(f"in fast mode {outage.lost} of {outage.acknowledged} acknowledged rows were lost: {outage}")
+        assert len(outage.reigns) == 2, outage
+        assert outage.stopped < 35, outage
+    rehearsal.deploy()
+    writers.healed()
+
+
 def test_both_sites_have_the_same_rows_in_the_end(writers: Writers) -> None:
     """Whoever was rewound or made anew follows, and checksums hold."""
     writers.healed()
