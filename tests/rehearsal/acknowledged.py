@@ -246,16 +246,16 @@ class Writers:
         return time.monotonic() - began
 
     def switchover(self, to: str, *, seconds: float = 60) -> None:
-        """Hand the leadership over, as `patronictl switchover` does."""
-        if (leader := self.leader()) == to:
+        """Hand the leadership over, and wait until all is well."""
+        if self.leader() == to:
             return
-        words = (
-            f"timeout 60 patronictl -c /etc/patroni/config.yml switchover --leader {leader} --candidate {to} --force"
-        )
-        self.rehearsal.exec(leader, words)
-        wait_for(
-            lambda: self.leader() == to and self.healthy(), f"{to} leads and the other one follows", seconds=seconds
-        )
+        self.ask_to_lead(to)
+        wait_for(lambda: self.leader() == to and self.healthy(), f"{to} leads, the other follows", seconds=seconds)
+
+    def ask_to_lead(self, to: str) -> None:
+        """Ask as an operator does; returns when it was done, or refused, which raises."""
+        order = f"switchover --leader {self.leader()} --candidate {to} --force"
+        self.rehearsal.exec(to, f"timeout 50 patronictl -c /etc/patroni/config.yml {order}")
 
     def etcd_leader(self) -> str:
         """Which machine leads the voters; "" when none does."""

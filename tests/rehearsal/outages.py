@@ -222,16 +222,18 @@ def all_rebooted(writers: Writers) -> Outage:
 
 
 def full_disk(writers: Writers) -> Outage:
-    """The leader has no room left: the other one takes over, and etcd, which has a disk of its own, votes on."""
+    """The leader has no room left. It still answers, so nobody replaces it: it is asked to hand over, and can."""
     leader = writers.leader()
     client = other(leader)
-    watch = Watch(writers, "full disk on the leader", client)
+    watch = Watch(writers, "full disk on the leader, which is asked to hand over", client)
     with writers.writing(client):
         watch.begins()
         writers.rehearsal.lab("fill", leader)
         try:
-            writers.taken_over(client, writers.settings.mesh[leader], seconds=180)
+            wait_for(lambda: "No space left" in str(writers.told().reasons), "rows are refused", seconds=60)
             voted = writers.voters_agree()
+            writers.ask_to_lead(client)
+            writers.taken_over(client, writers.settings.mesh[leader], seconds=60)
         finally:
             writers.rehearsal.lab("unfill", leader)
         healed = writers.healed()

@@ -75,7 +75,8 @@ def test_all_three_come_back_from_a_reboot_at_once(writers: Writers) -> None:
     judge(outage, within=90, servers=len(set(outage.reigns)))
 
 
-def test_a_leader_with_a_full_disk_is_followed_by_the_other_site_and_its_voter_votes_on(writers: Writers) -> None:
+def test_a_leader_with_a_full_disk_can_hand_over_and_its_voter_votes_on(writers: Writers) -> None:
+    """It refuses rows and loses none; there is room again, and it follows without hands."""
     outage = outages.full_disk(writers)
     judge(outage, within=90, servers=2)
     assert outage.notes["voters agree"]
