@@ -33,6 +33,8 @@ select json_build_object(
         where m.member = a.oid),
       'ours', coalesce(shobj_description(a.oid, 'pg_authid'), '') = '@MARK@'))
     from pg_authid a where rolname !~ '^pg_' and rolname not in ('postgres', 'replicator', 'rewinder')), '{}'::json),
+  'own', (select json_object_agg(rolname, encode(sha256(coalesce(rolpassword, '')::bytea), 'hex'))
+    from pg_authid where rolname in ('replicator', 'rewinder')),
   'databases', coalesce((select json_object_agg(datname, json_build_object(
       'owner', pg_get_userbyid(datdba),
       'connect', array(select case when grantee = 0 then 'public' else pg_get_userbyid(grantee) end
@@ -105,6 +107,24 @@ def access(postgres: Postgres, keyring: Keyring) -> dict[str, SecretStr]:
     return {role: cluster.role_verifier(keyring, role) for role in postgres.roles}
 
 
+OWN_ROLES = ("replicator", "rewinder")
+"""What members log in to each other with; Patroni makes them, with the cluster."""
+
+
+def own_access(keyring: Keyring) -> dict[str, SecretStr]:
+    """The verifiers of the members' own roles, by name."""
+    return {role: cluster.role_verifier(keyring, role) for role in OWN_ROLES}
+
+
+def own_statements(keys: Mapping[str, SecretStr], seen: dict[str, Any]) -> list[Statement]:
+    """What gives the members' own roles their present passwords: Patroni does so only when it makes a cluster."""
+    return [
+        _for_all(f"ALTER ROLE {_id(name)} PASSWORD {_text(key.get_secret_value())}", f"set the password of {name}")
+        for name, key in keys.items()
+        if name in (seen["own"] or {}) and not _has(key, seen["own"][name])
+    ]
+
+
 def question(postgres: Postgres) -> Question:
     """All that is asked for it."""
     return {"databases": shape(postgres).question()}
@@ -134,7 +154,7 @@ def _roles(wanted: Shape, keys: Mapping[str, SecretStr], seen: dict[str, Any]) -
             continue
         if not role["ours"]:
             yield _for_all(f"COMMENT ON ROLE {_id(name)} IS {_text(MARK)}", f"take over role {name}")
-        if role["digest"] != hashlib.sha256(key.encode()).hexdigest():
+        if not _has(keys[name], role["digest"]):
             yield _for_all(f"ALTER ROLE {_id(name)} PASSWORD {_text(key)}", f"set the password of {name}")
         if not role["login"] or role["powers"] or role["limit"] != limit:
             yield _for_all(f"ALTER ROLE {_id(name)} {plain} CONNECTION LIMIT {limit}", f"set what {name} is")
@@ -233,6 +253,11 @@ def _own_extensions(seen: dict[str, Any]) -> Iterator[Statement]:
 def _limit(postgres: Postgres, role: str) -> int:
     """On both sites together, in all its databases."""
     return 2 * sum(database.connections for database in postgres.databases.values() if role in database.roles)
+
+
+def _has(key: SecretStr, digest: str) -> bool:
+    """Whether a role with this digest of its verifier has this one. Patroni's own comes with a salt of its own."""
+    return hashlib.sha256(key.get_secret_value().encode()).hexdigest() == digest
 
 
 def _surplus(there: list[str], asked: set[str]) -> list[str]:

@@ -35,6 +35,8 @@ FOLDER = "/etc/etcd"
 HOME = "/var/lib/etcd"
 DATA = f"{HOME}/bastide"
 CTL = "/usr/local/sbin/bastide-etcdctl"
+QUORUM_CHECK = f"[ ! -e {FOLDER}/join.env ] || {CTL} endpoint health"
+"""What must hold before anything is done to the next machine, where there is a member already."""
 _LEAD = "bastide-etcd-lead"
 _KEEP = "bastide-etcd-keep"
 # A member goes down only while all others are well: two of three must vote at any moment. One that does not run is
@@ -82,7 +84,8 @@ class Voters:
 
 def voters_of(settings: Settings, machine: Machine, stack: str) -> Voters:
     """The members as one of them sees them."""
-    return Voters(machine.name, stack, settings.mesh, machine.role == "witness", machine.volume)
+    addresses = {name: settings.mesh[name] for name in settings.voters}
+    return Voters(machine.name, stack, addresses, machine.role == "witness", machine.volume)
 
 
 @deploy("etcd")
@@ -120,6 +123,7 @@ def etcd(wanted: Etcd, voters: Voters, keyring: Keyring, begins: bool) -> None:
         seconds=60,
         unless=f"systemctl -q is-failed {UNIT}",
         for_what=f"a quorum of {UNIT} on {', '.join(voters.addresses)}",
+        seen=seen["etcd"]["healthy"],
     )
     if voters.witness:
         access(name="users and passwords", plan=access_plan(voters, keyring))
@@ -146,7 +150,7 @@ def question(wanted: Etcd, voters: Voters, keyring: Keyring) -> Question:
         files_question(written),
         guard_of(voters).question(),
         volume_question("etcd", voters.volume, HOME) if voters.volume else {},
-        {"units": [UNIT], "etcd": {"data": DATA, "ctl": CTL}},
+        {"units": [UNIT], "etcd": _asked(voters)},
         {} if voters.witness else {"accounts": ["postgres"]},
     )
 
@@ -154,6 +158,16 @@ def question(wanted: Etcd, voters: Voters, keyring: Keyring) -> Question:
 def packages_of(voters: Voters) -> tuple[str, ...]:
     """On a site also what makes the account `postgres`: the rules of the guard name it."""
     return PACKAGES if voters.witness else (*PACKAGES, "postgresql-common")
+
+
+def _asked(voters: Voters) -> dict[str, object]:
+    """What the area `etcd` of deploys/remote/look_cluster.py is told. Who may come in is the witness's to see to."""
+    return {
+        "data": DATA,
+        "health": f"{voters.endpoints()[voters.name]}/health",
+        "folder": FOLDER,
+        "ctl": CTL if voters.witness else "",
+    }
 
 
 def guard_of(voters: Voters) -> Guard:

@@ -19,13 +19,13 @@ from bastide.cluster import Cluster, password
 from bastide.doors import ETCD_CLIENT, PATRONI, POSTGRES
 from bastide.secrets import Keyring
 from deploys import etcd
-from deploys.database import access, shape
+from deploys.database import access, own_access, shape
 from deploys.facts.machine import Answer, Question, ask, merged, this_host
 from deploys.guards import Guard
 from deploys.operations.files import File, files, files_question
 from deploys.operations.packages import packages, packages_question
 from deploys.operations.phase import phase
-from deploys.operations.postgres import databases, roll, shared_settings
+from deploys.operations.postgres import databases, own_passwords, roll, shared_settings
 from deploys.operations.units import unit
 from deploys.operations.wait import wait
 from deploys.render import render
@@ -78,6 +78,7 @@ def postgres(wanted: Cluster, keyring: Keyring) -> None:
             drift=guard.drift(seen),
         )
         files(name="authorities", name_="postgres-ca", wanted=authority_files(keyring), settle=_RELOAD)
+        own_passwords(name="passwords among members", keys=own_access(keyring))
     phase(name="every machine trusts the authorities")
     if wanted.me.site:
         files(
@@ -125,6 +126,8 @@ def postgres(wanted: Cluster, keyring: Keyring) -> None:
         )
     phase(name="all servers are as wanted")
     if wanted.me.site:
+        # of a cluster that this run has made
+        own_passwords(name="passwords among members, for good", keys=own_access(keyring))
         databases(
             name="databases, roles and rights", shape=shape(wanted.postgres), keys=access(wanted.postgres, keyring)
         )
@@ -206,7 +209,7 @@ def member_files(wanted: Cluster, keyring: Keyring, memory: dict[str, str]) -> t
         "postgres/config.yml.j2",
         stack=wanted.stack,
         me=wanted.me,
-        members=wanted.members,
+        voters=wanted.voters,
         folder=FOLDER,
         data=DATA,
         version=VERSION,
@@ -356,6 +359,14 @@ def rest_plan(wanted: Cluster, keyring: Keyring) -> dict[str, Any]:
         "folder": FOLDER,
         "password": password(keyring, "patroni").get_secret_value(),
     }
+
+
+def _seen_well(seen: Answer) -> bool:
+    """Whether this server was seen to lead, or to follow somebody who leads."""
+    cluster = (seen.get("patroni") or {}).get("cluster") or {"members": []}
+    states = {(member["role"], member["state"]) for member in cluster["members"]}
+    own = (seen.get("patroni") or {}).get("patroni") or {}
+    return ("leader", "running") in states and own.get("state") == "running"
 
 
 def _curl(wanted: Cluster, path: str) -> str:

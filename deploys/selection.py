@@ -73,7 +73,7 @@ def questions(only: tuple[str, ...]) -> Callable[[Host], Question]:
 
 def etcd_question(host: Host, wanted: Settings) -> Question:
     """What etcd asks of a host, in a stack that has it."""
-    if wanted.postgres is None:
+    if host.data.machine.name not in wanted.voters:
         return {}
     voters = etcd.voters_of(wanted, host.data.machine, host.data.stack)
     return etcd.question(wanted.etcd, voters, host.data.keyring)

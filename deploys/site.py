@@ -91,7 +91,7 @@ if "fail2ban" in only:
     )
 
 # after the firewall and the mesh, which its parts speak over, and before what is decided by it
-if "etcd" in only and wanted.postgres:
+if "etcd" in only and host.data.machine.name in wanted.voters:
     etcd(
         wanted=wanted.etcd,
         voters=voters_of(wanted, host.data.machine, host.data.stack),

@@ -7,7 +7,7 @@ from typing import Any
 
 from bastide.console import say
 from lab import daemon, kept, registry, words
-from lab.machines import ballast, delay, machine, names, router, snapshot, trouble, volumes
+from lab.machines import ballast, delay, machine, names, router, snapshot, trouble, volume_store
 from lab.machines.seed import first_address
 from lab.machines.store import records
 from lab.parties import archive, party, storage
@@ -94,7 +94,7 @@ def look(name: str) -> dict[str, Any]:
         "machines": machines,
         "volumes": [
             {"id": volume.spec.id, "size_gb": volume.spec.size_gb, "machine": volume.machine}
-            for volume in volumes.volumes(here)
+            for volume in volume_store.volumes(here)
         ],
         "troubles": troubles(here),
         "kept": kept.kept(here),

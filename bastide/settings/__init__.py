@@ -159,7 +159,20 @@ class Settings(Area):
     def volumes(self) -> dict[str, int]:
         """The volumes that `pulumi up` makes: gigabytes by server."""
         size = self.etcd.volume_gb
-        return {} if self.postgres is None or size is None else dict.fromkeys(self.made, size)
+        return {} if size is None else {name: size for name in self.voters if name in self.made}
+
+    @property
+    def voters(self) -> tuple[str, ...]:
+        """The servers that vote on who leads, in the file's order; none without Postgres."""
+        if self.postgres is None:
+            return ()
+        if self.etcd.voters:
+            return self.etcd.voters
+        primary, witness = (next(iter(self.by_role(role).items()), None) for role in ("primary", "witness"))
+        standbys = self.by_role("standby").items()
+        far = [one for one in standbys if primary and one[1].place.country != primary[1].place.country]
+        chosen = {one[0] for one in (primary, next(iter(far), None), witness) if one}
+        return tuple(name for name in self.servers if name in chosen)
 
     @property
     def one_at_a_time(self) -> list[str]:
@@ -198,11 +211,24 @@ class Settings(Area):
         problems = []
         if self.wireguard is None:
             problems.append("postgres needs wireguard: its parts speak to each other in the mesh only")
-        if len(self.servers) % 2 == 0:
+        voters = self.voters
+        problems += [f"etcd.voters: there is no server {name}" for name in voters if name not in self.servers]
+        if len(set(voters)) != len(voters):
+            problems.append("etcd.voters names a server twice")
+        if len(voters) < 3 or len(voters) % 2 == 0:
             problems.append(
-                f"postgres needs an odd number of servers, each has a vote (got {len(self.servers)}): an even one "
-                "survives no more losses than one fewer"
+                f"etcd.voters must be an odd number, three or more (got {len(voters)}): "
+                "an even one survives no more losses than one fewer"
             )
+        if not set(voters) & set(self.by_role("witness")):
+            problems.append("etcd.voters must name the witness: it votes when the sites cannot agree")
+        places = [server.place for name in voters if (server := self.servers.get(name))]
+        problems += [
+            f"etcd.voters: {places.count(place)} of {len(voters)} stand in {place.city}: "
+            "the majority would be lost with it"
+            for place in dict.fromkeys(places)
+            if places.count(place) > len(voters) // 2
+        ]
         return problems
 
     def _addresses(self) -> list[str]:

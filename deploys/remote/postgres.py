@@ -111,11 +111,18 @@ def _call(plan: dict[str, Any], method: str, path: str, body: object = None) -> 
     word = base64.b64encode(f"patroni:{plan['password']}".encode()).decode()
     request.add_header("Authorization", f"Basic {word}")
     data = None if body is None else json.dumps(body).encode()
-    try:
-        with urllib.request.urlopen(request, data, timeout=_SECONDS, context=context) as answer:  # noqa: S310
-            text = answer.read().decode()
-    except urllib.error.HTTPError as error:
-        _fail(f"Patroni answers {error.code} to {method} {path}: {error.read().decode()[:300]}")
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            with urllib.request.urlopen(request, data, timeout=_SECONDS, context=context) as answer:  # noqa: S310
+                text = answer.read().decode()
+            break
+        except urllib.error.HTTPError as error:
+            # a Patroni that was just told to reload still has its earlier password
+            if error.code == 401 and time.monotonic() < deadline:
+                time.sleep(0.3)
+                continue
+            _fail(f"Patroni answers {error.code} to {method} {path}: {error.read().decode()[:300]}")
     try:
         return json.loads(text)
     except ValueError:

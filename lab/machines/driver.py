@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from bastide.errors import LabError
 from lab.backend import FirewallRule, MachineSpec, PowerState, PrivateNic, VolumeSpec
-from lab.machines import disk, image, links, machine, private, router, seed, volumes
+from lab.machines import disk, image, links, machine, private, router, seed, volume_store, volumes
 from lab.machines.store import Plug, Record, records
 from lab.parties import names, nsd
 from lab.place import STRANGERS, Place
@@ -161,7 +161,7 @@ class Driver:
 
     def volume_ids(self) -> set[int]:
         """All volumes."""
-        return {volume.spec.id for volume in volumes.volumes(self._place)}
+        return {volume.spec.id for volume in volume_store.volumes(self._place)}
 
     def _record(self, machine_id: int) -> Record:
         return Record(self._place, machine_id)

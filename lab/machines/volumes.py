@@ -15,17 +15,16 @@ import shutil
 import stat
 import struct
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from bastide.console import run
 from bastide.errors import CommandFailed, LabError
-from lab.backend import VolumeSpec, volume_device
+from lab.backend import VolumeSpec
 from lab.machines import disk, machine
 from lab.machines.store import Record
+from lab.machines.volume_store import Volume, find, of
 from lab.place import Place
-from lab.registry import read_json, write_json
 
 # where the machine has the folder of its devices, and what stands in it
 INSIDE = "/dev/disk"
@@ -36,56 +35,6 @@ _DISK_GROUP = 6  # Debian's `disk`, base-passwd
 _FREE_SECONDS = 30.0
 # linux: EXT4_IOC_SHUTDOWN, XFS_IOC_GOINGDOWN: _IOR('X', 125, __u32), and "do not even flush the journal"
 _SHUTDOWN, _NO_LOG_FLUSH = 0x8004587D, 2
-
-
-@dataclass(frozen=True)
-class Volume:
-    """One volume's folder. `machine` is the number of the one that it is plugged into, None in none."""
-
-    place: Place
-    spec: VolumeSpec
-    machine: int | None = None
-
-    @property
-    def folder(self) -> Path:
-        """All that belongs to the volume."""
-        return self.place.volumes_folder / str(self.spec.id)
-
-    @property
-    def image(self) -> Path:
-        """Its content."""
-        return self.folder / "volume.img"
-
-    @property
-    def link(self) -> str:
-        """The name of the link that leads to it."""
-        return Path(volume_device(self.spec.id)).name
-
-    def save(self) -> None:
-        """Keep it. This makes the volume exist."""
-        write_json(self.folder / "volume.json", {**asdict(self.spec), "machine": self.machine})
-
-
-def volumes(here: Place) -> Iterator[Volume]:
-    """All volumes of the lab, by number."""
-    folders = here.volumes_folder.iterdir() if here.volumes_folder.is_dir() else iter(())
-    for number in sorted(int(path.name) for path in folders if path.name.isdigit()):
-        if volume := find(here, number):
-            yield volume
-
-
-def find(here: Place, number: int) -> Volume | None:
-    """The volume of this number; None when there is none (or it was not made to the end)."""
-    found = read_json(here.volumes_folder / str(number) / "volume.json")
-    if not found:
-        return None
-    inside = found.pop("machine")
-    return Volume(here, VolumeSpec(**found), inside)
-
-
-def of(record: Record) -> list[Volume]:
-    """What is plugged into a machine."""
-    return [volume for volume in volumes(record.place) if volume.machine == record.id]
 
 
 def make(here: Place, spec: VolumeSpec) -> None:
@@ -146,22 +95,20 @@ def plug(record: Record, number: int) -> None:
 
 
 def plug_all(record: Record) -> None:
-    """Lay out a machine's devices before it boots; the lock is held."""
+    """Lay out a machine's devices before it boots, anew; the lock is held."""
     folder = _devices(record)
     folder.mkdir(mode=0o755, exist_ok=True)
-    if not folder.is_mount():
-        # the host's own file systems may have been mounted without devices (nodev); nspawn takes what is mounted here
-        run(["mount", "-t", "tmpfs", "-o", "mode=755,size=64k", f"bastide-{record.place.id}", folder])
-    for path in [*folder.glob(f"{_BY_ID}/*"), *folder.glob("sd*")]:
-        path.unlink()
-    (folder / _BY_ID).mkdir(mode=0o755, exist_ok=True)
+    disk.unmount_below(folder)
+    # the host's own file systems may have been mounted without devices (nodev); nspawn takes what is mounted here
+    run(["mount", "-t", "tmpfs", "-o", "mode=755,size=64k", f"bastide-{record.place.id}", folder])
+    (folder / _BY_ID).mkdir(mode=0o755)
     for volume in of(record):
         _show(record, volume)
 
 
 def devices_bind(record: Record) -> str:
-    """The word that has nspawn give a machine the folder of its devices."""
-    return f"--bind={_devices(record)}:{INSIDE}"
+    """The word that has nspawn give a machine the folder of its devices: read-only, unlike the devices themselves."""
+    return f"--bind-ro={_devices(record)}:{INSIDE}"
 
 
 def pull(here: Place, number: int) -> None:
@@ -200,8 +147,7 @@ def _devices(record: Record) -> Path:
 
 def _show(record: Record, volume: Volume) -> None:
     """Make the loop device, its node in the machine and the link to it. No effect on what is there."""
-    folder = _devices(record)
-    link = folder / _BY_ID / volume.link
+    folder, link = _devices(record), _link(record, volume)
     if link.is_symlink():
         return
     loop = _loop(volume) or run(["losetup", "--find", "--show", volume.image]).stdout.strip()
@@ -214,10 +160,21 @@ def _show(record: Record, volume: Volume) -> None:
 
 
 def _hide(record: Record, volume: Volume) -> None:
-    link = _devices(record) / _BY_ID / volume.link
+    if not machine.running(record):
+        disk.unmount_below(_devices(record))  # laid out anew before it boots
+        return
+    link = _link(record, volume)
     if link.is_symlink():
-        (link.parent / link.readlink()).unlink(missing_ok=True)
+        (_devices(record) / link.readlink().name).unlink(missing_ok=True)
         link.unlink()
+
+
+def _link(record: Record, volume: Volume) -> Path:
+    """The link to a volume in the folder of devices, which the machine's root could have made writable for itself."""
+    folder = _devices(record) / _BY_ID
+    if folder.is_symlink():
+        raise LabError(f"{folder} is a symbolic link: it would lead out of the machine", "reboot the machine")
+    return folder / volume.link
 
 
 def _release(record: Record, volume: Volume, loop: str) -> None:

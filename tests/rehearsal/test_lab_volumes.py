@@ -12,7 +12,7 @@ import pytest
 
 from bastide.console import run
 from lab.backend import VolumeSpec, volume_device
-from lab.machines import volumes
+from lab.machines import volume_store
 from lab.machines.spawn import python
 from tests.rehearsal.bench import ALPHA, BETA, NEEDS_ROOT, Bench, left_behind, made, wait_for
 
@@ -54,7 +54,7 @@ def volume(bench: Bench) -> Iterator[None]:
         bench.driver.delete_volume(number)
     inside(bench, "systemctl disable -q --now srv-data.mount", check=False)
     assert not loops(bench)
-    assert list(volumes.volumes(bench.place)) == []
+    assert list(volume_store.volumes(bench.place)) == []
 
 
 def inside(bench: Bench, script: str, machine: str = "alpha", *, check: bool = True) -> str:
@@ -207,7 +207,7 @@ def test_killed_half_way_the_next_time_completes(bench: Bench, verb: str) -> Non
             os.kill(process.pid, signal.SIGKILL)
         process.communicate()
         getattr(bench.driver, verb)(*eval(f"({arguments},)"))
-        there = volumes.find(bench.place, OTHER)
+        there = volume_store.find(bench.place, OTHER)
         wanted = {"create_volume": None, "attach_volume": ALPHA, "detach_volume": None}
         if verb == "delete_volume":
             assert there is None

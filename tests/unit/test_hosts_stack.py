@@ -143,6 +143,18 @@ def test_an_existing_server_is_a_machine_as_any_other(project: Project) -> None:
     assert caught.value.hint == "run `pulumi up` first"
 
 
+def test_a_volume_that_is_wanted_and_not_there_is_said(project: Project) -> None:
+    database = {"databases": {"app": {"roles": {"app": "owner"}}}}
+    project.settings({**SETTINGS, "wireguard": {"range": "10.21.0.0/24"}, "postgres": database})
+    with_volume = [{**item, "volume": f"/dev/disk/by-id/scsi-0HC_Volume_{item['id']}"} for item in OUTPUT]
+    project.says(CONFIG, with_volume)
+    stack = load_stack("unit", project.root)
+    assert [machine.volume[-2:] for machine in stack.machines] == ["40", "41", "42"]
+    project.says(CONFIG, [*with_volume[:2], OUTPUT[2]])
+    with pytest.raises(StackError, match="primary has no volume, the settings say 10 GB"):
+        load_stack("unit", project.root)
+
+
 def changed(index: int, **fields: object) -> list[dict[str, Any]]:
     return [{**item, **fields} if number == index else item for number, item in enumerate(OUTPUT)]
 

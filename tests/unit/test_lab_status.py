@@ -33,6 +33,12 @@ def test_a_lab_with_a_dead_part_is_broken_and_says_which(
     monkeypatch.setattr(status, "look", lambda name: {**found, "machines": [machine()]})
     assert status.show("lab", as_json=False) == 3
     assert f"broken ({dead}), `lab up` repairs it" in capsys.readouterr().out
+    held, loose = {"id": 7, "size_gb": 10, "machine": 1}, {"id": 8, "size_gb": 20, "machine": None}
+    monkeypatch.setattr(status, "look", lambda name: {**found, "machines": [machine()], "volumes": [held, loose]})
+    status.show("lab", as_json=False)
+    said = capsys.readouterr().out
+    assert "volumes: 7 (10 GB)" in said
+    assert "volumes in no machine: 8 (20 GB)" in said
 
 
 def machine() -> dict[str, Any]:
