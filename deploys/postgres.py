@@ -314,11 +314,12 @@ def haproxy_file(wanted: Cluster) -> File:
     text = render(
         "postgres/haproxy.cfg.j2",
         listeners=[
-            {"name": "leader", "port": LEADER_PORT, "check": "/primary"},
+            {"name": "leader", "port": LEADER_PORT, "check": "/primary", "seen_within": "300ms"},
             {
                 "name": "replicas",
                 "port": REPLICA_PORT,
                 "check": f"/replica?lag={wanted.postgres.max_failover_lag_mb}MB",
+                "seen_within": "2s",
             },
         ],
         sites=wanted.sites,
