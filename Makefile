@@ -2,7 +2,7 @@
 # Every target only shortens commands that also work by themselves; see `make help`.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help fit sudo up down setup lab infra preview plan drift status deploy verify prove page bans unban inventory env check doctor destroy backup-state test test-full lint bench
+.PHONY: help fit sudo up down setup lab infra preview plan drift status deploy verify prove page bans unban vpn inventory env check doctor destroy backup-state test test-full lint bench
 
 # without stack= the stack is `lab`, and its file is made from the example; with lab=1 that holds for any other name
 ifeq ($(origin stack),undefined)
@@ -12,6 +12,8 @@ endif
 only ?=
 limit ?=
 address ?=
+person ?=
+keygen ?=
 PYTHON ?= python3
 VENV := .venv/bin
 # the environment of the bare commands, for one recipe line
@@ -88,6 +90,9 @@ bans: ## whom fail2ban has banned, on each machine, since when and until when   
 
 unban: ## lift an address's bans      address=203.0.113.9 [limit=standby]
 	@$(IN) $(SHOWN) pyinfra -y hosts/inventory.py deploys/unban.py $(if $(address),--data 'address=$(address)') $(if $(limit),--limit $(limit))
+
+vpn: ## what joins a device to the mesh      person=NAME [keygen=1: make its key here, with a QR code]
+	@$(IN) python -m hosts vpn --stack $(stack) --person "$(person)" $(if $(keygen),--new-key)
 
 inventory: ## write the secret-free inventory that checks run from
 	@$(IN) python -m hosts inventory --stack $(stack)

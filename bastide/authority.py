@@ -56,12 +56,20 @@ class Authority:
         return "".join(_pem(self._root(version)) for version in versions)
 
     def issue(
-        self, name: str, at: datetime, *, dns: Iterable[str] = (), addresses: Iterable[str] = (), server: bool = True
+        self,
+        name: str,
+        at: datetime,
+        *,
+        dns: Iterable[str] = (),
+        addresses: Iterable[str] = (),
+        server: bool = True,
+        common_name: bool = True,
     ) -> Certificate:
         """The certificate of `name` in the period that `at` lies in, good for TLS clients, and servers where wanted.
 
         `dns` and `addresses` are what clients may call it. A server is a client, too: etcd's gateway calls its own
-        server with the server's certificate.
+        server with the server's certificate. `common_name`: whether the subject names it; etcd's gateway refuses
+        clients whose certificates have one, since it would not count.
         """
         version = self.keyring.newest
         number = (at - _EPOCH) // PERIOD
@@ -73,7 +81,7 @@ class Authority:
         root = self._root(version)
         builder = (
             x509.CertificateBuilder()
-            .subject_name(_name(name))
+            .subject_name(_name(name) if common_name else x509.Name([]))
             .issuer_name(root.subject)
             .public_key(key.public_key())
             .serial_number(self._serial(f"{name}/{number}/{others}/{others_ip}/{server}", version))
@@ -86,7 +94,9 @@ class Authority:
             .add_extension(_issuer(root), critical=False)
         )
         if others or others_ip:
-            builder = builder.add_extension(x509.SubjectAlternativeName([*others, *others_ip]), critical=False)
+            # RFC 5280, 4.1.2.6: critical where it is all that names the subject
+            names = x509.SubjectAlternativeName([*others, *others_ip])
+            builder = builder.add_extension(names, critical=not common_name)
         signed = builder.sign(self._key("authority", version), SHA256(), ecdsa_deterministic=True)
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
         return Certificate(_pem(signed), SecretStr(pem))

@@ -22,11 +22,12 @@ _MEMORY_GB = {
 
 @dataclass(frozen=True)
 class Member:
-    """One machine of the mesh as the cluster knows it. `site`: it carries Postgres; else it only votes."""
+    """One machine of the mesh as the cluster knows it. `site`: it carries Postgres; `votes`: etcd."""
 
     name: str
     address: str
     site: bool
+    votes: bool
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,19 @@ class Cluster:
         """Those that carry Postgres."""
         return tuple(member for member in self.members if member.site)
 
+    @property
+    def voters(self) -> tuple[Member, ...]:
+        """Those whose etcd votes."""
+        return tuple(member for member in self.members if member.votes)
+
 
 def cluster_of(settings: Settings, machine: Machine, stack: str) -> Cluster:
     """The cluster as `machine` sees it. Raises `ValueError` for settings without Postgres."""
     if settings.postgres is None:
         raise ValueError("the settings have no postgres")
     members = tuple(
-        Member(name, address, settings.servers[name].role != "witness") for name, address in settings.mesh.items()
+        Member(name, address, settings.servers[name].role != "witness", name in settings.voters)
+        for name, address in settings.mesh.items()
     )
     me = next(member for member in members if member.name == machine.name)
     server = settings.servers[machine.name]

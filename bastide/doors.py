@@ -1,4 +1,4 @@
-"""Which ports capabilities open by themselves: the one list that both firewalls and the checks of them are made from."""
+"""Which ports capabilities open by themselves: the one list that both firewalls, and their checks, are made from."""
 
 from __future__ import annotations
 
@@ -37,3 +37,11 @@ def doors(settings: Settings) -> tuple[Door, ...]:
             Door("postgres", PATRONI, "tcp", "mesh", "Patroni's API"),
         ]
     return tuple(found)
+
+
+def open_ports(settings: Settings, *, in_mesh: bool = False) -> set[tuple[str, int]]:
+    """What everybody may reach, as (protocol, port), named by the settings or opened by a capability; `in_mesh`: what
+    who is in the mesh may. ssh is not among it: that is open to some."""
+    reach = ("anywhere", "mesh") if in_mesh else ("anywhere",)
+    named = {(str(port.protocol), port.port) for port in settings.firewall.public}
+    return named | {(str(door.protocol), door.port) for door in doors(settings) if door.reach in reach}

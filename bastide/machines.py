@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,8 @@ class Inventory:
     """All that a check needs to reach the machines; holds no secret.
 
     `user` is the automation account, `identity` the path of its private key, `port` that of ssh. `resolver` is the
-    address of the name server that knows the stack's names, "" where the whole internet does.
+    address of the name server that knows the stack's names, "" where the whole internet does. `mesh` are the addresses
+    by name at which ssh answers when it is open to the mesh only.
     """
 
     stack: str
@@ -95,6 +96,11 @@ class Inventory:
     machines: tuple[Machine, ...]
     prober: Prober | None = None
     resolver: str = ""
+    mesh: dict[str, str] = field(default_factory=dict)
+
+    def ssh_address(self, machine: Machine) -> str:
+        """Where ssh answers on a machine."""
+        return self.mesh.get(machine.name, machine.address)
 
     def __iter__(self) -> Iterator[Machine]:
         return iter(self.machines)
@@ -146,8 +152,8 @@ def load_inventory(path: Path) -> Inventory:
 
 def machine_from(data: dict[str, Any]) -> Machine:
     """A machine from a stack output. Raises `StackError` when a field is missing or not known."""
-    names = {field.name for field in fields(Machine)}
-    required = {field.name for field in fields(Machine) if field.default is MISSING}
+    names = {one.name for one in fields(Machine)}
+    required = {one.name for one in fields(Machine) if one.default is MISSING}
     if set(data) - names or required - set(data):
         raise StackError(
             f"the stack's output for {data.get('name', '?')} has other fields than expected", "run `pulumi up`"

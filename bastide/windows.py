@@ -19,19 +19,15 @@ class Windows:
 
 
 def windows(settings: Settings) -> dict[str, Windows]:
-    """The windows of every machine by name, in their order.
-
-    The witness goes first: an update that breaks machines breaks the one that serves nobody. The primary goes last.
-    """
+    """The windows of every machine by name, in their order."""
     updates = settings.updates
-    order = [name for role in ("witness", "standby", "primary") for name in sorted(settings.by_role(role))]
     apart = updates.reboot.minutes_apart
     return {
         name: Windows(
             _calendar("daily", updates.begin, place * apart),
             _calendar(updates.reboot.day, updates.reboot.begin, place * apart),
         )
-        for place, name in enumerate(order)
+        for place, name in enumerate(settings.one_at_a_time)
     }
 
 

@@ -35,6 +35,9 @@ def main() -> int:
         figures += _from_nothing(bench, options.cold_rounds)
         figures += _at_three(bench, options.rounds)
         figures += _connectors(bench, options.rounds)
+        figures.append(_timed(f"{_DEPLOY}, 3 machines, with etcd and Postgres", options.rounds, bench.deploy, goal=4))
+        with step("the same stack without its database"):
+            bench.without_postgres()
         for size in options.sizes:
             figures += _at_size(bench, size, options.rounds, growth)
     finally:

@@ -51,6 +51,16 @@ class Bench:
         watcher.join(timeout=1)
         return took, answered[0] if answered else float("nan")
 
+    def without_postgres(self) -> None:
+        """The stack made anew without its database: twenty servers of Postgres are not two cores' work."""
+        self.remove()
+        self._run(["make", "lab", f"stack={STACK}", "lab=1"])
+        path = stack_path(STACK, self.root)
+        document = load(path)
+        del document["config"][SETTINGS_KEY]["postgres"]
+        path.write_text(dump(document), encoding="utf-8")
+        self.up()
+
     def up(self) -> None:
         """`make up` on what is there."""
         self._run(["make", "up", f"stack={STACK}", "lab=1"])

@@ -22,25 +22,29 @@ MARK = "made by bastide"
 """The comment on every role of ours: who carries it and is not declared any more loses its login."""
 
 # PostgreSQL 17 manual, 53.8 (pg_authid) and 9.26. Passwords are compared by the digest of their verifiers.
-_QUERY = f"""
+_QUERY = """
 select json_build_object(
   'roles', coalesce((select json_object_agg(rolname, json_build_object(
       'login', rolcanlogin, 'limit', rolconnlimit, 'digest', encode(sha256(coalesce(rolpassword, '')::bytea), 'hex'),
-      'powers', array_remove(array[case when rolsuper then 'superuser' end, case when rolcreaterole then 'createrole' end,
-        case when rolcreatedb then 'createdb' end, case when rolreplication then 'replication' end,
-        case when rolbypassrls then 'bypassrls' end], null),
-      'member_of', array(select r.rolname from pg_auth_members m join pg_roles r on r.oid = m.roleid where m.member = a.oid),
-      'ours', coalesce(shobj_description(a.oid, 'pg_authid'), '') = '{MARK}'))
-    from pg_authid a where rolname !~ '^pg_' and rolname not in ('postgres', 'replicator', 'rewinder')), '{{}}'::json),
+      'powers', array_remove(array[case when rolsuper then 'superuser' end,
+        case when rolcreaterole then 'createrole' end, case when rolcreatedb then 'createdb' end,
+        case when rolreplication then 'replication' end, case when rolbypassrls then 'bypassrls' end], null),
+      'member_of', array(select r.rolname from pg_auth_members m join pg_roles r on r.oid = m.roleid
+        where m.member = a.oid),
+      'ours', coalesce(shobj_description(a.oid, 'pg_authid'), '') = '@MARK@'))
+    from pg_authid a where rolname !~ '^pg_' and rolname not in ('postgres', 'replicator', 'rewinder')), '{}'::json),
+  'own', (select json_object_agg(rolname, encode(sha256(coalesce(rolpassword, '')::bytea), 'hex'))
+    from pg_authid where rolname in ('replicator', 'rewinder')),
   'databases', coalesce((select json_object_agg(datname, json_build_object(
       'owner', pg_get_userbyid(datdba),
       'connect', array(select case when grantee = 0 then 'public' else pg_get_userbyid(grantee) end
         from aclexplode(coalesce(datacl, acldefault('d', datdba))) where privilege_type = 'CONNECT'),
-      'more', array(select case when grantee = 0 then 'public' else pg_get_userbyid(grantee) end || ' ' || privilege_type
+      'more', array(select case when grantee = 0 then 'public' else pg_get_userbyid(grantee) end
+          || ' ' || privilege_type
         from aclexplode(coalesce(datacl, acldefault('d', datdba)))
         where privilege_type <> 'CONNECT' and grantee <> datdba)))
-    from pg_database where not datistemplate), '{{}}'::json))::text
-"""
+    from pg_database where not datistemplate), '{}'::json))::text
+""".replace("@MARK@", MARK)
 # relations of the kinds that hold rows, and sequences; the schemas that are not PostgreSQL's own
 _INSIDE = """
 select json_build_object(
@@ -103,6 +107,24 @@ def access(postgres: Postgres, keyring: Keyring) -> dict[str, SecretStr]:
     return {role: cluster.role_verifier(keyring, role) for role in postgres.roles}
 
 
+OWN_ROLES = ("replicator", "rewinder")
+"""What members log in to each other with; Patroni makes them, with the cluster."""
+
+
+def own_access(keyring: Keyring) -> dict[str, SecretStr]:
+    """The verifiers of the members' own roles, by name."""
+    return {role: cluster.role_verifier(keyring, role) for role in OWN_ROLES}
+
+
+def own_statements(keys: Mapping[str, SecretStr], seen: dict[str, Any]) -> list[Statement]:
+    """What gives the members' own roles their present passwords: Patroni does so only when it makes a cluster."""
+    return [
+        _for_all(f"ALTER ROLE {_id(name)} PASSWORD {_text(key.get_secret_value())}", f"set the password of {name}")
+        for name, key in keys.items()
+        if name in (seen["own"] or {}) and not _has(key, seen["own"][name])
+    ]
+
+
 def question(postgres: Postgres) -> Question:
     """All that is asked for it."""
     return {"databases": shape(postgres).question()}
@@ -132,7 +154,7 @@ def _roles(wanted: Shape, keys: Mapping[str, SecretStr], seen: dict[str, Any]) -
             continue
         if not role["ours"]:
             yield _for_all(f"COMMENT ON ROLE {_id(name)} IS {_text(MARK)}", f"take over role {name}")
-        if role["digest"] != hashlib.sha256(key.encode()).hexdigest():
+        if not _has(keys[name], role["digest"]):
             yield _for_all(f"ALTER ROLE {_id(name)} PASSWORD {_text(key)}", f"set the password of {name}")
         if not role["login"] or role["powers"] or role["limit"] != limit:
             yield _for_all(f"ALTER ROLE {_id(name)} {plain} CONNECTION LIMIT {limit}", f"set what {name} is")
@@ -213,9 +235,10 @@ def _rows(name: str, owner: str, guests: dict[str, Right], there: dict[str, Any]
             own = {f"{role} {word}{words}" for word in rights[right]}
             list_ = ", ".join(rights[right])
             if not own <= later:
-                text = f"ALTER DEFAULT PRIVILEGES FOR ROLE {_id(owner)} IN SCHEMA public GRANT {list_} ON {kind} TO {_id(role)}"
+                given = f"GRANT {list_} ON"
+                text = f"ALTER DEFAULT PRIVILEGES FOR ROLE {_id(owner)} IN SCHEMA public {given} {kind} TO {_id(role)}"
                 yield Statement(name, text, f"{role}: {right} of future {kind.lower()} of {name}")
-                text = f"GRANT {list_} ON ALL {kind} IN SCHEMA public TO {_id(role)}"
+                text = f"{given} ALL {kind} IN SCHEMA public TO {_id(role)}"
                 yield Statement(name, text, f"{role}: {right} of {kind.lower()} of {name}")
 
 
@@ -230,6 +253,11 @@ def _own_extensions(seen: dict[str, Any]) -> Iterator[Statement]:
 def _limit(postgres: Postgres, role: str) -> int:
     """On both sites together, in all its databases."""
     return 2 * sum(database.connections for database in postgres.databases.values() if role in database.roles)
+
+
+def _has(key: SecretStr, digest: str) -> bool:
+    """Whether a role with this digest of its verifier has this one. Patroni's own comes with a salt of its own."""
+    return hashlib.sha256(key.get_secret_value().encode()).hexdigest() == digest
 
 
 def _surplus(there: list[str], asked: set[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""etcd on every machine: the voters that decide which Postgres leads. Spoken to in the mesh only, over TLS, by password.
+"""etcd on every machine: the voters that decide which Postgres leads: in the mesh only, over TLS, by password.
 
 A member comes in one of two ways, told by what all machines of the run say of themselves: nobody has data yet, then all
 begin a cluster together; or somebody has, then whoever has none joins it, in place of what it was before.
@@ -19,19 +19,24 @@ from bastide.secrets import Keyring
 from bastide.settings import Etcd, Settings
 from deploys.facts.machine import Question, ask, merged, this_host
 from deploys.guards import Guard
+from deploys.operations.accounts import no_login
 from deploys.operations.etcd import access, join
 from deploys.operations.files import File, files, files_question
 from deploys.operations.packages import packages, packages_question
 from deploys.operations.phase import phase
 from deploys.operations.units import unit
+from deploys.operations.volumes import volume, volume_question
 from deploys.operations.wait import wait
 from deploys.render import render
 
 PACKAGES = ("etcd-client", "etcd-server", "nftables")
 UNIT = "etcd.service"
 FOLDER = "/etc/etcd"
-DATA = "/var/lib/etcd/bastide"
+HOME = "/var/lib/etcd"
+DATA = f"{HOME}/bastide"
 CTL = "/usr/local/sbin/bastide-etcdctl"
+QUORUM_CHECK = f"[ ! -e {FOLDER}/join.env ] || {CTL} endpoint health"
+"""What must hold before anything is done to the next machine, where there is a member already."""
 _LEAD = "bastide-etcd-lead"
 _KEEP = "bastide-etcd-keep"
 # A member goes down only while all others are well: two of three must vote at any moment. One that does not run is
@@ -55,12 +60,13 @@ _TIMERS = "systemctl daemon-reload && systemctl -q enable {timers} && systemctl 
 
 @dataclass(frozen=True)
 class Voters:
-    """What a member must know: itself, and all members' mesh addresses by name; `first` is whether it goes first."""
+    """What a member must know: itself, and all members' mesh addresses by name. `volume`: its device, or ""."""
 
     name: str
     stack: str
     addresses: dict[str, str]
     witness: bool
+    volume: str = ""
 
     @property
     def address(self) -> str:
@@ -78,7 +84,8 @@ class Voters:
 
 def voters_of(settings: Settings, machine: Machine, stack: str) -> Voters:
     """The members as one of them sees them."""
-    return Voters(machine.name, stack, settings.mesh, machine.role == "witness")
+    addresses = {name: settings.mesh[name] for name in settings.voters}
+    return Voters(machine.name, stack, addresses, machine.role == "witness", machine.volume)
 
 
 @deploy("etcd")
@@ -86,16 +93,21 @@ def etcd(wanted: Etcd, voters: Voters, keyring: Keyring, begins: bool) -> None:
     """`begins`: whether no machine of the stack has data yet, so that a cluster is begun."""
     guard = guard_of(voters)
     seen = ask(this_host(), **question(wanted, voters, keyring))
-    # before the package, which starts etcd when it is installed
+    # before the packages: etcd's starts it when it is installed, and PostgreSQL's begin a cluster of their own
     files(name="how it runs", name_="etcd", wanted=config_files(voters), settle=_RESTART, _serial=True)
-    packages(name="packages", names=PACKAGES)
+    packages(name="packages", names=packages_of(voters))
+    if not voters.witness:
+        no_login(name="account of the database's packages", account="postgres")
     files(
         name="closed to other accounts",
         name_="etcd-guard",
         wanted=guard.files(),
         settle=guard.settle(),
-        again=guard.drift(seen),
+        drift=guard.drift(seen),
     )
+    if voters.volume:
+        # a Postgres that fills the disk takes no vote away
+        volume(name="volume", name_="etcd", device=voters.volume, path=HOME, owner="etcd", group="etcd", mode=0o700)
     # the authorities first, on every machine: what is signed by a new one must be trusted before it is shown
     files(name="authority", name_="etcd-ca", wanted=(authority_file(keyring),), settle=_RESTART, _serial=True)
     files(name="certificate", name_="etcd-certificate", wanted=certificate_files(voters, keyring))
@@ -111,6 +123,7 @@ def etcd(wanted: Etcd, voters: Voters, keyring: Keyring, begins: bool) -> None:
         seconds=60,
         unless=f"systemctl -q is-failed {UNIT}",
         for_what=f"a quorum of {UNIT} on {', '.join(voters.addresses)}",
+        seen=seen["etcd"]["healthy"],
     )
     if voters.witness:
         access(name="users and passwords", plan=access_plan(voters, keyring))
@@ -133,18 +146,34 @@ def question(wanted: Etcd, voters: Voters, keyring: Keyring) -> Question:
         *upkeep_files(wanted, voters),
     )
     return merged(
-        packages_question(PACKAGES),
+        packages_question(packages_of(voters)),
         files_question(written),
         guard_of(voters).question(),
-        {"units": [UNIT], "etcd": {"data": DATA, "ctl": CTL}},
+        volume_question("etcd", voters.volume, HOME) if voters.volume else {},
+        {"units": [UNIT], "etcd": _asked(voters)},
+        {} if voters.witness else {"accounts": ["postgres"]},
     )
+
+
+def packages_of(voters: Voters) -> tuple[str, ...]:
+    """On a site also what makes the account `postgres`: the rules of the guard name it."""
+    return PACKAGES if voters.witness else (*PACKAGES, "postgresql-common")
+
+
+def _asked(voters: Voters) -> dict[str, object]:
+    """What the area `etcd` of deploys/remote/look_cluster.py is told. Who may come in is the witness's to see to."""
+    return {
+        "data": DATA,
+        "health": f"{voters.endpoints()[voters.name]}/health",
+        "folder": FOLDER,
+        "ctl": CTL if voters.witness else "",
+    }
 
 
 def guard_of(voters: Voters) -> Guard:
     """etcd's ports are for etcd, Patroni (as postgres) and root; the peers' too, though they ask for a certificate."""
-    return Guard(
-        "etcd", "etcd", (ETCD_CLIENT, ETCD_PEER), tuple(voters.addresses.values()), ("root", "etcd", "postgres")
-    )
+    accounts = ("root", "etcd") if voters.witness else ("root", "etcd", "postgres")
+    return Guard("etcd", "etcd", (ETCD_CLIENT, ETCD_PEER), tuple(voters.addresses.values()), accounts)
 
 
 def config_files(voters: Voters) -> tuple[File, ...]:

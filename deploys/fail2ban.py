@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from pyinfra.api.deploy import deploy
 
 from bastide.machines import Machine
+from bastide.mesh import Mesh
 from bastide.settings import Fail2ban, Firewall, Network
 from deploys.facts.machine import Answer, Question, ask, merged, this_host
 from deploys.operations.files import File, files_question
@@ -60,11 +60,13 @@ JAILS = (
 # networks that are spared by now (seen with 1.1.0). Without our files fail2ban must not run: Debian's own jail knows no
 # operators. Before the package is installed there is nothing to do: it then starts with our files.
 @deploy("fail2ban")
-def fail2ban(wanted: Fail2ban, firewall: Firewall, network: Network, machines: tuple[Machine, ...]) -> None:
+def fail2ban(
+    wanted: Fail2ban, firewall: Firewall, network: Network, machines: tuple[Machine, ...], mesh: Mesh | None
+) -> None:
     """The jails, changed under a dead man's switch: they stay only if a new login works."""
     host = this_host()
     seen = ask(host, fail2ban=True, units=[UNIT])
-    networks = spared(wanted, firewall, network, machines)
+    networks = spared(wanted, firewall, network, machines, mesh)
     files = jail_files(wanted, networks)
     # before the package: it starts itself when it is installed, and must not ban by Debian's own jail meanwhile
     guarded(
@@ -79,17 +81,20 @@ def fail2ban(wanted: Fail2ban, firewall: Firewall, network: Network, machines: t
     unit(name="server", name_=UNIT, state="running")
 
 
-def question(wanted: Fail2ban, firewall: Firewall, network: Network, machines: tuple[Machine, ...]) -> Question:
+def question(
+    wanted: Fail2ban, firewall: Firewall, network: Network, machines: tuple[Machine, ...], mesh: Mesh | None
+) -> Question:
     """All that this capability will ask a machine."""
-    files = jail_files(wanted, spared(wanted, firewall, network, machines))
+    files = jail_files(wanted, spared(wanted, firewall, network, machines, mesh))
     return merged(packages_question(PACKAGES), files_question(files), {"fail2ban": True, "units": [UNIT]})
 
 
 def spared(
-    wanted: Fail2ban, firewall: Firewall, network: Network, machines: tuple[Machine, ...], vpn: Iterable[str] = ()
+    wanted: Fail2ban, firewall: Firewall, network: Network, machines: tuple[Machine, ...], mesh: Mesh | None = None
 ) -> tuple[str, ...]:
-    """All networks that are never banned. `vpn`: those that administrators and sites come through."""
+    """All networks that are never banned: those of operators, of machines, and everybody in the mesh."""
     own = [address for machine in machines for address in (machine.address, machine.address6) if address]
+    vpn = mesh.everybody if mesh else ()
     networks = (*_LOOPBACK, *firewall.operators, network.range, *own, *vpn, *wanted.spared)
     return tuple(dict.fromkeys(str(ipaddress.ip_network(word)) for word in networks))
 

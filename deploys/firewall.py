@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from pyinfra.api.deploy import deploy
 
+from bastide.doors import Door
 from bastide.machines import Machine
-from bastide.settings import Firewall, Network, PublicPort, Ssh
+from bastide.mesh import INTERFACE, Mesh
+from bastide.settings import Firewall, Network, Ssh
 from deploys.facts.machine import Answer, Question, ask, merged, this_host
 from deploys.operations.admit import TABLE
 from deploys.operations.files import File, files_question
@@ -37,7 +40,14 @@ fi
 
 
 @deploy("firewall")
-def firewall(wanted: Firewall, ssh: Ssh, network: Network, machines: tuple[Machine, ...]) -> None:
+def firewall(
+    wanted: Firewall,
+    ssh: Ssh,
+    network: Network,
+    machines: tuple[Machine, ...],
+    mesh: Mesh | None,
+    doors: tuple[Door, ...],
+) -> None:
     """The host firewall, changed under a dead man's switch: it stays only if a new login works.
 
     Debian's own nftables.service is masked: its start, stop and reload all begin with `flush ruleset`, which would
@@ -49,7 +59,7 @@ def firewall(wanted: Firewall, ssh: Ssh, network: Network, machines: tuple[Machi
     guarded(
         name="rules",
         name_="firewall",
-        wanted=rule_files(wanted, ssh, network, machines),
+        wanted=rule_files(wanted, ssh, network, machines, mesh, doors),
         settle=_SETTLE,
         port=ssh.port,
         drift=drift(seen),
@@ -57,27 +67,46 @@ def firewall(wanted: Firewall, ssh: Ssh, network: Network, machines: tuple[Machi
     unit(name="no other loader of rules", name_=OTHER_LOADER, state="masked")
 
 
-def question(wanted: Firewall, ssh: Ssh, network: Network, machines: tuple[Machine, ...]) -> Question:
+def question(
+    wanted: Firewall,
+    ssh: Ssh,
+    network: Network,
+    machines: tuple[Machine, ...],
+    mesh: Mesh | None,
+    doors: tuple[Door, ...],
+) -> Question:
     """All that this capability will ask a machine."""
     return merged(
         packages_question(PACKAGES),
-        files_question(rule_files(wanted, ssh, network, machines)),
+        files_question(rule_files(wanted, ssh, network, machines, mesh, doors)),
         {"nft": TABLE, "units": [UNIT, OTHER_LOADER]},
     )
 
 
-def rule_files(wanted: Firewall, ssh: Ssh, network: Network, machines: tuple[Machine, ...]) -> tuple[File, ...]:
+def rule_files(
+    wanted: Firewall,
+    ssh: Ssh,
+    network: Network,
+    machines: tuple[Machine, ...],
+    mesh: Mesh | None = None,
+    doors: tuple[Door, ...] = (),
+) -> tuple[File, ...]:
     """The ruleset, and the unit that loads it before any interface is up."""
     addresses = [address for machine in machines for address in (machine.address, machine.address6) if address]
+    opened = [_Port(port.port, port.protocol, _comment(port.reason)) for port in wanted.public]
+    opened += _ports(doors, "anywhere")
     rules = render(
         "firewall/firewall.nft.j2",
         operators4=[network for network in wanted.operators if ":" not in network],
         operators6=[network for network in wanted.operators if ":" in network],
-        peers4=[network.range, *(address for address in addresses if ":" not in address)],
+        peers4=[network.range, *(a for a in addresses if ":" not in a), *(mesh.machines.values() if mesh else ())],
         peers6=[address for address in addresses if ":" in address],
         ssh_port=ssh.port,
-        ssh_anywhere=ssh.open_to == "anywhere",
-        public=[_commented(port) for port in wanted.public],
+        ssh_open_to=ssh.open_to,
+        public=opened,
+        mesh=mesh,
+        interface=INTERFACE,
+        mesh_doors=_ports(doors, "mesh"),
     )
     service = render("firewall/bastide-firewall.service.j2", load=_LOAD)
     return (
@@ -98,6 +127,19 @@ def drift(seen: Answer) -> str:
     return ""
 
 
-def _commented(port: PublicPort) -> PublicPort:
+@dataclass(frozen=True)
+class _Port:
+    """A port as the template names it."""
+
+    port: int
+    protocol: str
+    reason: str
+
+
+def _ports(doors: tuple[Door, ...], reach: str) -> list[_Port]:
+    return [_Port(door.port, door.protocol, _comment(door.reason)) for door in doors if door.reach == reach]
+
+
+def _comment(reason: str) -> str:
     """The reason as nft can carry it: nft(8) has no way to write a quote inside a comment."""
-    return port.model_copy(update={"reason": re.sub(r"[^A-Za-z0-9 .,:;()/_-]", "?", port.reason)})
+    return re.sub(r"[^A-Za-z0-9 .,:;()/_-]", "?", reason)

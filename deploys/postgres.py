@@ -1,7 +1,7 @@
 """PostgreSQL under Patroni on both sites, and the ways to it: HAProxy to whoever leads, PgBouncer for applications.
 
-Patroni decides who leads, by etcd's votes; nothing here does. What may restart a server is done by one machine after the
-other, replicas first, and a leader hands over before it goes down (`deploys/remote/postgres.py`).
+Patroni decides who leads, by etcd's votes; nothing here does. What may restart a server is done by one machine after
+another, replicas first, and a leader hands over before it goes down (`deploys/remote/postgres.py`).
 """
 
 from __future__ import annotations
@@ -19,27 +19,23 @@ from bastide.cluster import Cluster, password
 from bastide.doors import ETCD_CLIENT, PATRONI, POSTGRES
 from bastide.secrets import Keyring
 from deploys import etcd
-from deploys.database import access, shape
+from deploys.database import access, own_access, shape
 from deploys.facts.machine import Answer, Question, ask, merged, this_host
 from deploys.guards import Guard
 from deploys.operations.files import File, files, files_question
 from deploys.operations.packages import packages, packages_question
 from deploys.operations.phase import phase
-from deploys.operations.postgres import databases, roll, shared_settings
+from deploys.operations.postgres import databases, own_passwords, roll, shared_settings
 from deploys.operations.units import unit
 from deploys.operations.wait import wait
 from deploys.render import render
 
 VERSION = 17
-# haproxy and pgbouncer: on every site. postgresql-17 brings its contrib modules along.
+# haproxy and pgbouncer: on every site. python3-etcd: without it Debian's Patroni knows no etcd. postgresql-17 brings
+# its contrib modules along.
 PACKAGES = (
-    "haproxy",
-    "nftables",
-    "patroni",
-    "pgbouncer",
-    "postgresql-17",
-    "postgresql-17-pgaudit",
-    "postgresql-client-17",
+    *("haproxy", "nftables", "patroni", "pgbouncer", "python3-etcd"),
+    *("postgresql-17", "postgresql-17-pgaudit", "postgresql-client-17"),
 )
 FOLDER = "/etc/bastide/postgres"
 CONFIG = "/etc/patroni/config.yml"
@@ -53,6 +49,8 @@ systemctl daemon-reload
 systemctl -q is-active {UNIT} || exit 0
 systemctl reload {UNIT}
 """
+# a Patroni that ended by itself is started again and again: `journalctl -u patroni` says why
+_IN_VAIN = f"[ $(systemctl show -P SubState {UNIT}) = auto-restart ]"
 _RELOAD_HAPROXY = """\
 haproxy -q -c -f /etc/haproxy/haproxy.cfg && systemctl -q enable haproxy || exit 1
 systemctl -q is-active haproxy && systemctl reload haproxy || systemctl restart haproxy
@@ -77,9 +75,10 @@ def postgres(wanted: Cluster, keyring: Keyring) -> None:
             name_="postgres-guard",
             wanted=guard.files(),
             settle=guard.settle(),
-            again=guard.drift(seen),
+            drift=guard.drift(seen),
         )
         files(name="authorities", name_="postgres-ca", wanted=authority_files(keyring), settle=_RELOAD)
+        own_passwords(name="passwords among members", keys=own_access(keyring))
     phase(name="every machine trusts the authorities")
     if wanted.me.site:
         files(
@@ -97,7 +96,13 @@ def postgres(wanted: Cluster, keyring: Keyring) -> None:
     # the first to start makes the cluster when there is none: it shall be the primary
     if wanted.me.site and wanted.first:
         unit(name="first server", name_=UNIT, state="running")
-        wait(name="the cluster has a leader", until=_has_leader(wanted), seconds=90, for_what="a leader of the cluster")
+        wait(
+            name="the cluster has a leader",
+            until=_has_leader(wanted),
+            seconds=90,
+            unless=_IN_VAIN,
+            for_what="a leader of the cluster",
+        )
     phase(name="somebody leads")
     if wanted.me.site and not wanted.first:
         unit(name="further server", name_=UNIT, state="running")
@@ -121,6 +126,8 @@ def postgres(wanted: Cluster, keyring: Keyring) -> None:
         )
     phase(name="all servers are as wanted")
     if wanted.me.site:
+        # of a cluster that this run has made
+        own_passwords(name="passwords among members, for good", keys=own_access(keyring))
         databases(
             name="databases, roles and rights", shape=shape(wanted.postgres), keys=access(wanted.postgres, keyring)
         )
@@ -185,7 +192,9 @@ def certificate_files(wanted: Cluster, keyring: Keyring) -> tuple[File, ...]:
     own = Authority(keyring, "postgres").issue(
         wanted.me.name, at, dns=(wanted.me.name, "localhost"), addresses=(wanted.me.address, "127.0.0.1")
     )
-    client = Authority(keyring, "etcd").issue(f"{wanted.me.name}-patroni", at, server=False)
+    client = Authority(keyring, "etcd").issue(
+        f"{wanted.me.name}-patroni", at, dns=(wanted.me.name,), server=False, common_name=False
+    )
     return (
         File(f"{FOLDER}/server.crt", own.certificate),
         File(f"{FOLDER}/server.key", own.key, mode=0o400, owner=_ACCOUNT, group=_ACCOUNT),
@@ -200,7 +209,7 @@ def member_files(wanted: Cluster, keyring: Keyring, memory: dict[str, str]) -> t
         "postgres/config.yml.j2",
         stack=wanted.stack,
         me=wanted.me,
-        members=wanted.members,
+        voters=wanted.voters,
         folder=FOLDER,
         data=DATA,
         version=VERSION,
@@ -350,6 +359,14 @@ def rest_plan(wanted: Cluster, keyring: Keyring) -> dict[str, Any]:
         "folder": FOLDER,
         "password": password(keyring, "patroni").get_secret_value(),
     }
+
+
+def _seen_well(seen: Answer) -> bool:
+    """Whether this server was seen to lead, or to follow somebody who leads."""
+    cluster = (seen.get("patroni") or {}).get("cluster") or {"members": []}
+    states = {(member["role"], member["state"]) for member in cluster["members"]}
+    own = (seen.get("patroni") or {}).get("patroni") or {}
+    return ("leader", "running") in states and own.get("state") == "running"
 
 
 def _curl(wanted: Cluster, path: str) -> str:

@@ -70,7 +70,7 @@ def preflight(host: Host, settings: Settings, questions: Callable[[Host], Questi
 
 
 def answers(host: Host) -> dict[str, Answer]:
-    """What every machine of this run said first, by name: what one does may depend on how the others are."""
+    """What every machine of this run has said, by name: for what can only be decided about all of them together."""
     return {other.name: seen.answer for other, seen in _looks[host.state].items()}
 
 

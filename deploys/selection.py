@@ -9,14 +9,16 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 
 from bastide.cluster import cluster_of
+from bastide.doors import doors
 from bastide.errors import BastideError
+from bastide.mesh import mesh_of
 from bastide.settings import Settings
-from deploys import base, etcd, fail2ban, firewall, postgres, ssh, updates, users
+from deploys import base, etcd, fail2ban, firewall, postgres, ssh, updates, users, wireguard
 from deploys.facts.machine import Question, merged
 from deploys.operations.files import files_question
 from deploys.operations.revision import keyring_file, revision_file
 
-CAPABILITIES = ("base", "users", "ssh", "firewall", "fail2ban", "etcd", "postgres", "updates")
+CAPABILITIES = ("base", "users", "wireguard", "ssh", "firewall", "fail2ban", "etcd", "postgres", "updates")
 
 
 class NotBegun(PyinfraError):
@@ -48,9 +50,14 @@ def questions(only: tuple[str, ...]) -> Callable[[Host], Question]:
         asked = {
             "base": lambda: base.question(wanted.base, host.data.machine, host.data.machines),
             "users": lambda: users.question(wanted.users),
-            "ssh": lambda: ssh.question(wanted.ssh, wanted.users, wanted.firewall),
-            "firewall": lambda: firewall.question(wanted.firewall, wanted.ssh, wanted.network, host.data.machines),
-            "fail2ban": lambda: fail2ban.question(wanted.fail2ban, wanted.firewall, wanted.network, host.data.machines),
+            "wireguard": lambda: wireguard.question(wanted, host.data.machine, host.data.machines),
+            "ssh": lambda: ssh.question(wanted.ssh, wanted.users, wanted.firewall, mesh_of(wanted)),
+            "firewall": lambda: firewall.question(
+                wanted.firewall, wanted.ssh, wanted.network, host.data.machines, mesh_of(wanted), doors(wanted)
+            ),
+            "fail2ban": lambda: fail2ban.question(
+                wanted.fail2ban, wanted.firewall, wanted.network, host.data.machines, mesh_of(wanted)
+            ),
             "etcd": lambda: etcd_question(host, wanted),
             "postgres": lambda: postgres_question(host, wanted),
             "updates": lambda: updates.question(
@@ -66,7 +73,7 @@ def questions(only: tuple[str, ...]) -> Callable[[Host], Question]:
 
 def etcd_question(host: Host, wanted: Settings) -> Question:
     """What etcd asks of a host, in a stack that has it."""
-    if wanted.postgres is None:
+    if host.data.machine.name not in wanted.voters:
         return {}
     voters = etcd.voters_of(wanted, host.data.machine, host.data.stack)
     return etcd.question(wanted.etcd, voters, host.data.keyring)

@@ -16,6 +16,8 @@ from __future__ import annotations
 from pyinfra.context import host
 
 from bastide.cluster import cluster_of
+from bastide.doors import doors
+from bastide.mesh import mesh_of
 from bastide.settings import Settings
 from deploys.base import base
 from deploys.etcd import etcd, voters_of
@@ -23,6 +25,7 @@ from deploys.facts.machine import this_host
 from deploys.fail2ban import fail2ban
 from deploys.firewall import firewall
 from deploys.operations.files import files
+from deploys.operations.guarded import address_in_use
 from deploys.operations.hold import hold
 from deploys.operations.phase import phase
 from deploys.operations.revision import keyring_file, revision_file
@@ -32,11 +35,18 @@ from deploys.selection import for_people, questions, selected
 from deploys.ssh import ssh
 from deploys.updates import plan_of, updates
 from deploys.users import users
+from deploys.wireguard import plan_of as mesh_plan
+from deploys.wireguard import wireguard
 
 with for_people():
     only = selected(host.data.get("only"))
     wanted: Settings = host.data.settings
     fitness = preflight(this_host(), wanted, questions(only))
+    mesh = mesh_of(wanted)
+    way = None
+    if "wireguard" in only:
+        here = (host.data.machine, host.data.machines, host.data.keyring)
+        way = mesh_plan(wanted, *here, answers(this_host()), address_in_use(this_host()))
 
 # before the first change on any machine: nobody else may be at it
 hold(name="no other deploy")
@@ -49,13 +59,25 @@ if "base" in only:
 if "users" in only:
     users(wanted=wanted.users, _sudo=True)
 
+# before ssh and firewall: they may leave no other way in, and try it; others of what follows talk over it
+if way:
+    wireguard(plan=way, _sudo=True)
+
 # before the firewall: a new ssh port is let in and tried here, then the firewall closes the old one
 if "ssh" in only:
-    ssh(wanted=wanted.ssh, users=wanted.users, firewall=wanted.firewall, _sudo=True)
+    ssh(wanted=wanted.ssh, users=wanted.users, firewall=wanted.firewall, mesh=mesh, _sudo=True)
 
 # last of what can lock out: it is loaded when the way in that it must leave open has been proven
 if "firewall" in only:
-    firewall(wanted=wanted.firewall, ssh=wanted.ssh, network=wanted.network, machines=host.data.machines, _sudo=True)
+    firewall(
+        wanted=wanted.firewall,
+        ssh=wanted.ssh,
+        network=wanted.network,
+        machines=host.data.machines,
+        mesh=mesh,
+        doors=doors(wanted),
+        _sudo=True,
+    )
 
 # after ssh: it reads what sshd logs of failed logins, and only with LogLevel VERBOSE does that say enough
 if "fail2ban" in only:
@@ -64,11 +86,12 @@ if "fail2ban" in only:
         firewall=wanted.firewall,
         network=wanted.network,
         machines=host.data.machines,
+        mesh=mesh,
         _sudo=True,
     )
 
 # after the firewall and the mesh, which its parts speak over, and before what is decided by it
-if "etcd" in only and wanted.postgres:
+if "etcd" in only and host.data.machine.name in wanted.voters:
     etcd(
         wanted=wanted.etcd,
         voters=voters_of(wanted, host.data.machine, host.data.stack),
@@ -86,6 +109,7 @@ if "updates" in only:
 # what follows needs all machines to be hardened, not only this one
 phase(name="every machine is hardened")
 
-# last: it says what a machine was completely deployed from
+# last: it says what a machine was completely deployed from, which it was not while a key of the mesh waits for others
 if only == selected(None):
-    files(name="revision", name_="revision", wanted=(revision_file(), keyring_file(host.data.keyring)), _sudo=True)
+    record = (revision_file(),) if way and way.held_back else (revision_file(), keyring_file(host.data.keyring))
+    files(name="revision", name_="revision", wanted=record, _sudo=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pyinfra.api.deploy import deploy
 
+from bastide.mesh import Mesh
 from bastide.settings import Firewall, Ssh, Users
 from deploys.facts.machine import Answer, Question, ask, merged, this_host
 from deploys.operations.accounts import home_keys
@@ -40,13 +41,13 @@ exit 1
 
 
 @deploy("ssh")
-def ssh(wanted: Ssh, users: Users, firewall: Firewall) -> None:
+def ssh(wanted: Ssh, users: Users, firewall: Firewall, mesh: Mesh | None) -> None:
     """The ssh server, changed under a dead man's switch: it stays only if a new login works."""
     host = this_host()
     packages(name="packages", names=PACKAGES)
     # before sshd moves to another port, the host firewall must let the new one in; the old one closes with `firewall`
     admit(name="port in the host firewall", port=wanted.port)
-    config = config_file(wanted, users, firewall)
+    config = config_file(wanted, users, firewall, mesh)
     seen = ask(host, sshd=True, units=_UNITS)
     guarded(
         name="ssh server",
@@ -60,9 +61,9 @@ def ssh(wanted: Ssh, users: Users, firewall: Firewall) -> None:
     home_keys(name="key files in homes", roster=roster(users))
 
 
-def question(wanted: Ssh, users: Users, firewall: Firewall) -> Question:
+def question(wanted: Ssh, users: Users, firewall: Firewall, mesh: Mesh | None) -> Question:
     """All that this capability will ask a machine."""
-    config = config_file(wanted, users, firewall)
+    config = config_file(wanted, users, firewall, mesh)
     return merged(
         packages_question(PACKAGES),
         files_question((config, expected_file(config))),
@@ -70,7 +71,7 @@ def question(wanted: Ssh, users: Users, firewall: Firewall) -> Question:
     )
 
 
-def config_file(wanted: Ssh, users: Users, firewall: Firewall) -> File:
+def config_file(wanted: Ssh, users: Users, firewall: Firewall, mesh: Mesh | None = None) -> File:
     """The drop-in that sshd reads first."""
     text = render(
         "ssh/00-bastide.conf.j2",
@@ -79,7 +80,7 @@ def config_file(wanted: Ssh, users: Users, firewall: Firewall) -> File:
         max_auth_tries=wanted.max_auth_tries,
         login_grace_seconds=wanted.login_grace_seconds,
         alive_seconds=wanted.idle_minutes * 60 // _ALIVE_COUNT,
-        operators=firewall.operators,
+        spared=(*firewall.operators, *(f"{address}/32" for address in (mesh.everybody if mesh else ()))),
     )
     return File(CONFIG, text)
 

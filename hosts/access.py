@@ -14,6 +14,7 @@ from bastide.errors import CommandTimedOut, StackError
 from bastide.machines import build_dir, inventory_path, load_inventory
 from bastide.settings import Settings
 from bastide.stackfile import read, stack_path
+from hosts.way import seen_from_mesh
 
 IMAGE_PORT = 22  # of the provider's images; the cloud firewall leaves it open to the operators
 _CONNECT_SECONDS = 10
@@ -37,10 +38,17 @@ def refuse_lockout(stack: str, root: Path) -> None:
     for machine in behind:
         if not (address := _own_address(machine.name, config, root)):
             continue
+        if seen_from_mesh(settings, address):
+            return  # inside of the tunnel no cloud firewall sees a port
         if not admitted(settings, address):
             raise StackError(
                 f"this would shut you out: you come from {address}, and firewall.operators does not hold it",
                 f"add it to settings.firewall.operators in {stack_path(stack)}; nothing has been changed",
+            )
+        if settings.ssh.open_to == "vpn" and inventory.port != IMAGE_PORT:
+            raise StackError(
+                f"this would shut you out: port {inventory.port} would be closed, and you do not come over the mesh",
+                f"start your tunnel, then `python -m hosts inventory --stack {stack}` and this again",
             )
         if inventory.port not in (settings.ssh.port, IMAGE_PORT):
             raise StackError(
@@ -52,7 +60,7 @@ def refuse_lockout(stack: str, root: Path) -> None:
 
 
 def admitted(settings: Settings, address: str) -> bool:
-    """Whether ssh is open to `address` (v4 or v6) under these settings."""
+    """Whether the cloud firewall of these settings lets `address` (v4 or v6) to ssh, if only to a new server's."""
     come_from = ipaddress.ip_address(address)
     if settings.ssh.open_to == "anywhere":
         return True

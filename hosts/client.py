@@ -10,7 +10,8 @@ import contextlib
 import socket
 import time
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import paramiko
@@ -51,7 +52,10 @@ class HostKeyRefused(paramiko.SSHException):
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a machine answers and who logs in. `ports` are tried in turn; `look` is what to do when nobody answers."""
+    """Where a machine answers and who logs in. `ports` are tried in turn; `look` is what to do when nobody answers.
+
+    `others` are further addresses, tried in turn after the first.
+    """
 
     name: str
     address: str
@@ -62,8 +66,11 @@ class Endpoint:
         "see at the provider's console whether it runs, and whether settings.firewall.operators has your address"
     )
 
+    others: tuple[str, ...] = ()
+
     def __str__(self) -> str:
-        return f"{self.name} ({self.address}, port {' or '.join(str(port) for port in self.ports)})"
+        where = " or ".join((self.address, *self.others))
+        return f"{self.name} ({where}, port {' or '.join(str(port) for port in self.ports)})"
 
 
 class PinnedClient(SSHClient):
@@ -121,10 +128,10 @@ def connect(
     told = False
     while True:
         failures: list[Exception] = []
-        for port in endpoint.ports:
+        for address, port in product((endpoint.address, *endpoint.others), endpoint.ports):
             client = PinnedClient()
             try:
-                client.open(endpoint, port, accepted, key)
+                client.open(replace(endpoint, address=address), port, accepted, key)
                 return client
             except HostKeyRefused:
                 client.close()

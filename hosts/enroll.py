@@ -37,6 +37,7 @@ from hosts import ssh
 from hosts.adopt import FirstContact, admit
 from hosts.client import Endpoint, HostKeyRefused, MachineUnreachable, PinnedClient, check_identity, connect
 from hosts.root_script import SCRIPT, run_script
+from hosts.way import addresses, in_mesh
 
 Report = Callable[[str], None]
 
@@ -88,7 +89,8 @@ def target(stack: str, root: Path, settings: Settings, machine: Machine, keyring
     existing = settings.existing.get(machine.name)
     # sshd listens where its image has it until a deploy has moved it
     ports = tuple(dict.fromkeys((settings.ssh.port, existing.port if existing else _STOCK_PORT)))
-    endpoint = Endpoint(machine.name, machine.address, ports, automation.name, identity)
+    first, *others = addresses(settings, machine)
+    endpoint = Endpoint(machine.name, first, ports, automation.name, identity, others=tuple(others))
     if existing:
         endpoint = replace(
             endpoint, look=f"see at the console of {existing.hoster} whether it runs and who may reach it"
@@ -96,9 +98,11 @@ def target(stack: str, root: Path, settings: Settings, machine: Machine, keyring
     elif settings.lab:
         look = f"see `python -m lab status`; `python -m lab start {machine.name}` starts it"
         endpoint = replace(endpoint, look=look)
+    if settings.ssh.open_to == "vpn" and not in_mesh(settings):
+        endpoint = replace(endpoint, look="ssh is open to the mesh only: start your tunnel (docs/how-to/vpn.md)")
     lock = build_dir(stack, root) / "known_hosts.lock"
-    first = FirstContact(existing, automation.key) if existing else None
-    return Target(stack, machine, endpoint, ssh.known_hosts_path(stack, root), lock, bootstrap, first)
+    contact = FirstContact(existing, automation.key) if existing else None
+    return Target(stack, machine, endpoint, ssh.known_hosts_path(stack, root), lock, bootstrap, contact)
 
 
 def open_strictly(goal: Target, report: Report, *, wait: float | None = None) -> PinnedClient:

@@ -18,9 +18,11 @@ from pathlib import Path
 
 from bastide.console import die, guard
 from bastide.errors import BastideError
+from hosts.call_stack import without_source as _without_source
 from hosts.stack import load_stack as _load_stack
 from hosts.stack import stack_name as _stack_name
 
+_without_source()
 try:
     _stack = _load_stack(_stack_name(), Path.cwd())
 except BastideError as _error:

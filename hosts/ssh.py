@@ -145,7 +145,7 @@ def write_ssh_config(inventory: Inventory, root: Path = Path()) -> Path:
     common = {"IdentityFile": _quoted(identity_path(inventory.identity, root)), **_SAFE}
     blocks = []
     for machine in inventory:
-        host = {"HostName": machine.address, "User": inventory.user, "Port": str(inventory.port)}
+        host = {"HostName": inventory.ssh_address(machine), "User": inventory.user, "Port": str(inventory.port)}
         name = alias(stack, machine.name, machine.id)
         blocks.append(_block(machine.name, {**host, **_pinned(name, known_hosts_path(stack, root), sockets), **common}))
     if prober := inventory.prober:

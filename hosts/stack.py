@@ -52,6 +52,7 @@ class Stack:
             machines=self.machines,
             prober=self.prober,
             resolver=self.resolver,
+            mesh=self.settings.mesh if self.settings.ssh.open_to == "vpn" else {},
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pulumi
 import pulumi_hcloud as hcloud
 
+from bastide.doors import doors
 from bastide.settings import Settings
 
 ANYWHERE = ("0.0.0.0/0", "::/0")
@@ -27,21 +28,30 @@ class CloudFirewall(pulumi.ComponentResource):
 
 
 def firewall_rules(settings: Settings) -> list[hcloud.FirewallRuleArgs]:
-    """What may come in: ping from anywhere, ssh from where the settings say, and the public ports."""
-    ssh_from = ANYWHERE if settings.ssh.open_to == "anywhere" else settings.firewall.operators
+    """What may come in: ping from anywhere, ssh from where the settings say, and the ports open to everybody.
+
+    Ports of the mesh are not among them: its traffic comes in through the one port of WireGuard.
+    """
+    opened = (door for door in doors(settings) if door.reach == "anywhere")
     return [
         hcloud.FirewallRuleArgs(direction="in", protocol="icmp", source_ips=list(ANYWHERE), description="ping"),
-        _port("tcp", settings.ssh.port, ssh_from, "ssh"),
-        *_image_port(settings),
+        *_ssh(settings),
         *(_port(item.protocol, item.port, ANYWHERE, item.reason) for item in settings.firewall.public),
+        *(_port(door.protocol, door.port, ANYWHERE, door.reason) for door in opened),
     ]
 
 
-def _image_port(settings: Settings) -> list[hcloud.FirewallRuleArgs]:
-    """A new server's ssh listens on 22 until its first deploy moves it; its own firewall closes 22 then."""
-    if settings.ssh.port == IMAGE_SSH_PORT:
-        return []
-    return [_port("tcp", IMAGE_SSH_PORT, settings.firewall.operators, "ssh of a new server")]
+def _ssh(settings: Settings) -> list[hcloud.FirewallRuleArgs]:
+    """The port of ssh, and that of a new server's: it listens on 22 until its first deploy moves it.
+
+    22 stays open to operators here whatever the settings say, or no new server could be reached: not even one that
+    shall only be reached over the mesh, which it joins with its first deploy. Each server's own firewall closes it.
+    """
+    sources = {"anywhere": ANYWHERE, "operators": settings.firewall.operators, "vpn": ()}[settings.ssh.open_to]
+    rules = [_port("tcp", settings.ssh.port, sources, "ssh")] if sources else []
+    if settings.ssh.port != IMAGE_SSH_PORT or not sources:
+        rules.append(_port("tcp", IMAGE_SSH_PORT, settings.firewall.operators, "ssh of a new server"))
+    return rules
 
 
 def _port(protocol: str, port: int, sources: tuple[str, ...], reason: str) -> hcloud.FirewallRuleArgs:

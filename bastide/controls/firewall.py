@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from bastide.controls.model import Control, join
+from bastide.doors import open_ports
 from bastide.machines import Inventory
 from bastide.settings import Settings
 
+_SSH_OPEN = {
+    "operators": "the operators' networks only",
+    "anywhere": "any address",
+    "vpn": "nobody: administrators come over the mesh",
+}
 CONTROLS = (
     Control(
         "firewall-01",
@@ -40,9 +46,8 @@ CONTROLS = (
 
 def facts(settings: Settings, inventory: Inventory) -> dict[str, str]:
     """What its sentences are filled with."""
-    ports = sorted({(item.port, item.protocol) for item in settings.firewall.public})
-    names = [f"{port}/{protocol}" for port, protocol in ports]
+    names = [f"{port}/{protocol}" for port, protocol in sorted((port, kind) for kind, port in open_ports(settings))]
     return {
         "ports": f"only {join(names)} can be reached" if names else "no port can be reached",
-        "ssh_open": "the operators' networks only" if settings.ssh.open_to == "operators" else "any address",
+        "ssh_open": _SSH_OPEN[settings.ssh.open_to],
     }

@@ -65,6 +65,7 @@ __all__ = [
 
 # every machine's name for itself, the outside machine of lab and checks, pyinfra's group of all hosts
 _TAKEN = {"localhost", "prober", "all"}
+_RISKY: tuple[Role, ...] = ("witness", "standby", "primary")
 
 
 class Settings(Area):
@@ -115,6 +116,9 @@ class Settings(Area):
             problems.append("firewall.public names a port twice")
         if ("tcp", self.ssh.port) in taken:
             problems.append("firewall.public opens the ssh port: say ssh.open_to: anywhere if that is meant")
+        problems += self._mesh(self.wireguard) if self.wireguard else []
+        if self.ssh.open_to == "vpn" and not (self.wireguard and self.wireguard.administrators):
+            problems.append("ssh.open_to: vpn needs wireguard with an administrator, or nobody would get in")
         problems += self.dns.problems(tuple(self.servers)) if self.dns else []
         if (minutes := len(self.servers) * self.updates.reboot.minutes_apart) > 24 * 60:
             problems.append(f"updates.reboot: the windows of all servers take {minutes} minutes, a day has 1440")
@@ -155,7 +159,28 @@ class Settings(Area):
     def volumes(self) -> dict[str, int]:
         """The volumes that `pulumi up` makes: gigabytes by server."""
         size = self.etcd.volume_gb
-        return {} if self.postgres is None or size is None else dict.fromkeys(self.made, size)
+        return {} if size is None else {name: size for name in self.voters if name in self.made}
+
+    @property
+    def voters(self) -> tuple[str, ...]:
+        """The servers that vote on who leads, in the file's order; none without Postgres."""
+        if self.postgres is None:
+            return ()
+        if self.etcd.voters:
+            return self.etcd.voters
+        primary, witness = (next(iter(self.by_role(role).items()), None) for role in ("primary", "witness"))
+        standbys = self.by_role("standby").items()
+        far = [one for one in standbys if primary and one[1].place.country != primary[1].place.country]
+        chosen = {one[0] for one in (primary, next(iter(far), None), witness) if one}
+        return tuple(name for name in self.servers if name in chosen)
+
+    @property
+    def one_at_a_time(self) -> list[str]:
+        """The servers in the order in which something risky is done to them.
+
+        The witness goes first: what breaks machines breaks the one that serves nobody. The primary goes last.
+        """
+        return [name for role in _RISKY for name in sorted(self.by_role(role))]
 
     def by_role(self, role: Role) -> dict[str, AnyServer]:
         """The servers that have this role, by name."""
@@ -186,11 +211,24 @@ class Settings(Area):
         problems = []
         if self.wireguard is None:
             problems.append("postgres needs wireguard: its parts speak to each other in the mesh only")
-        if len(self.servers) % 2 == 0:
+        voters = self.voters
+        problems += [f"etcd.voters: there is no server {name}" for name in voters if name not in self.servers]
+        if len(set(voters)) != len(voters):
+            problems.append("etcd.voters names a server twice")
+        if len(voters) < 3 or len(voters) % 2 == 0:
             problems.append(
-                f"postgres needs an odd number of servers, each has a vote (got {len(self.servers)}): an even one "
-                "survives no more losses than one fewer"
+                f"etcd.voters must be an odd number, three or more (got {len(voters)}): "
+                "an even one survives no more losses than one fewer"
             )
+        if not set(voters) & set(self.by_role("witness")):
+            problems.append("etcd.voters must name the witness: it votes when the sites cannot agree")
+        places = [server.place for name in voters if (server := self.servers.get(name))]
+        problems += [
+            f"etcd.voters: {places.count(place)} of {len(voters)} stand in {place.city}: "
+            "the majority would be lost with it"
+            for place in dict.fromkeys(places)
+            if places.count(place) > len(voters) // 2
+        ]
         return problems
 
     def _addresses(self) -> list[str]:
@@ -211,4 +249,36 @@ class Settings(Area):
                 value = getattr(existing, key)
                 if value and (other := owners.setdefault(value, name)) != name:
                     problems.append(f"servers.{name}.{key} is already that of {other}")
+        return problems
+
+    def _mesh(self, wanted: Wireguard) -> list[str]:
+        problems = []
+        whole = ipaddress.IPv4Network(wanted.range)
+        if whole.overlaps(ipaddress.IPv4Network(self.network.range)):
+            problems.append(f"wireguard.range {whole} and network.range {self.network.range} overlap")
+        for word in self.firewall.operators:
+            operators = ipaddress.ip_network(word)
+            if isinstance(operators, ipaddress.IPv4Network) and operators.overlaps(whole):
+                problems.append(
+                    f"firewall.operators: {operators} overlaps wireguard.range {whole}: administrators are let in from "
+                    "the mesh by themselves"
+                )
+        if any((port.protocol, port.port) == ("udp", wanted.port) for port in self.firewall.public):
+            problems.append(f"firewall.public names the port of wireguard, which is open by itself: {wanted.port}/udp")
+        addresses = {f"servers.{name}.mesh_address": address for name, address in self.mesh.items()}
+        problems += [
+            f"servers.{name}.mesh_address is required: a server that somebody else made has no place of its own in "
+            f"wireguard.range {whole}"
+            for name in self.servers
+            if name not in self.mesh
+        ]
+        addresses |= {
+            f"wireguard.administrators.{name}.address": one.address for name, one in wanted.administrators.items()
+        }
+        owners: dict[str, str] = {}
+        for place, address in addresses.items():
+            if problem := wanted.problem_with(address):
+                problems.append(f"{place} {problem}")
+            if (other := owners.setdefault(address, place)) != place:
+                problems.append(f"{place} {address} is already {other}")
         return problems

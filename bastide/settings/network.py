@@ -9,7 +9,8 @@ from pydantic import model_validator
 
 from bastide.settings.common import Area, Cidr4
 
-_PRIVATE = tuple(ipaddress.IPv4Network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))  # RFC 1918
+PRIVATE = tuple(ipaddress.IPv4Network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
+"""RFC 1918."""
 
 
 class Network(Area):
@@ -23,7 +24,7 @@ class Network(Area):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         whole, part = ipaddress.IPv4Network(self.range), ipaddress.IPv4Network(self.subnet)
-        if not any(whole.subnet_of(private) for private in _PRIVATE):
+        if not any(whole.subnet_of(private) for private in PRIVATE):
             raise ValueError("range must lie within 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16 (RFC 1918)")
         if not part.subnet_of(whole):
             raise ValueError("subnet must lie within range")

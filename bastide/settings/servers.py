@@ -86,7 +86,7 @@ class Server(Area):
     private_address: Address4
     """Its address in the private network's subnet."""
     mesh_address: Address4 | None = None
-    """Its address in the mesh (wireguard.range); by itself the same place in it as private_address has in its subnet."""
+    """Its address in the mesh (wireguard.range); by itself the place in it that private_address has in its subnet."""
     generation: Annotated[int, Field(ge=1)] = 1
     """Raise it by one when the server is to be replaced: the new one gets another bootstrap host key."""
 
@@ -118,7 +118,7 @@ class ExistingServer(Area):
     user: Name
     """Existing only: who logs in first, with the automation key, root by sudo. Is locked unless declared in users."""
     mesh_address: Address4 | None = None
-    """Its address in the mesh (wireguard.range); by itself the same place in it as private_address has in its subnet."""
+    """Its address in the mesh (wireguard.range); by itself the place in it that private_address has in its subnet."""
     port: Annotated[int, Field(ge=1, le=65535)] = 22
     """Existing only: the port of its ssh server before the first deploy."""
 

@@ -15,8 +15,8 @@ class Ssh(Area):
 
     port: Port = 22
     """Port of the ssh server."""
-    open_to: Literal["operators", "anywhere"] = "operators"
-    """Who may reach the port: `operators` (settings.firewall.operators) or `anywhere`."""
+    open_to: Literal["operators", "anywhere", "vpn"] = "operators"
+    """Who may reach the port: `operators` (settings.firewall.operators), `anywhere`, or `vpn` (administrators)."""
     max_auth_tries: Annotated[int, Field(ge=2, le=6)] = 3
     """Attempts per connection (sshd_config(5), MaxAuthTries)."""
     login_grace_seconds: Annotated[int, Field(ge=10, le=120)] = 30

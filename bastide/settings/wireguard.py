@@ -10,6 +10,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from bastide.settings.common import Address4, Area, Cidr4, Name
+from bastide.settings.network import PRIVATE
 
 
 def _wireguard_key(value: str) -> str:
@@ -42,13 +43,21 @@ class Wireguard(Area):
     """Devices of administrators by name."""
 
     @model_validator(mode="after")
-    def _devices_fit(self) -> Self:
+    def _is_private(self) -> Self:
         whole = ipaddress.IPv4Network(self.range)
+        if not any(whole.subnet_of(private) for private in PRIVATE):
+            raise ValueError("range must lie within 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16 (RFC 1918)")
         owners: dict[str, str] = {}
         for name, device in self.administrators.items():
-            if ipaddress.IPv4Address(device.address) not in whole:
-                raise ValueError(f"administrators.{name}.address must lie in range {whole} (got {device.address})")
-            for what in (device.address, device.key):
-                if (other := owners.setdefault(what, name)) != name:
-                    raise ValueError(f"administrators.{name} and {other} have the same address or key")
+            if (other := owners.setdefault(device.key, name)) != name:
+                raise ValueError(f"administrators {other} and {name} have the same key: a key belongs to one device")
         return self
+
+    def problem_with(self, address: str) -> str:
+        """Why this cannot be an address in the mesh; "" when it can."""
+        whole, one = ipaddress.IPv4Network(self.range), ipaddress.IPv4Address(address)
+        if one not in whole:
+            return f"must lie in wireguard.range {whole} (got {address})"
+        if one in (whole[0], whole[-1]):
+            return f"{address} is reserved (network or broadcast)"
+        return ""

@@ -90,6 +90,11 @@ def forget(host: Host) -> None:
         _known[host].answers = {}
 
 
+def unchanged(host: Host) -> bool:
+    """Whether no operation of this run has changed the machine since it was last looked at."""
+    return "left" in _known.setdefault(host, _Known()).answers
+
+
 def merged(*questions: Question) -> Question:
     """One question that asks all of these: lists are joined; other values must agree."""
     result: Question = {}

@@ -53,6 +53,23 @@ def home_keys(roster: Roster) -> _Commands:
     yield from _carry_out(roster, home_key_commands)
 
 
+@operation()
+def no_login(account: str) -> _Commands:
+    """Let nobody log in as an account that a package made for its service.
+
+    + account: its name; programs still run as it (runuser(1), systemd's User=)
+    """
+    host = this_host()
+    seen = ask(host, accounts=[account])["accounts"]["accounts"].get(account)
+    if seen is None or not seen["login"]:
+        host.noop(f"nobody logs in as {account}")
+        return
+    try:
+        yield f"usermod --shell /usr/sbin/nologin {account}"
+    finally:
+        forget(host)
+
+
 def declared_commands(roster: Roster, seen: dict[str, Any]) -> list[str]:
     """What makes the declared accounts right, given the answer of `accounts` in deploys/remote/look.py."""
     commands = []

@@ -1,8 +1,9 @@
-"""Letting a second ssh port in."""
+"""Letting a port in before the firewall is loaded with it."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
+from typing import Literal
 
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.operation import operation
@@ -13,19 +14,23 @@ TABLE = "bastide"
 
 
 @operation()
-def admit(port: int) -> Generator[PyinfraCommand | str, None, None]:
-    """Open a port for ssh in the host firewall, beside the one in use, until the firewall is loaded again.
+def admit(port: int, protocol: Literal["tcp", "udp"] = "tcp") -> Generator[PyinfraCommand | str, None, None]:
+    """Open a port in the host firewall, until that is loaded again: what opens it may need it before.
 
-    + port: the port that sshd is about to listen on
+    + port: for tcp the port that sshd is about to listen on, beside the one in use; for udp one that is open to all
+    + protocol: tcp or udp
 
     Without the firewall's table everything is open, and there is nothing to do.
     """
     host = this_host()
     seen = ask(host, nft=TABLE)["nft"]
-    if not seen["live"] or port in seen["ssh_ports"]:
+    if not seen["live"] or port in seen["ssh_ports" if protocol == "tcp" else "udp_ports"]:
         host.noop(f"port {port} is let in")
         return
     try:
-        yield f"nft add element inet {TABLE} ssh_ports '{{ {port} }}'"
+        if protocol == "tcp":
+            yield f"nft add element inet {TABLE} ssh_ports '{{ {port} }}'"
+        else:
+            yield f"nft insert rule inet {TABLE} input udp dport {port} accept"
     finally:
         forget(host)

@@ -18,7 +18,7 @@ def join(plan: dict[str, Any]) -> Commands:
     + plan: as `deploys/remote/etcd.py` has it
     """
     host = this_host()
-    seen = ask(host, etcd={"data": plan["data"], "ctl": plan["ctl"]})["etcd"]
+    seen = ask(host)["etcd"]
     if seen["data"] and seen["active"]:
         host.noop("the member has its data and runs")
         return

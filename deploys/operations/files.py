@@ -46,17 +46,17 @@ class File:
 
 
 @operation()
-def files(name_: str, wanted: tuple[File, ...], settle: str = "", again: str = "") -> Commands:
+def files(name_: str, wanted: tuple[File, ...], settle: str = "", drift: str = "") -> Commands:
     """Write files, and run `settle` when any of them changed.
 
     + name_: one word for the set; marks it on the machine until it has settled
     + wanted: the files; all are compared in one round trip and written in one
     + settle: a shell line that makes the files at hand effective; must be safe to run twice
-    + again: why to settle although the files are as wanted; "" when there is no reason
+    + drift: why to settle although the files are as wanted; "" when there is no reason
 
     A run that is killed between writing and settling leaves a mark, and the next run settles.
     """
-    yield from _write(this_host(), name_, wanted, settle, again)
+    yield from _write(this_host(), name_, wanted, settle, drift)
 
 
 @operation()
@@ -84,10 +84,18 @@ def differing(host: Host, wanted: tuple[File, ...], seen: Answer) -> list[File]:
     Shows differences when asked with `--diff`; with `--data differences=FILE` it adds them there, a line of JSON each
     (`make plan` reads them).
     """
-    changed = [file for file in wanted if not _same(file, seen["files"][file.path])]
+    changed = [file for file in wanted if not as_wanted(file, seen["files"][file.path])]
     if changed and (host.state.config.DIFF or host.data.get("differences")):
         _show(host, changed, seen)
     return changed
+
+
+def as_wanted(file: File, seen: dict[str, Any] | None) -> bool:
+    """Whether a file is on the machine as wanted, given the answer of `files` in deploys/remote/look.py."""
+    if file.content is None or seen is None:
+        return file.content is None and seen is None
+    there = (seen["sha256"], seen["mode"], seen["owner"], seen["group"])
+    return there == (hashlib.sha256(_bytes(file)).hexdigest(), file.mode, file.owner, file.group)
 
 
 def plan(name: str, wanted: tuple[File, ...], settle: str) -> dict[str, Any]:
@@ -109,25 +117,18 @@ def plan(name: str, wanted: tuple[File, ...], settle: str) -> dict[str, Any]:
     }
 
 
-def _write(host: Host, name: str, wanted: tuple[File, ...], settle: str, again: str = "") -> Commands:
+def _write(host: Host, name: str, wanted: tuple[File, ...], settle: str, drift: str = "") -> Commands:
     seen = ask(host, **files_question(wanted))
     changed = differing(host, wanted, seen)
-    if not changed and not again and name not in seen["left"]["pending"]:
+    if not changed and not drift and name not in seen["left"]["pending"]:
         host.noop(f"{name}: all files are as wanted")
         return
-    if again and not changed:
-        host.log(f"{name}: {again}")
+    if drift and not changed:
+        host.log(f"{name}: {drift}")
     try:
         yield remote.command("change", "apply", plan(name, tuple(changed), settle))
     finally:
         forget(host)
-
-
-def _same(file: File, seen: dict[str, Any] | None) -> bool:
-    if file.content is None or seen is None:
-        return file.content is None and seen is None
-    there = (seen["sha256"], seen["mode"], seen["owner"], seen["group"])
-    return there == (hashlib.sha256(_bytes(file)).hexdigest(), file.mode, file.owner, file.group)
 
 
 def _bytes(file: File) -> bytes:

@@ -134,6 +134,13 @@ def _over_new_login(host: Host, port: int, asked: remote.Quiet, seconds: float) 
             connector.client.close()
 
 
+def address_in_use(host: Host) -> str:
+    """The machine's address that this run goes to; "" when there is no session."""
+    client = cast(SSHConnector, host.connector).client
+    transport = client.get_transport() if client else None
+    return str(transport.getpeername()[0]) if transport else ""
+
+
 def _port_in_use(host: Host) -> int:
     """The port of the session that this run goes over."""
     transport = cast(SSHConnector, host.connector).client.get_transport()  # type: ignore[union-attr]

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from pydantic import SecretStr
+from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 
 from deploys import database, remote
-from deploys.database import Shape
+from deploys.database import Shape, Statement
 from deploys.facts.machine import ask, forget, this_host
 from deploys.operations.files import Commands
 
@@ -85,12 +86,30 @@ def databases(shape: Shape, keys: Mapping[str, SecretStr]) -> Commands:
     if seen is None:
         host.noop("another server leads")
         return
-    todo = database.statements(shape, keys, seen)
-    if not todo:
-        host.noop("roles, databases and rights are as declared")
+    yield from _execute(host, database.statements(shape, keys, seen), "roles, databases and rights are as declared")
+
+
+@operation()
+def own_passwords(keys: Mapping[str, SecretStr]) -> Commands:
+    """Give the members' own roles their present passwords, on whichever machine leads, before members use them.
+
+    + keys: their verifiers by name; they go over standard input
+    """
+    host = this_host()
+    seen = ask(host)["databases"]
+    if seen is None:
+        host.noop("another server leads, or none does yet")
         return
-    for one in todo:
-        host.log(f"{one.database}: {one.shown}")
+    yield from _execute(host, database.own_statements(keys, seen), "the members' passwords are the present ones")
+
+
+def _execute(host: Host, todo: list[Statement], nothing: str) -> Commands:
+    if not todo:
+        host.noop(nothing)
+        return
+    if not host.state.is_executing:  # operations run in prepare, and again in execute
+        for one in todo:
+            host.log(f"{one.database}: {one.shown}")
     try:
         yield remote.command("postgres", "execute", [[one.database, one.text] for one in todo])
     finally:

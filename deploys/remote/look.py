@@ -137,12 +137,14 @@ def sshd(wanted: bool) -> dict[str, list[str]]:
 
 
 def nft(table: str) -> dict[str, Any]:
-    """Digest of an nftables table as the kernel has it, the record of what was loaded last, and the ports of ssh."""
+    """Digest of an nftables table as the kernel has it, the record of what was loaded last, and what ports it opens."""
     listed = _out("nft", "-s", "list", "table", "inet", table)
     digest = hashlib.sha256(listed.encode()).hexdigest() if listed else ""
     elements = listed.partition("set ssh_ports {")[2].partition("elements = {")[2].partition("}")[0]
     ports = [int(word) for word in elements.replace(",", " ").split()]
-    return {"live": digest, "loaded": _read(STATE / f"{table}.loaded").strip(), "ssh_ports": ports}
+    udp = [int(port) for port in re.findall(r"^\s*udp dport ([0-9]+) accept", listed, re.MULTILINE)]
+    loaded = _read(STATE / f"{table}.loaded").strip()
+    return {"live": digest, "loaded": loaded, "ssh_ports": ports, "udp_ports": udp}
 
 
 def fail2ban(wanted: bool) -> dict[str, Any]:
@@ -185,6 +187,41 @@ def _told(line: socket.socket, *words: str) -> Any:  # noqa: ANN401 - pickled li
     if code:
         raise ValueError(str(answer))
     return answer
+
+
+def wireguard(endpoints: list[str]) -> dict[str, Any]:
+    """The mesh's interface as it runs, and the packet size of the way to each endpoint. No private key is asked for.
+
+    `running` is None without the interface. Peers stand by public key, with what they may send from and where they are.
+    """
+    sizes = {}
+    for endpoint in endpoints:
+        way = json.loads(_out("ip", "-j", "route", "get", endpoint) or "[{}]")[0]
+        size = _read(Path("sys/class/net") / way.get("dev", "-") / "mtu").strip()
+        sizes[endpoint] = int(size) if size else None
+    # in a container that of its host, when that has it loaded
+    modules = Path("lib/modules") / os.uname().release
+    known = any("/wireguard.ko" in _read(modules / f"modules.{kind}") for kind in ("dep", "builtin"))
+    return {
+        "sizes": sizes,
+        "kernel": known or (ROOT / "sys/module/wireguard").exists(),
+        "running": _mesh_interface() if (ROOT / "sys/class/net/wg0").exists() else None,
+    }
+
+
+def _mesh_interface() -> dict[str, Any]:
+    told = {key: _out("wg", "show", "wg0", key).splitlines() for key in ("allowed-ips", "endpoints")}
+    allowed, endpoints = (dict(line.split("\t", 1) for line in lines) for lines in told.values())
+    addresses = json.loads(_out("ip", "-j", "-4", "address", "show", "dev", "wg0") or "[]")
+    return {
+        "key": _out("wg", "show", "wg0", "public-key").strip(),
+        "port": int(_out("wg", "show", "wg0", "listen-port") or 0),
+        "size": int(_read("sys/class/net/wg0/mtu") or 0),
+        "addresses": [f"{a['local']}/{a['prefixlen']}" for one in addresses for a in one["addr_info"]],
+        "peers": {
+            key: {"allowed": sorted(allowed[key].split()), "endpoint": endpoints.get(key, "")} for key in allowed
+        },
+    }
 
 
 def accounts(names: list[str]) -> dict[str, Any]:
@@ -377,6 +414,7 @@ AREAS: dict[str, Any] = {
     "sshd": sshd,
     "nft": nft,
     "fail2ban": fail2ban,
+    "wireguard": wireguard,
     "accounts": accounts,
     "machine": machine,
 }

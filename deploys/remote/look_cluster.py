@@ -19,11 +19,23 @@ def tables(names: list[str]) -> dict[str, dict[str, str]]:
 
 
 def etcd(wanted: dict[str, str]) -> dict[str, Any]:
-    """This machine's member: whether it has data and runs, and what it says of users, asked as root of etcd."""
+    """This machine's member: whether it has data, runs and sees a quorum; where `ctl` is given, who may come in."""
     data = (ROOT / wanted["data"].lstrip("/") / "member").is_dir()
     active = _out("systemctl", "is-active", "etcd.service").strip() == "active"
-    found: dict[str, Any] = {"data": data, "active": active, "auth": False, "opens": False, "users": []}
-    if active:
+    found: dict[str, Any] = {
+        "data": data,
+        "active": active,
+        "healthy": False,
+        "auth": False,
+        "opens": False,
+        "users": [],
+    }
+    folder = str(ROOT / wanted["folder"].lstrip("/"))
+    with contextlib.suppress(OSError, ValueError):
+        context = ssl.create_default_context(cafile=f"{folder}/ca.crt")
+        context.load_cert_chain(f"{folder}/server.crt", f"{folder}/server.key")
+        found["healthy"] = _answer(wanted["health"], context).get("health") == "true"
+    if found["healthy"] and wanted["ctl"]:
         found["auth"] = "Authentication Status: true" in _out(wanted["ctl"], "auth", "status")
         users = _out(wanted["ctl"], "user", "list").split()
         found |= {"opens": "root" in users, "users": users}
@@ -38,20 +50,25 @@ def patroni(wanted: dict[str, Any]) -> dict[str, Any]:
         found[name] = None
         with contextlib.suppress(OSError, ValueError):
             context = context or ssl.create_default_context(cafile=str(ROOT / wanted["ca"].lstrip("/")))
-            with urllib.request.urlopen(f"{wanted['url']}/{name}", timeout=5, context=context) as answer:
-                found[name] = json.load(answer)
+            found[name] = _answer(f"{wanted['url']}/{name}", context)
     found["installed"] = _out("/usr/lib/postgresql/17/bin/postgres", "--version").strip()
     return found
 
 
 def databases(wanted: dict[str, Any]) -> dict[str, Any] | None:
     """Roles, databases and rights, as far as they are asked for, if this machine's Postgres leads; else None."""
-    if _sql("postgres", "select not pg_is_in_recovery()") != "t":
+    text = _sql("postgres", f"select case when pg_is_in_recovery() then 'null' else ({wanted['query']}) end")
+    found: dict[str, Any] | None = json.loads(text or "null")
+    if found is None:
         return None
-    found: dict[str, Any] = json.loads(_sql("postgres", wanted["query"]) or "null")
     there = [name for name in wanted["names"] if name in found["databases"]]
     found["inside"] = {name: json.loads(_sql(name, wanted["inside"]) or "null") for name in there}
     return found
+
+
+def _answer(url: str, context: ssl.SSLContext) -> Any:  # noqa: ANN401 - JSON
+    with urllib.request.urlopen(url, timeout=5, context=context) as answer:  # noqa: S310 - https, our own
+        return json.load(answer)
 
 
 def _sql(database: str, query: str) -> str:

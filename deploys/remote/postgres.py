@@ -17,6 +17,8 @@ import urllib.request
 from typing import Any, NoReturn
 
 _SECONDS = 90
+# what fails is not to stand in the log with its text, which may hold a verifier
+_QUIET = "SET client_min_messages = error; SET log_min_error_statement = panic; SET log_statement = none;"
 
 
 def share(plan: dict[str, Any], wanted: dict[str, Any]) -> None:
@@ -60,7 +62,7 @@ def execute(statements: list[list[str]]) -> None:
         words = ("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", f"dbname='{database}' user=postgres", "-f", "-")
         done = subprocess.run(
             ("runuser", "-u", "postgres", "--", *words),
-            input=f"SET client_min_messages = error; SET log_min_error_statement = panic; SET log_statement = none;\n{text};\n",
+            input=f"{_QUIET}\n{text};\n",
             capture_output=True,
             text=True,
             check=False,
@@ -109,11 +111,18 @@ def _call(plan: dict[str, Any], method: str, path: str, body: object = None) -> 
     word = base64.b64encode(f"patroni:{plan['password']}".encode()).decode()
     request.add_header("Authorization", f"Basic {word}")
     data = None if body is None else json.dumps(body).encode()
-    try:
-        with urllib.request.urlopen(request, data, timeout=_SECONDS, context=context) as answer:  # noqa: S310
-            text = answer.read().decode()
-    except urllib.error.HTTPError as error:
-        _fail(f"Patroni answers {error.code} to {method} {path}: {error.read().decode()[:300]}")
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            with urllib.request.urlopen(request, data, timeout=_SECONDS, context=context) as answer:  # noqa: S310
+                text = answer.read().decode()
+            break
+        except urllib.error.HTTPError as error:
+            # a Patroni that was just told to reload still has its earlier password
+            if error.code == 401 and time.monotonic() < deadline:
+                time.sleep(0.3)
+                continue
+            _fail(f"Patroni answers {error.code} to {method} {path}: {error.read().decode()[:300]}")
     try:
         return json.loads(text)
     except ValueError:

@@ -20,7 +20,16 @@ PACKAGES = (
     *("python3", "python3-apt", "ca-certificates", "curl", "wget", "gnupg", "lsb-release"),
     *("locales", "tzdata", "procps", "psmisc", "less", "nano", "vim-tiny", "cron", "logrotate", "bash-completion"),
 )
-PROBER_PACKAGES = ("nmap", "ssh-audit", "netcat-openbsd", "tcpdump", "openssl", "dnsutils")
+PROBER_PACKAGES = (
+    "nmap",
+    "ssh-audit",
+    "netcat-openbsd",
+    "tcpdump",
+    "openssl",
+    "dnsutils",
+    "wireguard-go",
+    "wireguard-tools",
+)
 
 # Hetzner's recursive resolvers (docs.hetzner.com, "Recursive name servers"). The router of each lab answers there.
 RESOLVERS = ("185.12.64.1", "185.12.64.2")

@@ -34,8 +34,11 @@ def owned(request: pytest.FixtureRequest) -> Iterator[Rehearsal]:
         key = stack.build / "keys" / "bastide.pub"
         told = json.loads(stack.lab("stranger", "add", BOX, "--authorized-key", str(key), "--json").stdout)
         document = load(stack.file)
+        # the database is rehearsed elsewhere (test_postgres.py); here it would only take its time to be installed
+        del document["config"]["bastide:settings"]["postgres"]
         document["config"]["bastide:settings"]["servers"]["primary"] = {
             **{"provider": "existing", "role": "primary", "hoster": "OVH", "city": "Gravelines", "country": "FR"},
+            "mesh_address": "10.21.0.11",
             **{word: told[word] for word in ("address", "address6", "host_key", "user")},
         }
         stack.file.write_text(dump(document))
@@ -110,6 +113,14 @@ def test_each_machine_names_the_others_where_it_reaches_them(proven: Rehearsal) 
     told = {name: _names(proven, name) for name in (BOX, "standby")}
     assert told[BOX] == public
     assert told["standby"] == {"primary": public["primary"], "standby": "10.20.0.12", "witness": "10.20.0.13"}
+
+
+def test_it_is_in_the_mesh_over_public_addresses(proven: Rehearsal) -> None:
+    public = {machine.name: machine.address for machine in proven.inventory()}
+    ends = "wg show wg0 endpoints | cut -f2"
+    assert set(proven.exec(BOX, ends).stdout.split()) >= {f"{public[name]}:51820" for name in ("standby", "witness")}
+    theirs = set(proven.exec("standby", ends).stdout.split())
+    assert theirs >= {f"{public['primary']}:51820", "10.20.0.13:51820"}
 
 
 def test_a_second_run_changes_nothing(proven: Rehearsal) -> None:

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from bastide.console import Completed, run
+from bastide.mesh import machine_key
 from bastide.secrets import Keyring, keyring_from
-from bastide.stackfile import SECRETS_KEY
+from bastide.stackfile import SECRETS_KEY, read
 from lab.place import lab_id
 from tests.rehearsal.canary import PATH, canary
-from tests.rehearsal.stack import Rehearsal
+from tests.rehearsal.stack import Rehearsal, kill_tree, wait_for
 from tests.rehearsal.watcher import Watcher, forms
 
 MACHINES = ("primary", "standby", "witness")
 # the engine hands a program its configuration, opened, in the first variable of that one process; the second is the
 # checks' own, of which their children get nothing; the third is the lab's object storage
 OPENED = frozenset({"PULUMI_CONFIG", "BASTIDE_STORAGE_SECRET_KEY", "MINIO_ROOT_PASSWORD"})
+
+
+PINGS_A_SECOND = 10
+# a handshake that meets a machine between its new key and the others' word of it is tried again after 5 s
+LONGEST_GAP_SECONDS = 8.0
 
 
 def keyring(rehearsal: Rehearsal) -> Keyring:
@@ -31,6 +41,7 @@ def canaries(rehearsal: Rehearsal) -> list[str]:
     ring = keyring(rehearsal)
     found = [rehearsal.token(), canary(ring), (rehearsal.build / "passphrase").read_text().strip()]
     found += [master.get_secret_value().hex() for master in ring.masters.values()]
+    found += [key.get_secret_value() for one in rehearsal.inventory() for key in [machine_key(ring, one).private]]
     found += [value for name, value in rehearsal.storage_keys().items() if "SECRET" in name]
     pems = [ring.bootstrap_host_key(name, 1).private.get_secret_value() for name in MACHINES]
     pems += [path.read_text() for path in (rehearsal.build / "keys").iterdir() if path.suffix != ".pub"]
@@ -97,7 +108,7 @@ def test_a_planned_secret_shows_that_it_differs_and_not_how(rehearsal: Rehearsal
 def test_no_process_and_no_temporary_file_shows_a_secret(rehearsal: Rehearsal) -> None:
     """While `make infra`, `make deploy`, a deploy of a secret and `make verify` run."""
     for machine in MACHINES:
-        rehearsal.exec(machine, f"rm -f {PATH}")
+        rehearsal.exec(machine, f"rm -f {PATH} /etc/wireguard/wg0.conf")
     here = [Path("/tmp"), rehearsal.build / "pulumi-home", rehearsal.build / "ssh"]
     secrets = canaries(rehearsal)
     lab = lab_id(rehearsal.stack)
@@ -139,18 +150,27 @@ def test_the_master_is_changed_in_two_steps(rehearsal: Rehearsal) -> None:
 
     hosts(rehearsal, "rekey")
     ring = keyring(rehearsal)
-    assert sorted(ring.masters) == ["v1", "v2"]
+    assert list(ring.masters) == [before.newest, ring.newest]
     assert ring.bootstrap_host_key("primary", 1).public == before.bootstrap_host_key("primary", 1).public
     too_soon = hosts(rehearsal, "rekey", "--finish", check=False)
-    assert (too_soon.returncode, "v1 cannot go yet" in too_soon.stderr) == (1, True)
+    assert (too_soon.returncode, f"{before.newest} cannot go yet" in too_soon.stderr) == (1, True)
     rehearsal.pulumi("preview", "--expect-no-changes")
 
-    rehearsal.make("deploy")
+    keys = {name: mesh_key(rehearsal, name) for name in MACHINES}
+    with pinged(rehearsal) as missed:
+        killed_when(rehearsal, lambda: mesh_key(rehearsal, "witness") != keys["witness"])
+        assert mesh_key(rehearsal, "primary") == keys["primary"], "it was too late for a kill"
+        rehearsal.make("deploy")
+    # one machine at a time, witness first: no pair is without an answer for longer than the handshake of one new key
+    assert all(mesh_key(rehearsal, name) != key for name, key in keys.items())
+    assert set(missed) == {(one, other) for one in MACHINES for other in MACHINES if one != other}
+    assert max(missed.values()) <= LONGEST_GAP_SECONDS, missed
+    print(f"longest silence between two machines: {max(missed.values()):.1f} s")
     assert deploy_canary(rehearsal).ok
     new = rehearsal.exec("primary", f"cat {PATH}").stdout
     assert new == canary(ring) != old
     hosts(rehearsal, "rekey", "--finish")
-    assert sorted(keyring(rehearsal).masters) == ["v2"]
+    assert list(keyring(rehearsal).masters) == [ring.newest]
     rehearsal.pulumi("preview", "--expect-no-changes")
     assert hosts(rehearsal, "plan").returncode == 0
     assert {machine.name: machine.id for machine in rehearsal.inventory()} == ids
@@ -165,6 +185,53 @@ def test_removing_a_stack_keeps_its_settings(rehearsal: Rehearsal, tmp_path: Pat
     for words in (("stack", "init", "q"), ("config", "set", "a:b", "c", "--stack", "q"), ("stack", "rm", "q", "--yes")):
         run(["pulumi", "--non-interactive", *words], cwd=tmp_path, env=env)
     assert "a:b: c" in (tmp_path / "stacks" / "Pulumi.q.yaml").read_text()
+
+
+def mesh_key(rehearsal: Rehearsal, machine: str) -> str:
+    """The public key that a machine has in the mesh."""
+    return rehearsal.exec(machine, "wg show wg0 public-key").stdout.strip()
+
+
+def killed_when(rehearsal: Rehearsal, moment: Callable[[], bool]) -> None:
+    """A deploy of everything that ends by kill -9 when something has come true."""
+    words = ["pyinfra", "-y", "--fail-percent", "0", "hosts/inventory.py", "deploys/site.py"]
+    env = {**os.environ, **rehearsal.env}
+    process = subprocess.Popen(words, cwd=rehearsal.root, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: moment() or process.poll() is not None, "the moment for a kill", seconds=60)
+    finally:
+        kill_tree(process.pid)
+        process.wait(timeout=30)
+    assert process.returncode == -9, "it was too late for a kill"
+
+
+@contextmanager
+def pinged(rehearsal: Rehearsal) -> Iterator[dict[tuple[str, str], float]]:
+    """Every machine asks every other one over the mesh ten times a second; filled with the longest silence, in
+    seconds, of each pair."""
+    found: dict[tuple[str, str], float] = {}
+    mesh = read(rehearsal.file).mesh
+    for one in MACHINES:
+        for other in set(MACHINES) - {one}:
+            ping = f"ping -n -i {1 / PINGS_A_SECOND} -O {mesh[other]} >/run/pinged.{other}"
+            rehearsal.exec(one, f"systemd-run -q --unit=pinged-{other} sh -c 'exec {ping}'")
+    try:
+        yield found
+    finally:
+        for one in MACHINES:
+            for other in set(MACHINES) - {one}:
+                script = f"systemctl kill -s INT pinged-{other}; cat /run/pinged.{other}; rm /run/pinged.{other}"
+                lines = rehearsal.exec(one, script).stdout.splitlines()
+                found[one, other] = _longest(lines) / PINGS_A_SECOND
+
+
+def _longest(lines: list[str]) -> int:
+    """The most pings in a row that had no answer (ping(8), -O)."""
+    longest = now = 0
+    for line in lines:
+        now = now + 1 if "no answer yet" in line else 0 if "bytes from" in line else now
+        longest = max(longest, now)
+    return longest
 
 
 def hosts(rehearsal: Rehearsal, *words: str, check: bool = True) -> Completed:

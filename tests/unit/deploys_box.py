@@ -16,7 +16,7 @@ SETTINGS = Settings.model_validate(
         },
         "firewall": {
             "operators": ("198.51.100.10/32", "2001:db8:ffff::10/128"),
-            "public": ({"port": 443, "reason": 'web "pages"'}, {"port": 51820, "protocol": "udp", "reason": "VPN"}),
+            "public": ({"port": 443, "reason": 'web "pages"'}, {"port": 3478, "protocol": "udp", "reason": "calls"}),
         },
         "users": {
             "automation": {"key": f"{KEY}ORS8Ni+k81A5+zX2kfnx+CtclOJClLDL3V1t1L26xlJ bastide@example.eu"},
@@ -25,6 +25,11 @@ SETTINGS = Settings.model_validate(
                 "bruno": {"keys": (f"{KEY}B1Y6f6UQ9Zzcy1PPqkE4arIS9AqJp+z/aZDrDlC0nJX bruno@example.eu",)},
             },
             "removed": ("carla",),
+        },
+        "wireguard": {
+            "administrators": {
+                "anna": {"key": "53lkLkQpddyGE82a1cXkqY2YHn1xBSOaKYx5bqIiCFo=", "address": "10.21.0.101"}
+            },
         },
     }
 )

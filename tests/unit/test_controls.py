@@ -57,6 +57,7 @@ def test_ids_are_never_reused() -> None:
         *("ssh-01", "ssh-02", "ssh-03", "ssh-04", "ssh-05"),
         *("firewall-01", "firewall-02", "firewall-03", "firewall-04"),
         *("fail2ban-01", "fail2ban-02", "fail2ban-03", "fail2ban-04"),
+        *("wireguard-01", "wireguard-02", "wireguard-03", "wireguard-04"),
         *("dns-01", "dns-02", "dns-03", "dns-04"),
         *("updates-01", "updates-02", "updates-03", "updates-04"),
         *("base-01", "base-02", "base-03"),
@@ -117,7 +118,10 @@ def test_facts_speak_of_what_is_declared() -> None:
     assert values["places"] == "Finland (Helsinki) and Germany (Falkenstein and Nuremberg)"
     assert values["sites"] == "Germany and Finland"
     assert values["people"] == "2 people"
-    assert values["ports"] == "no port can be reached"
+    assert values["ports"] == "only 51820/udp can be reached"
+    assert values["members"] == "3 servers and 1 device of administrators"
+    none = facts(SETTINGS.model_copy(update={"wireguard": None}), inventory())
+    assert none["ports"] == "no port can be reached"
 
 
 def test_names_are_said_zone_by_zone_and_nothing_breaks_without_zones() -> None:

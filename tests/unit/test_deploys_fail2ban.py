@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from bastide.errors import BastideError
+from bastide.mesh import mesh_of
 from bastide.settings import Fail2ban
 from deploys import fail2ban
 from deploys.operations.bans import an_address, bans
@@ -36,9 +37,15 @@ def drift(answer: dict[str, Any]) -> str:
 
 def test_spared_are_operators_servers_the_private_network_and_the_vpn() -> None:
     wanted = Fail2ban(spared=("192.0.2.0/24",))
-    networks = fail2ban.spared(wanted, SETTINGS.firewall, SETTINGS.network, MACHINES, vpn=["10.99.0.0/24"])
+    networks = fail2ban.spared(wanted, SETTINGS.firewall, SETTINGS.network, MACHINES, mesh_of(SETTINGS))
     own = {f"{machine.address}/32" for machine in MACHINES} | {f"{machine.address6}/128" for machine in MACHINES}
-    assert {*SETTINGS.firewall.operators, SETTINGS.network.range, "10.99.0.0/24", "192.0.2.0/24"} <= set(networks)
+    assert {
+        *SETTINGS.firewall.operators,
+        SETTINGS.network.range,
+        "10.21.0.12/32",
+        "10.21.0.101/32",
+        "192.0.2.0/24",
+    } <= set(networks)
     assert own <= set(networks)
     assert len(set(networks)) == len(networks)
 

@@ -372,6 +372,10 @@ def test_admit(host):
     assert commands(admit.admit, port=2222) == ["nft add element inet bastide ssh_ports '{ 2222 }'"]
     host.answer = {"nft": {"live": "", "ssh_ports": []}}
     assert commands(admit.admit, port=2222) == []
+    host.answer = {"nft": {"live": "x", "ssh_ports": [22], "udp_ports": [51820]}}
+    assert commands(admit.admit, port=51820, protocol="udp") == []
+    (rule,) = commands(admit.admit, port=22, protocol="udp")
+    assert rule == "nft insert rule inet bastide input udp dport 22 accept"
 
 
 def test_phase_changes_nothing():
@@ -432,6 +436,6 @@ def test_the_first_round_trip_asks_for_all_that_operations_ask():
     question = selection.questions(selection.CAPABILITIES)(SimpleNamespace(data=data))
     assert set(question) == {
         *("accounts", "fail2ban", "files", "half_way", "links"),
-        *("listed", "nft", "packages", "sshd", "units"),
+        *("listed", "nft", "packages", "sshd", "units", "wireguard"),
     }
     assert machine.covers(question, {"files": ["/etc/bastide/keyring", "/etc/bastide/revision"], "nft": "bastide"})

@@ -14,6 +14,8 @@ import pytest
 from jinja2 import UndefinedError
 
 from bastide.console import run
+from bastide.doors import Door, doors
+from bastide.mesh import mesh_of
 from deploys import base, fail2ban, firewall, ssh, updates, users
 from deploys.operations.files import File
 from deploys.render import render
@@ -21,6 +23,8 @@ from tests.unit.deploys_box import MACHINES, SETTINGS, SOURCE
 
 GOLDEN = Path(__file__).parent / "data/deploys/rendered"
 ANYWHERE = SETTINGS.ssh.model_copy(update={"open_to": "anywhere", "port": 2222})
+VPN = SETTINGS.ssh.model_copy(update={"open_to": "vpn"})
+DOORS = (*doors(SETTINGS), Door("etcd", 2379, "tcp", "mesh", "etcd's clients"))
 V6_ONLY = SETTINGS.firewall.model_copy(update={"operators": ("2001:db8::/48",), "public": ()})
 V4_ONLY = tuple(replace(machine, address6="", private_address="") for machine in MACHINES)
 
@@ -28,14 +32,15 @@ UPDATES = SETTINGS.updates.model_copy(update={"sources": {"other": SOURCE}})
 
 
 def written() -> dict[str, File]:
-    config = ssh.config_file(SETTINGS.ssh, SETTINGS.users, SETTINGS.firewall)
+    mesh = mesh_of(SETTINGS)
+    config = ssh.config_file(SETTINGS.ssh, SETTINGS.users, SETTINGS.firewall, mesh)
     files = (
         config,
         ssh.expected_file(config),
         *users.key_files(SETTINGS.users),
-        *firewall.rule_files(SETTINGS.firewall, SETTINGS.ssh, SETTINGS.network, MACHINES),
+        *firewall.rule_files(SETTINGS.firewall, SETTINGS.ssh, SETTINGS.network, MACHINES, mesh, DOORS),
         *fail2ban.jail_files(
-            SETTINGS.fail2ban, fail2ban.spared(SETTINGS.fail2ban, SETTINGS.firewall, SETTINGS.network, MACHINES)
+            SETTINGS.fail2ban, fail2ban.spared(SETTINGS.fail2ban, SETTINGS.firewall, SETTINGS.network, MACHINES, mesh)
         ),
         *base.name_files(MACHINES[0], MACHINES, True),
         *base.locale_files(SETTINGS.base),
@@ -46,6 +51,7 @@ def written() -> dict[str, File]:
     )
     named = {file.path.strip("/").replace("/", "_"): file for file in files}
     del named[updates.PROGRAM.strip("/").replace("/", "_")]  # it goes as it stands in deploys/remote
+    named["vpn.nft"] = firewall.rule_files(SETTINGS.firewall, VPN, SETTINGS.network, MACHINES, mesh, DOORS)[0]
     named["anywhere.nft"] = firewall.rule_files(V6_ONLY, ANYWHERE, SETTINGS.network, V4_ONLY)[0]
     return named
 
@@ -64,7 +70,7 @@ def test_no_golden_file_is_orphaned():
     assert {path.name for path in GOLDEN.iterdir()} == set(written())
 
 
-@pytest.mark.parametrize("name", ["etc_bastide_firewall.nft", "anywhere.nft"])
+@pytest.mark.parametrize("name", ["etc_bastide_firewall.nft", "anywhere.nft", "vpn.nft"])
 def test_the_rules_load(name, tmp_path):
     if not shutil.which("nft") or os.geteuid() != 0:
         pytest.skip("needs nft and root: nft checks rules against the kernel")
@@ -87,6 +93,8 @@ def test_undefined_names_are_errors():
 
 
 def test_the_expected_configuration_has_a_line_for_each_account():
-    wanted = ssh.effective(ssh.config_file(SETTINGS.ssh, SETTINGS.users, SETTINGS.firewall))
+    wanted = ssh.effective(ssh.config_file(SETTINGS.ssh, SETTINGS.users, SETTINGS.firewall, mesh_of(SETTINGS)))
     assert wanted["allowusers"] == ["bastide", "anna", "bruno"]
-    assert wanted["persourcepenaltyexemptlist"] == ["198.51.100.10/32,2001:db8:ffff::10/128"]
+    assert wanted["persourcepenaltyexemptlist"] == [
+        "198.51.100.10/32,2001:db8:ffff::10/128,10.21.0.11/32,10.21.0.12/32,10.21.0.13/32,10.21.0.101/32"
+    ]

@@ -51,6 +51,7 @@ EXISTING = {
     "address": "192.0.2.17",
     "host_key": ED25519,
     "user": "debian",
+    "mesh_address": "10.21.0.11",
 }
 
 WRONG = [
@@ -58,7 +59,7 @@ WRONG = [
     ("ssh.port", 0, "settings.ssh.port: must be at least 1 (got 0)"),
     ("ssh.port", "22", "settings.ssh.port: must be a whole number (got 22)"),
     ("ssh.prot", 22, "settings.ssh.prot: is not a known key"),
-    ("ssh.open_to", "all", "settings.ssh.open_to: must be one of 'operators' or 'anywhere' (got all)"),
+    ("ssh.open_to", "all", "settings.ssh.open_to: must be one of 'operators', 'anywhere' or 'vpn' (got all)"),
     ("company", REMOVED, "settings.company: is required"),
     ("company.domain", "Example", "settings.company.domain: must be a domain name in lower case, like example.eu (got Example)"),
     (
@@ -116,6 +117,20 @@ WRONG = [
     ("base.journal.max_use_mb", 1, "settings.base.journal.max_use_mb: must be at least 64 (got 1)"),
     ("base.packages", "curl", "settings.base.packages: must be a list (got curl)"),
     ("firewall.public", [{"port": 22, "reason": "ssh"}], "settings: firewall.public opens the ssh port: say ssh.open_to: anywhere if that is meant"),
+    ("wireguard.range", "10.20.7.0/24", "settings: wireguard.range 10.20.7.0/24 and network.range 10.20.0.0/16 overlap"),
+    ("wireguard.range", "8.8.8.0/24", "settings.wireguard: range must lie within 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16 (RFC 1918)"),
+    ("wireguard.range", "2001:db8::/48", "settings.wireguard.range: must be an IPv4 network: private networks carry IPv4 only (got 2001:db8::/48)"),
+    ("wireguard.range", "10.21.0.8/29", "settings: servers.standby.mesh_address must lie in wireguard.range 10.21.0.8/29 (got 10.21.0.20); servers.witness"),
+    ("wireguard.port", 22, "settings.wireguard.port: must be at least 1024 (got 22)"),
+    ("wireguard.administrators.anna.key", "AAAA", "settings.wireguard.administrators.anna.key: must be a WireGuard public key: 44 characters, as `wg pubkey` prints it (got AAAA)"),
+    ("wireguard.administrators.anna.address", "10.21.0.12", "settings: wireguard.administrators.anna.address 10.21.0.12 is already servers.standby.mesh_address"),
+    ("wireguard.administrators.anna.address", "10.21.0.255", "settings: wireguard.administrators.anna.address 10.21.0.255 is reserved (network or broadcast)"),
+    ("wireguard.administrators.anna.address", "10.22.0.5", "settings: wireguard.administrators.anna.address must lie in wireguard.range 10.21.0.0/24 (got 10.22.0.5)"),
+    ("wireguard.administrators.bruno", {"key": "53lkLkQpddyGE82a1cXkqY2YHn1xBSOaKYx5bqIiCFo=", "address": "10.21.0.102"}, "settings.wireguard: administrators anna and bruno have the same key: a key belongs to one device"),
+    ("servers.standby.mesh_address", "10.21.0.11", "settings: servers.standby.mesh_address 10.21.0.11 is already servers.primary.mesh_address"),
+    ("servers.standby.mesh_address", "10.21.0.0", "settings: servers.standby.mesh_address 10.21.0.0 is reserved (network or broadcast)"),
+    ("firewall.operators", ["198.51.100.10", "10.21.0.0/28"], "settings: firewall.operators: 10.21.0.0/28 overlaps wireguard.range 10.21.0.0/24: administrators are let in from the mesh by themselves"),
+    ("firewall.public", [{"port": 51820, "protocol": "udp", "reason": "VPN"}], "settings: firewall.public names the port of wireguard, which is open by itself: 51820/udp"),
     ("protection", "yes", "settings.protection: must be true or false (got yes)"),
 ]  # fmt: skip
 
@@ -137,6 +152,7 @@ WRONG_EXISTING = [
     ({"country": "fr"}, "settings.servers.primary.country: must be a country of the EU by its ISO 3166-1 code in capitals, like FR (got fr)"),
     ({"city": "7"}, "settings.servers.primary.city: must be the name of a city, at most 40 characters (got 7)"),
     ({"user": "De Bian"}, "settings.servers.primary.user: must be lower-case letters, digits and inner hyphens"),
+    ({"mesh_address": REMOVED}, "settings: servers.primary.mesh_address is required: a server that somebody else made has no place of its own in wireguard.range 10.21.0.0/24"),
     ({"port": 0}, "settings.servers.primary.port: must be at least 1 (got 0)"),
     ({"country": "FI", "city": "Tampere"}, "settings: servers: primary and standby must stand in two countries (all in FI)"),
     ({"country": "DE", "city": "Nuremberg"}, "settings: servers: the witness must stand in a location of its own"),
@@ -163,13 +179,32 @@ def test_keys_of_an_existing_server_do_not_belong_to_one_that_is_made() -> None:
 
 def test_two_existing_servers_share_nothing() -> None:
     data = put(example(), "servers.primary", EXISTING)
-    data["servers"]["standby"] = {**EXISTING, "role": "standby", "country": "PL", "city": "Warsaw"}
+    theirs = {"role": "standby", "country": "PL", "city": "Warsaw", "mesh_address": "10.21.0.12"}
+    data["servers"]["standby"] = {**EXISTING, **theirs}
     with pytest.raises(SettingsError) as caught:
         parse(data, "file")
     (said,) = caught.value.mistakes
     assert said.endswith(
         "servers.standby.address is already that of primary; servers.standby.host_key is already that of primary"
     )
+
+
+def test_ssh_over_the_mesh_alone_needs_somebody_in_it() -> None:
+    for path, value in (("wireguard", REMOVED), ("wireguard.administrators", {})):
+        data = put(put(example(), "ssh.open_to", "vpn"), path, value)
+        with pytest.raises(SettingsError) as caught:
+            parse(data, "file")
+        assert caught.value.mistakes == [
+            "file: settings: ssh.open_to: vpn needs wireguard with an administrator, or nobody would get in"
+        ]
+
+
+def test_a_servers_place_in_the_mesh_is_that_in_its_private_subnet() -> None:
+    data = put(
+        put(example(), "servers.primary.mesh_address", "10.21.0.99"), "servers.standby.private_address", "10.20.0.7"
+    )
+    assert parse(data, "file").mesh == {"primary": "10.21.0.99", "standby": "10.21.0.7", "witness": "10.21.0.13"}
+    assert parse(put(data, "wireguard", REMOVED), "file").mesh == {}
 
 
 def test_an_existing_server_is_known_by_its_host_key() -> None:

@@ -186,7 +186,31 @@ def test_the_cloud_firewall_opens_ssh_to_operators_only() -> None:
     rules = firewall_rules(example())
     ssh = [rule for rule in rules if rule.port == "22"]
     assert [rule.source_ips for rule in ssh] == [["198.51.100.10/32", "2001:db8:ffff::10/128"]]
-    assert {rule.protocol for rule in rules if rule not in ssh} == {"icmp"}
+    others = [rule for rule in rules if rule not in ssh]
+    assert {(rule.protocol, rule.port) for rule in others} == {("icmp", None), ("udp", "51820")}
+
+
+@pytest.mark.parametrize(
+    ("open_to", "port", "opened"),
+    [
+        ("operators", 22, {"22": "operators"}),
+        ("operators", 2222, {"2222": "operators", "22": "operators"}),
+        ("anywhere", 22, {"22": "anywhere"}),
+        ("anywhere", 2222, {"2222": "anywhere", "22": "operators"}),
+        ("vpn", 22, {"22": "operators"}),
+        ("vpn", 2222, {"22": "operators"}),
+    ],
+)
+def test_a_new_server_can_be_reached_by_operators_whatever_ssh_is_open_to(
+    open_to: str, port: int, opened: dict[str, str]
+) -> None:
+    from stacks.firewall import firewall_rules
+
+    settings = example()
+    settings = settings.model_copy(update={"ssh": settings.ssh.model_copy(update={"open_to": open_to, "port": port})})
+    rules = {rule.port: rule.source_ips for rule in firewall_rules(settings) if rule.protocol == "tcp"}
+    names = {("0.0.0.0/0", "::/0"): "anywhere", tuple(settings.firewall.operators): "operators"}
+    assert {number: names[tuple(sources)] for number, sources in rules.items()} == opened
 
 
 def test_names_lead_to_both_sites_and_to_each_machine(asked: Asked) -> None:

@@ -9,7 +9,7 @@ import pytest
 from importlinter import cli as import_linter
 
 ROOT = Path(__file__).parents[2]
-CAPABILITIES = ("base", "users", "ssh", "firewall", "fail2ban", "updates")
+CAPABILITIES = ("base", "users", "wireguard", "ssh", "firewall", "fail2ban", "updates")
 # made at the provider and not on machines: a component of stacks/ stands where others have their deploy
 AT_THE_PROVIDER = ("dns",)
 

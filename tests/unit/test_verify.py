@@ -41,6 +41,7 @@ def _match(left: dict[str, Any], right: object) -> dict[str, Any]:
     return {"match": {"op": "==", "left": left, "right": right}}
 
 
+MEMBERS = ("10.21.0.11", "10.21.0.12", "10.21.0.13", "10.21.0.101")
 ACCEPT: dict[str, Any] = {"accept": None}
 DROP: dict[str, Any] = {"drop": None}
 LOOPBACK = [_match({"meta": {"key": "iif"}}, "lo"), ACCEPT]
@@ -267,7 +268,7 @@ def test_without_an_inventory_nothing_is_checked() -> None:
 
 def _bans(**changed: object) -> Sight:
     jail: dict[str, Any] = {
-        "ignoreip": ["127.0.0.0/8", "::1", "198.51.100.10", "2001:db8:ffff::10", "10.20.0.0/16"],
+        "ignoreip": ["127.0.0.0/8", "::1", "198.51.100.10", "2001:db8:ffff::10", "10.20.0.0/16", *MEMBERS],
         **{"maxretry": 5, "findtime": 3600, "bantime": 3600, "bantime.increment": True, "bantime.maxtime": 604800},
         **{"banned": 0, "not_dropped": 0, "not_kept": 0, "drops": ["ip", "ip6"], "test": []},
     }

@@ -14,6 +14,7 @@ from bastide.machines import Machine
 from deploys.updates import CONFIG, PROGRAM, TIMERS, program_text
 from tests.verify.jails import state_command
 from tests.verify.looks import FIRST, Look, Once, look
+from tests.verify.peers import state_command as mesh_command
 from tests.verify.world import Output, World
 
 # RFC 5737: an address that nobody has, as the stranger in `sshd -T -C`
@@ -99,6 +100,7 @@ def commands(world: World, machine: Machine) -> dict[str, str]:
         "rules": "nft -j list ruleset",
         "listeners": "ss -Hltun",
         "bans": state_command(),
+        "mesh": mesh_command(),
         "aptconfig": "apt-config dump",
         "aptruns": f"date +%s; {_STAMPS}",
         "aptsources": _SOURCES,
@@ -197,5 +199,6 @@ _SHOWN = {
     "hostkeys": "sshd -T | grep ^hostkey; ls /etc/ssh/ssh_host_*_key",
     "metadata": f"curl -s -m 3 {_METADATA}/{{region,availability-zone}}",
     "bans": "fail2ban-client get JAIL OPTION (every jail); nft -j list ruleset; fail2ban's database",
+    "mesh": "wg show wg0 (public keys and allowed addresses); ls -l /etc/wireguard",
     "journal": "journalctl (journald's own account of its limits); systemd-analyze cat-config systemd/journald.conf",
 }

@@ -44,7 +44,8 @@ def removed_logins(world: World, machine: Machine) -> tuple[str, dict[str, Compl
 @look()
 def shown_keys(world: World, machine: Machine) -> tuple[str, set[str]]:
     """The host keys that are shown to somebody who asks for every kind."""
-    words = ["ssh-keyscan", "-T", "5", "-p", str(world.settings.ssh.port), "-t", "rsa,ecdsa,ed25519", machine.address]
+    words = ["ssh-keyscan", "-T", "5", "-p", str(world.settings.ssh.port), "-t", "rsa,ecdsa,ed25519"]
+    words.append(world.inventory.ssh_address(machine))
     done = run(words, check=False, timeout=30)
     keys = {key_blob(line.partition(" ")[2]) for line in done.stdout.splitlines() if line and not line.startswith("#")}
     return f"ssh-keyscan -p {world.settings.ssh.port} -t rsa,ecdsa,ed25519 {machine.name}", keys
@@ -54,7 +55,7 @@ def shown_keys(world: World, machine: Machine) -> tuple[str, set[str]]:
 def algorithm_policy(world: World, machine: Machine) -> tuple[str, dict[str, Any]]:
     """ssh-audit's verdict. Its connections never log in, which a server may take offence at: so it comes last."""
     port = str(world.settings.ssh.port)
-    audit = ["--skip-rate-test", "-j", "-P", POLICY, "-p", port, machine.address]
+    audit = ["--skip-rate-test", "-j", "-P", POLICY, "-p", port, world.inventory.ssh_address(machine)]
     done = run([sys.executable, "-m", "ssh_audit", *audit], check=False, timeout=60)
     try:
         verdict: dict[str, Any] = json.loads(done.stdout)

@@ -62,6 +62,24 @@ def drops_address(chains: list[Chain], hook: str, address: str) -> bool:
     )
 
 
+def drops_forged(chains: list[Chain], network: str, interface: str) -> bool:
+    """Whether input drops what comes from `network` by another interface than this one or loopback, before any rule
+    that could let it in."""
+    address, _, length = network.partition("/")
+    source = {"prefix": {"addr": address, "len": int(length)}}
+    for chain in _at(chains, "input", "ip"):
+        for rule in chain.rules:
+            matches = {json.dumps(m["left"]): m for part in rule if (m := part.get("match"))}
+            by = matches.pop('{"meta": {"key": "iifname"}}', {})
+            spared = _words(by.get("right", "")) if by.get("op") == "!=" else set()
+            saddr = matches.pop('{"payload": {"protocol": "ip", "field": "saddr"}}', {})
+            if not matches and _drops(rule) and saddr.get("right") == source and spared <= {"lo", interface} and spared:
+                return True
+            if any("accept" in part for part in rule):
+                break
+    return False
+
+
 def _at(chains: list[Chain], hook: str, family: str) -> list[Chain]:
     return [c for c in chains if c.hook == hook and c.kind == "filter" and c.family in ("inet", family)]
 

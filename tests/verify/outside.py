@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from bastide.doors import open_ports
 from bastide.machines import Machine
 from tests.verify.inside import listening
 from tests.verify.looks import Once, look
@@ -84,8 +85,16 @@ def from_neighbour(world: World, machine: Machine) -> tuple[str, Knock | None]:
     if sibling is None:
         return f"# nobody else is in the private network of {machine.name}", None
     address = machine.address_for(sibling)
+    way = "in the private network" if address == machine.private_address else "at its public address"
+    return knocked(world, machine, sibling, address, way, listening(world, machine)["tcp"])
+
+
+def knocked(
+    world: World, machine: Machine, sibling: Machine, address: str, way: str, open_: set[int]
+) -> tuple[str, Knock]:
+    """A sibling's knocks at an address of the machine: at a fresh listener, and at these ports."""
     with _listener(world, machine, address) as fresh:
-        ports = [fresh, *sorted(listening(world, machine)["tcp"])]
+        ports = [fresh, *sorted(open_)]
         # as root only for ping, which an ordinary account may not use everywhere
         script = f"python3 -c {shlex.quote(_KNOCKER)} {address} {' '.join(map(str, ports))}"
         done = world.as_root(sibling.name, script)
@@ -94,7 +103,6 @@ def from_neighbour(world: World, machine: Machine) -> tuple[str, Knock | None]:
     except ValueError:
         raise NotSeen(f"{sibling.name} could not knock at {machine.name}", "is python3 installed there?") from None
     states = {int(port): state for port, state in answer["ports"].items()}
-    way = "in the private network" if address == machine.private_address else "at its public address"
     command = f"{sibling.name}# connect to {machine.name} {way}, {len(ports)} ports, one a fresh listener"
     return command, Knock(fresh, bool(answer["ping"]), states)
 
@@ -122,9 +130,9 @@ def _scan_all(world: World, prober: str, family: int) -> tuple[str, dict[str, Sc
     machines = world.inventory.machines
     addresses = [a for machine in machines if (a := machine.address if family == 4 else machine.address6)]
     opened = [_listening_or_silent(world, machine) for machine in machines]
-    public = world.settings.firewall.public
-    tcp = {world.settings.ssh.port, *(p.port for p in public if p.protocol == "tcp")}.union(*(o["tcp"] for o in opened))
-    udp = _UDP.union((p.port for p in public if p.protocol == "udp"), *(o["udp"] for o in opened))
+    named = open_ports(world.settings, in_mesh=True)
+    tcp = {world.settings.ssh.port, *(port for kind, port in named if kind == "tcp")}.union(*(o["tcp"] for o in opened))
+    udp = _UDP.union((port for kind, port in named if kind == "udp"), *(o["udp"] for o in opened))
     # nmap prints its list of frequent ports when it is given nothing to scan
     top = "$(nmap -v --top-ports 1000 -oG - 2>/dev/null | sed -n 's/.*TCP([0-9]*;\\([^)]*\\)).*/\\1/p' | head -n 1)"
     tcp_list = "1-65535" if world.all_ports else f"{','.join(map(str, sorted(tcp)))},{top}"

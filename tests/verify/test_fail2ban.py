@@ -10,6 +10,7 @@ import pytest
 
 from bastide.controls import count
 from bastide.machines import Inventory
+from bastide.mesh import mesh_of
 from bastide.settings import Settings
 from tests.verify.bans import Dropped, Watched, dropped, held, watched
 from tests.verify.inside import asked
@@ -90,9 +91,10 @@ def test_a_ban_is_set_and_kept(sight: Sight, note: Callable[[str], None]) -> Non
 def test_operators_and_servers_are_spared(
     sight: Sight, settings: Settings, inventory: Inventory, note: Callable[[str], None]
 ) -> None:
-    """Every jail ignores the operators' networks, the servers and the private network, and nobody who is not named."""
+    """Every jail ignores operators, servers, the private network and the mesh, and nobody who is not named."""
     addresses = [word for one in inventory for word in (one.address, one.address6, one.private_address)]
-    own = [word for word in addresses if word]
+    mesh = mesh_of(settings)
+    own = [word for word in (*addresses, *(mesh.everybody if mesh else ())) if word]
     wanted = [_network(word) for word in (*settings.firewall.operators, *own, "127.0.0.1", "::1")]
     declared = [*wanted, *map(_network, ("127.0.0.0/8", settings.network.range, *settings.fail2ban.spared))]
     for name, jail in _server(sight)["jails"].items():

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from bastide.doors import open_ports
 from bastide.machines import Machine
 from bastide.settings import Settings
 from tests.verify import nft
@@ -23,9 +24,9 @@ def _judge(scan: Scan, settings: Settings, world: World, note: Callable[[str], N
     assert scan.alive, "it does not answer a ping from the prober: silence proves nothing"
     # nmap gives up on a host that takes too long (--host-timeout), and then names no port at all
     assert scan.tcp >= 1000, f"the scan did not come to its end: {scan.tcp} TCP ports"
-    allowed = {f"{item.protocol}/{item.port}" for item in settings.firewall.public}
+    allowed = {f"{kind}/{port}" for kind, port in open_ports(settings)}
     prober = world.inventory.prober
-    if settings.ssh.open_to == "anywhere" or (prober and _among(settings, prober.address, prober.address6)):
+    if prober and _ssh_is_open(settings, prober.address, prober.address6):
         allowed.add(f"tcp/{settings.ssh.port}")
     open_ = sorted(port for port, state in scan.heard.items() if state == "open")
     note(f"{scan.tcp:,} TCP and {scan.udp} UDP ports tried, open: {', '.join(open_) or 'none'}; it answers a ping")
@@ -63,8 +64,8 @@ def test_neighbour_reaches_nothing_undeclared(
     if knock is None or sibling is None:
         not_provable_here("it is alone in its private network: nobody is there to knock past the provider's firewall")
     assert knock.ping, "it does not answer its neighbour's ping: silence proves nothing"
-    allowed = {item.port for item in settings.firewall.public if item.protocol == "tcp"}
-    if settings.ssh.open_to == "anywhere" or _among(settings, sibling.address_for(machine)):
+    allowed = {port for kind, port in open_ports(settings) if kind == "tcp"}
+    if _ssh_is_open(settings, sibling.address_for(machine)):
         allowed.add(settings.ssh.port)
     reached = sorted(port for port, state in knock.ports.items() if state != "filtered" and port not in allowed)
     note(f"{len(knock.ports)} ports tried, reached: {', '.join(map(str, reached)) or 'none'}; it answers a ping")
@@ -113,6 +114,8 @@ def test_metadata_is_closed_to_containers(sight: Sight, note: Callable[[str], No
     note("dropped in forward")
 
 
-def _among(settings: Settings, *addresses: str) -> bool:
+def _ssh_is_open(settings: Settings, *addresses: str) -> bool:
+    if settings.ssh.open_to != "operators":
+        return settings.ssh.open_to == "anywhere"
     networks = [ipaddress.ip_network(word) for word in settings.firewall.operators]
     return any(ipaddress.ip_address(address) in network for address in addresses if address for network in networks)

@@ -10,6 +10,7 @@ import pytest
 
 from bastide.controls import count
 from bastide.machines import Machine
+from bastide.mesh import mesh_of
 from bastide.settings import Settings, key_blob
 from tests.verify.inside import asked, effective
 from tests.verify.knock import algorithm_policy, password_offers, refused, root_login, shown_keys, still_welcome
@@ -98,7 +99,7 @@ def test_login_limits(sight: Sight, settings: Settings, note: Callable[[str], No
 def test_penalties_spare_operators_only(
     sight: Sight, settings: Settings, world: World, note: Callable[[str], None]
 ) -> None:
-    """Addresses that fail to log in are refused for a time; only the operators' networks are spared."""
+    """Addresses that fail to log in are refused for a time; only the operators' networks and the mesh are spared."""
     values = next(iter(effective(sight.data).values()))
     penalties = values.get("persourcepenalties", "no")
     cost = re.search(r"authfail:(\d+)", penalties)
@@ -106,10 +107,12 @@ def test_penalties_spare_operators_only(
     assert int(cost[1]) > 0, "a failed login costs no time"
     exempt = {_network(word) for word in values.get("persourcepenaltyexemptlist", "none").split(",") if word != "none"}
     operators = {_network(word) for word in settings.firewall.operators}
-    private = _network(world.settings.network.range)
-    strangers = [str(one) for one in exempt if not any(_inside(one, other) for other in (*operators, private))]
+    mesh = mesh_of(settings)
+    members = {_network(word) for word in (mesh.everybody if mesh else ())}
+    own = (*operators, _network(world.settings.network.range), *members)
+    strangers = [str(one) for one in exempt if not any(_inside(one, other) for other in own)]
     assert not strangers, f"spared without being operators: {', '.join(sorted(strangers))}"
-    punished = [str(one) for one in operators if not any(_inside(one, other) for other in exempt)]
+    punished = [str(one) for one in operators | members if not any(_inside(one, other) for other in exempt)]
     assert not punished, f"operators who are not spared: {', '.join(sorted(punished))}"
     note(f"penalties: {penalties.partition(' ')[0]} ...; spared: {count(len(exempt), 'network')} of operators")
 

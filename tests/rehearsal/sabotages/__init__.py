@@ -6,7 +6,7 @@ and past every deploy, and puts back what it changed. `{person}` and the like ar
 
 from __future__ import annotations
 
-from tests.rehearsal.sabotages import base, dns, fail2ban, firewall, site, ssh, storage, updates, users
+from tests.rehearsal.sabotages import base, dns, fail2ban, firewall, site, ssh, storage, updates, users, wireguard
 from tests.rehearsal.sabotages.model import Sabotage
 
 __all__ = ["NOT_IN_THE_LAB", "SABOTAGES", "Sabotage"]
@@ -15,5 +15,7 @@ __all__ = ["NOT_IN_THE_LAB", "SABOTAGES", "Sabotage"]
 NOT_IN_THE_LAB = {"base-01": "a container has no clock of its own; breaking it would break the host's"}
 
 SABOTAGES: tuple[Sabotage, ...] = tuple(
-    one for module in (site, users, ssh, firewall, fail2ban, dns, updates, base, storage) for one in module.SABOTAGES
+    one
+    for module in (site, users, ssh, firewall, fail2ban, wireguard, dns, updates, base, storage)
+    for one in module.SABOTAGES
 )

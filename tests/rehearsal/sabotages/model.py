@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -78,9 +79,24 @@ class Sabotage:
             "automation_key": settings.users.automation.key,
             "network": settings.network.range,
             "timezone": settings.base.timezone,
+            **self._mesh(settings),
             "first_reboot": next(iter(windows(settings).values())).reboot,
         }
         return self.break_.format(**values), self.undo.format(**values)
+
+    @staticmethod
+    def _mesh(settings: Settings) -> dict[str, str]:
+        """What there is to know of the mesh; nobody has its last but one address."""
+        if settings.wireguard is None:
+            return {}
+        primary = next(iter(settings.by_role("primary")))
+        return {
+            "mesh": settings.wireguard.range,
+            "mesh_port": str(settings.wireguard.port),
+            "mesh_primary": settings.mesh[primary],
+            "private_primary": settings.made[primary].private_address if primary in settings.made else "",
+            "mesh_stranger": str(ipaddress.IPv4Network(settings.wireguard.range)[-3]),
+        }
 
 
 def _filled(value: Any, values: Mapping[str, object]) -> Any:

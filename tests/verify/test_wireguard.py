@@ -1,0 +1,146 @@
+"""How the servers talk to each other: what crosses the wire, who is in the mesh, and what it answers to others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bastide.controls import count
+from bastide.doors import open_ports
+from bastide.machines import Inventory, Machine
+from bastide.mesh import INTERFACE, Mesh, mesh_of
+from bastide.settings import Settings
+from tests.verify import nft
+from tests.verify.evidence_plugin import not_provable_here
+from tests.verify.inside import asked
+from tests.verify.mesh import Roster, Strange, crossing, over_mesh, roster, strange
+from tests.verify.world import Sight
+
+_REJECT_AFTER_SECONDS = 180  # no session is older (wireguard.com/papers/wireguard.pdf, 6.1)
+
+
+def _declared(settings: Settings) -> Mesh:
+    mesh = mesh_of(settings)
+    if mesh is None:
+        not_provable_here("the stack file declares no mesh")
+    assert mesh is not None
+    return mesh
+
+
+def _others(mesh: Mesh, machine: Machine) -> dict[str, str]:
+    return {name: address for name, address in mesh.machines.items() if name != machine.name}
+
+
+@pytest.mark.control("wireguard-01")
+@pytest.mark.look(crossing)
+def test_nothing_leaves_in_the_open(
+    sight: Sight, settings: Settings, machine: Machine, note: Callable[[str], None]
+) -> None:
+    """A message to each other server goes into the tunnel, and comes out of no other interface but encrypted."""
+    others, seen = _others(_declared(settings), machine), sight.data
+    names = {address: name for name, address in others.items()}
+    open_ = sorted({f"{names.get(address, address)} ({interface})" for address, interface in seen["plain"]})
+    assert not open_, f"a message leaves in the open: to {', '.join(open_)}"
+    for name, address in others.items():
+        assert address in seen["tunnel"], f"no message to {name} goes into the tunnel"
+        assert address in seen["sealed"], f"no encrypted packet goes to {name}"
+    note(f"a message to {', '.join(others)}: read in {INTERFACE} only; WireGuard's packets outside")
+
+
+@pytest.mark.control("wireguard-02")
+@pytest.mark.look(roster)
+def test_only_the_declared_are_in_the_mesh(
+    sight: Sight, settings: Settings, machine: Machine, note: Callable[[str], None]
+) -> None:
+    """The peers of each server are the other servers and the declared devices, each with its own key and address."""
+    mesh = _declared(settings)
+    seen: Roster = sight.data
+    members = {**_others(mesh, machine), **mesh.administrators}
+    owners = {f"{address}/32": name for name, address in members.items()}
+    by_address: dict[str, str] = {}
+    for key, allowed in seen.own["peers"].items():
+        assert len(allowed) == 1, f"a peer may send as {', '.join(allowed) or 'nobody'}"
+        assert allowed[0] in owners, f"a peer that nobody declared may send as {allowed[0]}"
+        by_address[allowed[0]] = key
+    missing = sorted(owners[word] for word in set(owners) - set(by_address))
+    assert not missing, f"not in the mesh: {', '.join(missing)}"
+    for word, name in owners.items():
+        device = settings.wireguard.administrators.get(name) if settings.wireguard else None
+        own = device.key if device and device.address == members[name] else seen.keys.get(name, "")
+        if own:
+            assert by_address[word] == own, f"{name} is known by another key than its own"
+    note(f"{count(len(seen.own['peers']), 'peer')}, one address each")
+
+
+@pytest.mark.control("wireguard-02")
+@pytest.mark.look(roster)
+def test_private_keys_are_roots_alone(sight: Sight, settings: Settings, note: Callable[[str], None]) -> None:
+    """Nobody but root can read a server's private key, or write where it lies."""
+    _declared(settings)
+    files: dict[str, list[str]] = sight.data.own["files"]
+    assert files, "there is no file with its key"
+    for path, (mode, owner, _) in files.items():
+        assert owner == "root", f"{path} belongs to {owner}"
+        assert not int(mode, 8) & 0o077, f"others can read {path} ({mode})"
+    note(", ".join(f"{path} {mode}" for path, (mode, _, _) in files.items()))
+
+
+@pytest.mark.control("wireguard-03")
+@pytest.mark.active
+@pytest.mark.look(strange)
+def test_strangers_get_no_answer(sight: Sight, settings: Settings, note: Callable[[str], None]) -> None:
+    """Noise, and a first message of a key that nobody knows, bring no packet back."""
+    mesh = _declared(settings)
+    seen: Strange = sight.data
+    assert all(seen.alive.values()), "it does not answer a ping from the prober: silence proves nothing"
+    loud = sorted(f"{address}: {', '.join(said)}" for address, said in seen.answers.items() if said)
+    assert not loud, f"a stranger gets an answer from UDP {mesh.port}: {'; '.join(loud)}"
+    note(f"UDP {mesh.port}: no answer over {'IPv4 and IPv6' if len(seen.answers) > 1 else 'IPv4'}")
+
+
+@pytest.mark.control("wireguard-03")
+@pytest.mark.look(over_mesh)
+def test_the_mesh_opens_no_undeclared_port(sight: Sight, settings: Settings, note: Callable[[str], None]) -> None:
+    """A server in the mesh reaches no fresh listener of another one there, and no port that is not declared."""
+    _declared(settings)
+    knock = sight.data
+    assert knock is not None, "there is nobody to knock"
+    assert knock.ping, "it does not answer a ping over the mesh: silence proves nothing"
+    allowed = {port for kind, port in open_ports(settings, in_mesh=True) if kind == "tcp"}
+    if settings.ssh.open_to == "anywhere":
+        allowed.add(settings.ssh.port)
+    reached = sorted(port for port, state in knock.ports.items() if state != "filtered" and port not in allowed)
+    named = [f"{port}{' (a fresh listener)' if port == knock.fresh else ''}" for port in reached]
+    assert not reached, f"a server in the mesh gets through to {', '.join(named)}"
+    note(f"{len(knock.ports)} ports tried over the mesh, reached: none that is not declared")
+
+
+@pytest.mark.control("wireguard-03")
+@pytest.mark.look(asked("rules"))
+def test_nobody_outside_takes_an_address_of_the_mesh(
+    sight: Sight, settings: Settings, note: Callable[[str], None]
+) -> None:
+    """The rules in force drop what comes from an address of the mesh and did not come out of the tunnel."""
+    mesh = _declared(settings)
+    rules = nft.parse(sight.data.text)
+    assert nft.drops_forged(rules, mesh.range, INTERFACE), (
+        f"a packet with an address of the mesh is taken from outside of {INTERFACE}"
+    )
+    note(f"{mesh.range} is dropped on every other interface")
+
+
+@pytest.mark.control("wireguard-04")
+@pytest.mark.look(crossing)
+def test_every_server_answers_over_the_mesh(
+    sight: Sight, settings: Settings, machine: Machine, inventory: Inventory, note: Callable[[str], None]
+) -> None:
+    """Each other server answers a ping at its address in the mesh, in a session of the last minutes."""
+    others: dict[str, str] = _others(_declared(settings), machine)
+    seen: dict[str, Any] = sight.data
+    silent = sorted(name for name, address in others.items() if address not in seen["answers"])
+    assert not silent, f"no answer over the mesh from {', '.join(silent)}"
+    for name, address in others.items():
+        assert seen["ages"].get(address, 1e9) <= _REJECT_AFTER_SECONDS, f"the answer of {name} came another way"
+    note(f"{', '.join(others)} answered; the oldest handshake {max(map(seen['ages'].get, others.values())):.0f} s ago")
