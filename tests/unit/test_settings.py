@@ -191,7 +191,7 @@ def test_two_existing_servers_share_nothing() -> None:
 
 def test_ssh_over_the_mesh_alone_needs_somebody_in_it() -> None:
     for path, value in (("wireguard", REMOVED), ("wireguard.administrators", {})):
-        data = put(put(example(), "ssh.open_to", "vpn"), path, value)
+        data = put(put(put(example(), "postgres", REMOVED), "ssh.open_to", "vpn"), path, value)
         with pytest.raises(SettingsError) as caught:
             parse(data, "file")
         assert caught.value.mistakes == [
@@ -204,7 +204,7 @@ def test_a_servers_place_in_the_mesh_is_that_in_its_private_subnet() -> None:
         put(example(), "servers.primary.mesh_address", "10.21.0.99"), "servers.standby.private_address", "10.20.0.7"
     )
     assert parse(data, "file").mesh == {"primary": "10.21.0.99", "standby": "10.21.0.7", "witness": "10.21.0.13"}
-    assert parse(put(data, "wireguard", REMOVED), "file").mesh == {}
+    assert parse(put(put(data, "postgres", REMOVED), "wireguard", REMOVED), "file").mesh == {}
 
 
 def test_an_existing_server_is_known_by_its_host_key() -> None:
