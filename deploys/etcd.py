@@ -55,7 +55,11 @@ systemctl restart {UNIT} && for try in $(seq 50); do
 done
 echo "the voter is not well after its restart" >&2; exit 1
 """
-_TIMERS = "systemctl daemon-reload && systemctl -q enable {timers} && systemctl restart {timers}"
+# the first snapshot at once: the timer takes the next one at night
+_TIMERS = f"""\
+systemctl daemon-reload && systemctl -q enable {{timers}} && systemctl restart {{timers}} || exit 1
+ls /var/lib/bastide-etcd/snapshot-*.db >/dev/null 2>&1 || systemctl start {_KEEP}.service
+"""
 
 
 @dataclass(frozen=True)

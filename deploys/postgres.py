@@ -55,8 +55,10 @@ _RELOAD_HAPROXY = """\
 haproxy -q -c -f /etc/haproxy/haproxy.cfg && systemctl -q enable haproxy || exit 1
 systemctl -q is-active haproxy && systemctl reload haproxy || systemctl restart haproxy
 """
+# where it listens is read at its start alone, and Debian's package has it listen at ::1 as well
 _RELOAD_PGBOUNCER = """\
 systemctl daemon-reload; systemctl -q enable pgbouncer || exit 1
+ss -Hltnp | grep '"pgbouncer"' | grep -qvF ' 127.0.0.1:' && systemctl stop pgbouncer
 systemctl -q is-active pgbouncer && systemctl reload pgbouncer || systemctl restart pgbouncer
 """
 
@@ -328,11 +330,12 @@ def haproxy_file(wanted: Cluster) -> File:
     text = render(
         "postgres/haproxy.cfg.j2",
         listeners=[
-            {"name": "leader", "port": LEADER_PORT, "check": "/primary"},
+            {"name": "leader", "port": LEADER_PORT, "check": "/primary", "seen_within": "300ms"},
             {
                 "name": "replicas",
                 "port": REPLICA_PORT,
                 "check": f"/replica?lag={wanted.postgres.max_failover_lag_mb}MB",
+                "seen_within": "2s",
             },
         ],
         sites=wanted.sites,

@@ -8,7 +8,20 @@ security pages make.
 
 from __future__ import annotations
 
-from bastide.controls import base, dns, fail2ban, firewall, site, ssh, storage, updates, users, wireguard
+from bastide.controls import (
+    base,
+    dns,
+    etcd,
+    fail2ban,
+    firewall,
+    postgres,
+    site,
+    ssh,
+    storage,
+    updates,
+    users,
+    wireguard,
+)
 from bastide.controls.model import Control, count, join
 from bastide.errors import EvidenceError
 from bastide.machines import Inventory
@@ -23,6 +36,8 @@ CAPABILITIES = {
     "firewall": "What can be reached",
     "fail2ban": "Who is turned away",
     "wireguard": "How the servers talk to each other",
+    "etcd": "Who decides which database leads",
+    "postgres": "How the databases are kept",
     "dns": "Which names lead here",
     "updates": "How the machines are kept up to date",
     "base": "How the machines are kept",
@@ -30,7 +45,7 @@ CAPABILITIES = {
 }
 """The words, in the order of the page, with the heading of each."""
 
-_MODULES = (site, users, ssh, firewall, fail2ban, wireguard, dns, updates, base, storage)
+_MODULES = (site, users, ssh, firewall, fail2ban, wireguard, etcd, postgres, dns, updates, base, storage)
 CONTROLS: tuple[Control, ...] = tuple(one for module in _MODULES for one in module.CONTROLS)
 
 _BY_ID = {one.id: one for one in CONTROLS}

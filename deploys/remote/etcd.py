@@ -127,6 +127,8 @@ def _run(
 ) -> subprocess.CompletedProcess[str]:
     # what is set here must win over the file that `ctl` reads
     values = dict(_file_values(plan["ctl"]), **env)
+    if any(word.startswith("--endpoints") for word in words):
+        values.pop("ETCDCTL_ENDPOINTS")  # etcdctl refuses to be told twice
     return subprocess.run(
         ["/usr/bin/etcdctl", *words],
         input=stdin or "",

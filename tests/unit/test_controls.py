@@ -58,6 +58,8 @@ def test_ids_are_never_reused() -> None:
         *("firewall-01", "firewall-02", "firewall-03", "firewall-04"),
         *("fail2ban-01", "fail2ban-02", "fail2ban-03", "fail2ban-04"),
         *("wireguard-01", "wireguard-02", "wireguard-03", "wireguard-04"),
+        *(f"etcd-0{number}" for number in range(1, 6)),
+        *(f"postgres-{number:02}" for number in range(1, 11)),
         *("dns-01", "dns-02", "dns-03", "dns-04"),
         *("updates-01", "updates-02", "updates-03", "updates-04"),
         *("base-01", "base-02", "base-03"),

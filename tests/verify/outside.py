@@ -29,7 +29,7 @@ socket.create_connection((sys.argv[1], p), 2).close(); print(p, flush=True)
 select.select([sys.stdin], [], [], 8)
 """
 # Tries all ports at once; says what became of each, and whether the address answers a ping at all.
-_KNOCKER = """
+KNOCKER = """
 import json, socket, subprocess, sys
 from concurrent.futures import ThreadPoolExecutor
 def knock(port):
@@ -96,7 +96,7 @@ def knocked(
     with _listener(world, machine, address) as fresh:
         ports = [fresh, *sorted(open_)]
         # as root only for ping, which an ordinary account may not use everywhere
-        script = f"python3 -c {shlex.quote(_KNOCKER)} {address} {' '.join(map(str, ports))}"
+        script = f"python3 -c {shlex.quote(KNOCKER)} {address} {' '.join(map(str, ports))}"
         done = world.as_root(sibling.name, script)
     try:
         answer = json.loads(done.text)

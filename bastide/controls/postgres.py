@@ -1,0 +1,115 @@
+"""What becomes of the data."""
+
+from __future__ import annotations
+
+from bastide.controls.model import Control, count, join
+from bastide.machines import Inventory, Machine
+from bastide.settings import Role, Settings
+
+LAG_SECONDS = 30
+"""How far behind a standby may be when it is looked at."""
+CERTIFICATE_DAYS = 30
+"""For how many more days a certificate must be good: a deploy in this time renews it."""
+_SITES: tuple[Role, ...] = ("primary", "standby")
+CONTROLS = (
+    Control(
+        "postgres-01",
+        "Standby",
+        "Every change in the databases streams to {standbys}, at most {lag} behind when looked at; {commits}.",
+        "When a site is lost, the other one has what was written.",
+        roles=_SITES,
+        claims=(28, 94, 95),
+    ),
+    Control(
+        "postgres-02",
+        "Connections to the database",
+        "The databases take connections over TLS 1.2 or newer, by password and from {database_sites} only.",
+        "Whoever is in between reads nothing, and whoever has no password, or comes from elsewhere, is refused.",
+        roles=_SITES,
+        claims=(13, 14, 16),
+    ),
+    Control(
+        "postgres-03",
+        "Reach of the database",
+        "No port of the databases answers at a public address or in the provider's network, and no others run.",
+        "What cannot be reached cannot be attacked.",
+        roles=_SITES,
+        claims=(15,),
+    ),
+    Control(
+        "postgres-04",
+        "Changes on their way",
+        "What the databases send to the other site cannot be read on the way, not in the mesh either.",
+        "Data is encrypted a second time inside of the encrypted network: one mistake does not show it.",
+        roles=_SITES,
+        claims=(13,),
+    ),
+    Control(
+        "postgres-05",
+        "Checksums",
+        "Every page of the databases carries a checksum that is compared at each reading; none was found wrong.",
+        "A disk that returns other data than was written is noticed.",
+        roles=_SITES,
+        claims=(94,),
+    ),
+    Control(
+        "postgres-06",
+        "Rights in the databases",
+        "{database_roles} may do what is declared in {databases}, and nothing else; none of them is a superuser.",
+        "An application that was broken into can do no more than it has to.",
+        roles=_SITES,
+        claims=(16, 37),
+    ),
+    Control(
+        "postgres-07",
+        "Who leads",
+        "One server takes writes at any time, by the votes; to change that takes a certificate and a password.",
+        "Two servers that both take writes would each lose what the other one was told.",
+        roles=_SITES,
+        claims=(94,),
+    ),
+    Control(
+        "postgres-08",
+        "Certificates of the databases",
+        "Certificates of the databases are good for {certificate_days} more days; one account can read their keys.",
+        "No certificate that ran out stops the databases, and nobody can pass himself off as one of them.",
+        roles=_SITES,
+        claims=(13,),
+    ),
+    Control(
+        "postgres-09",
+        "Ways to the database",
+        "Applications come to the leading server through a pool on their own machine, over TLS and by password.",
+        "After a change of leader they find the new one by themselves.",
+        roles=_SITES,
+        claims=(103,),
+    ),
+    Control(
+        "postgres-10",
+        "Log of changes",
+        "Changes of tables, roles and rights in the databases are logged, and so is who connects and leaves.",
+        "Afterwards it can be told who changed what.",
+        roles=_SITES,
+        claims=(39,),
+    ),
+)
+
+
+def facts(settings: Settings, inventory: Inventory) -> dict[str, str]:
+    """What its sentences are filled with. Without databases nothing is proven, and the sentences are not printed."""
+    wanted = settings.postgres
+    waits = wanted is not None and wanted.durability == "zero-loss"
+    standbys = [machine for machine in inventory if machine.role == "standby"]
+    return {
+        "standbys": f"{count(len(standbys), 'standby', 'standbys')} in {_countries(standbys)}",
+        "lag": count(LAG_SECONDS, "second"),
+        "commits": "a commit waits for it" if waits else "commits do not wait for it",
+        "database_sites": count(len(standbys) + 1, "server"),
+        "database_roles": count(len(wanted.roles) if wanted else 0, "role").capitalize(),
+        "databases": count(len(wanted.databases) if wanted else 0, "database"),
+        "certificate_days": str(CERTIFICATE_DAYS),
+    }
+
+
+def _countries(machines: list[Machine]) -> str:
+    return join(sorted({machine.place.country_name for machine in machines}))

@@ -1,0 +1,286 @@
+"""The failures of the database cluster: each is made while rows are written, mended, and judged by what was told.
+
+They leave a cluster that is well; whoever led last leads on. The tests and the benchmark use the same ones.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from tests.rehearsal.acknowledged import MACHINES, SITES, Told, Writers
+from tests.rehearsal.stack import wait_for
+
+
+@dataclass
+class Outage:
+    """What one failure cost. `stopped`: seconds in which no row was acknowledged to the client that was watched."""
+
+    what: str
+    stopped: float
+    healed: float
+    acknowledged: int
+    unknown: int
+    lost: int
+    reigns: list[str]
+    warned: int = 0
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """One line."""
+        return " ".join(f"{key}={value}" for key, value in asdict(self).items())
+
+
+@dataclass
+class Watch:
+    """One failure at work: the client that is watched, and when the failure began."""
+
+    writers: Writers
+    what: str
+    machine: str
+    since: float = 0.0
+
+    def begins(self) -> None:
+        """From here on a stop is this failure's."""
+        self.since = time.monotonic()
+
+    def judged(self, healed: float) -> Outage:
+        """After the writers have ended: what they were told, against what is there."""
+        told: Told = self.writers.told()
+        told.until = max(ack.at for ack in told.of(self.machine))
+        outage = Outage(
+            what=self.what,
+            stopped=round(told.stopped(self.machine, self.since), 2),
+            healed=round(healed, 1),
+            acknowledged=len(told.acks),
+            unknown=sum(told.unknown.values()),
+            lost=len(self.writers.missing(told)),
+            reigns=told.reigns(),
+            warned=sum(ack.warned for ack in told.acks),
+            notes={"reasons": told.reasons} if told.reasons else {},
+        )
+        self.writers.clear()
+        return outage
+
+
+def other(site: str) -> str:
+    """The other one of the two sites."""
+    return next(one for one in SITES if one != site)
+
+
+def switchover(writers: Writers) -> Outage:
+    """Somebody asks for it, as for an update of the leader's machine."""
+    leader = writers.leader()
+    watch = Watch(writers, "switchover", leader)
+    with writers.writing(leader):
+        watch.begins()
+        writers.switchover(other(leader))
+        healed = writers.healed()
+        writers.goes_on(leader, seconds=20)
+    return watch.judged(healed)
+
+
+def postgres_killed(writers: Writers) -> Outage:
+    """The leader's server is gone at once, its Patroni is not."""
+    leader = writers.leader()
+    client = other(leader)
+    watch = Watch(writers, "SIGKILL of the leader's Postgres", client)
+    with writers.writing(client):
+        watch.begins()
+        writers.rehearsal.exec(leader, f"kill -KILL {postmaster(writers, leader)}")
+        writers.goes_on(client, seconds=60)
+        healed = writers.healed()
+        writers.goes_on(client, seconds=20)
+    return watch.judged(healed)
+
+
+def postgres_stopped(writers: Writers) -> Outage:
+    """The leader's server neither answers nor ends: all of its processes stand still."""
+    leader = writers.leader()
+    client = other(leader)
+    watch = Watch(writers, "SIGSTOP of the leader's Postgres", client)
+    old = writers.settings.mesh[leader]
+    with writers.writing(client):
+        watch.begins()
+        pid = postmaster(writers, leader)
+        writers.rehearsal.exec(leader, f"pkill -STOP -P {pid}; kill -STOP {pid}")
+        try:
+            writers.taken_over(client, old, seconds=90)
+        finally:
+            writers.rehearsal.exec(leader, f"kill -CONT {pid} && pkill -CONT -P {pid} || true")
+        healed = writers.healed()
+        writers.goes_on(client, seconds=20)
+    return watch.judged(healed)
+
+
+def power_cut(writers: Writers, *, with_voters: bool = False) -> Outage:
+    """The leader's machine loses power, with or without the leadership of etcd."""
+    leader = writers.leader()
+    client = other(leader)
+    lead_etcd(writers, leader if with_voters else "witness")
+    what = "power cut of the leader" + (", which led etcd too" if with_voters else "")
+    watch = Watch(writers, what, client)
+    with writers.writing(client):
+        watch.begins()
+        writers.rehearsal.lab("crash", leader)
+        try:
+            writers.taken_over(client, writers.settings.mesh[leader], seconds=90)
+        finally:
+            writers.rehearsal.lab("start", leader)
+            lead_etcd(writers, "witness")
+        healed = writers.healed()
+        writers.goes_on(client, seconds=20)
+    return watch.judged(healed)
+
+
+def cut_off(writers: Writers) -> Outage:
+    """The leader's machine is cut off from everything, and its own clients go on asking it."""
+    leader = writers.leader()
+    client = other(leader)
+    watch = Watch(writers, "leader cut off from the others", client)
+    with writers.writing(*SITES):
+        watch.begins()
+        writers.rehearsal.lab("block", leader)
+        try:
+            writers.taken_over(client, writers.settings.mesh[leader], seconds=90)
+            # the clients beside it were told nothing since: neither yes, nor yes later
+            writable = writers.writable()
+        finally:
+            writers.rehearsal.lab("unblock", leader)
+        healed = writers.healed()
+        writers.goes_on(client, seconds=20)
+        writers.goes_on(leader, seconds=30)
+    outage = watch.judged(healed)
+    outage.notes["writable"] = writable
+    return outage
+
+
+def sites_apart(writers: Writers) -> Outage:
+    """The two sites do not reach each other, and both reach the witness: the leader goes on, alone."""
+    leader = writers.leader()
+    watch = Watch(writers, "the sites cut off from each other", leader)
+    with writers.writing(*SITES):
+        watch.begins()
+        writers.rehearsal.lab("block", *SITES)
+        try:
+            writers.goes_on(leader, seconds=60)
+            kept = writers.leader() == leader
+        finally:
+            writers.rehearsal.lab("unblock", *SITES)
+        healed = writers.healed()
+        for site in SITES:
+            writers.goes_on(site, seconds=30)
+    outage = watch.judged(healed)
+    outage.notes["leader kept"] = kept
+    return outage
+
+
+def lost(writers: Writers, *machines: str) -> Outage:
+    """Machines that do not lead lose power: the witness or the standby alone are not noticed for long."""
+    leader = writers.leader()
+    assert leader not in machines
+    watch = Watch(writers, f"power cut of {' and '.join(machines)}", leader)
+    with writers.writing(leader):
+        watch.begins()
+        for machine in machines:
+            writers.rehearsal.lab("crash", machine)
+        try:
+            if len(machines) == 1:
+                # it is missed after ttl: nothing may happen then either
+                wait_for(lambda: time.monotonic() > watch.since + 25, "25 s without it", seconds=30)
+                writers.goes_on(leader, seconds=60)
+            else:
+                wait_for(lambda: not writers.writable(), "nobody leads without a quorum", seconds=40)
+        finally:
+            for machine in machines:
+                writers.rehearsal.lab("start", machine)
+        writers.goes_on(leader, seconds=90)
+        healed = writers.healed()
+    return watch.judged(healed)
+
+
+def all_rebooted(writers: Writers) -> Outage:
+    """All three machines at once, as after a mistake with an update."""
+    leader = writers.leader()
+    watch = Watch(writers, "reboot of all three at once", leader)
+    boots = {one: _boot(writers, one) for one in MACHINES}
+    with writers.writing(leader):
+        watch.begins()
+        for machine in MACHINES:
+            writers.rehearsal.lab("reboot", machine)
+        for machine in MACHINES:
+            wait_for(lambda one=machine: _boot(writers, one) not in ("", boots[one]), f"{machine} is back", seconds=60)  # type: ignore[misc]
+        writers.start(leader)
+        writers.goes_on(leader, seconds=90)
+        healed = writers.healed()
+    return watch.judged(healed)
+
+
+def full_disk(writers: Writers) -> Outage:
+    """The leader has no room left: the other one takes over, and etcd, which has a disk of its own, votes on."""
+    leader = writers.leader()
+    client = other(leader)
+    watch = Watch(writers, "full disk on the leader", client)
+    with writers.writing(client):
+        watch.begins()
+        writers.rehearsal.lab("fill", leader)
+        try:
+            writers.taken_over(client, writers.settings.mesh[leader], seconds=180)
+            voted = writers.voters_agree()
+        finally:
+            writers.rehearsal.lab("unfill", leader)
+        healed = writers.healed()
+        writers.goes_on(client, seconds=20)
+    outage = watch.judged(healed)
+    outage.notes["voters agree"] = voted
+    return outage
+
+
+def slow_lines(writers: Writers, delay: str, loss: str = "") -> Outage:
+    """The sites are far from each other."""
+    leader = writers.leader()
+    client = other(leader)
+    watch = Watch(writers, f"{delay} {loss} between the sites".replace("  ", " "), client)
+    with writers.writing(client):
+        writers.rehearsal.lab("slow", *SITES, delay, *([loss] if loss else []))
+        try:
+            watch.begins()
+            wait_for(lambda: time.monotonic() > watch.since + 30, "30 s on slow lines", seconds=40)
+            kept = writers.leader() == leader
+        finally:
+            writers.rehearsal.lab("unslow", *SITES)
+        healed = writers.healed()
+        writers.goes_on(client, seconds=20)
+    outage = watch.judged(healed)
+    outage.notes["leader kept"] = kept
+    return outage
+
+
+def lead_etcd(writers: Writers, machine: str) -> None:
+    """Bring the leadership of the voters to a machine."""
+    script = (
+        'id=$(timeout 10 bastide-etcdctl member list | awk -F", " -v n="$1" \'$3 == n { print $1 }\'); '
+        "timeout 10 bastide-etcdctl move-leader $id"
+    )
+    # a machine whose leadership is to stay elsewhere: the witness would bring it back within seconds
+    timer = "start" if machine == "witness" else "stop"
+    writers.rehearsal.exec("witness", f"systemctl {timer} bastide-etcd-lead.timer")
+
+    def there() -> bool:
+        leads = writers.etcd_leader()
+        if leads and leads != machine:
+            writers.rehearsal.exec(leads, script.replace('"$1"', machine), check=False)
+        return leads == machine
+
+    wait_for(there, f"{machine} leads etcd", seconds=30)
+
+
+def postmaster(writers: Writers, machine: str) -> str:
+    """The process of the server."""
+    return writers.rehearsal.exec(machine, "head -n 1 /var/lib/postgresql/17/bastide/postmaster.pid").stdout.strip()
+
+
+def _boot(writers: Writers, machine: str) -> str:
+    done = writers.rehearsal.exec(machine, "cat /proc/sys/kernel/random/boot_id", check=False)
+    return done.stdout.strip() if done.ok else ""

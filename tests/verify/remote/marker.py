@@ -1,0 +1,55 @@
+"""Runs on a database server as root: writes a word into the stream of changes, and looks for it in whatever passes by.
+
+The word is a message that stands in the stream alone (PostgreSQL 17 manual, 9.28.6): it changes no row and leaves
+nothing behind. Every site looks at the same time; the one that leads writes.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+
+_PORT = int(sys.argv[2])
+_WAIT, _LOOK = 0.9, 2.4
+_APPLICATION = b"\x17\x03\x03"  # a record of TLS that carries data (RFC 8446, 5.1)
+
+
+def sql(query: str) -> str:
+    words = ("runuser", "-u", "postgres", "--", "psql", "-XAtq", "-d", "postgres", "-f", "-")
+    done = subprocess.run(words, input=query, capture_output=True, text=True, timeout=5, check=False)
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def main() -> dict[str, object]:
+    word = sys.argv[1]
+    tap = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
+    tap.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+    tap.settimeout(0.1)
+    leads = sql("select not pg_is_in_recovery()") == "t"
+    written, open_, sealed = "", set(), set()
+    begun = time.monotonic()
+    while (now := time.monotonic()) < begun + _LOOK:
+        if leads and not written and now > begun + _WAIT:
+            # flushed, so that it is sent at once; many times, so that it stands whole in some packet
+            written = sql(f"select pg_logical_emit_message(false, 'bastide', repeat('{word} ', 100), true)") or "failed"
+        try:
+            data, place = tap.recvfrom(65535)
+        except TimeoutError:
+            continue
+        if word.encode() in data:
+            open_.add(place[0])
+        elif len(data) > 40 and data[0] >> 4 == 4 and data[9] == 6:
+            body = (data[0] & 15) * 4
+            ports = {int.from_bytes(data[body : body + 2], "big"), int.from_bytes(data[body + 2 : body + 4], "big")}
+            start = body + (data[body + 12] >> 4) * 4
+            if _PORT in ports and data[start : start + 3] == _APPLICATION and len(data) > start + 60:
+                sealed.add(place[0])
+    there = "" if leads else sql("select pg_last_wal_receive_lsn()")
+    return {"leads": leads, "written": written, "open": sorted(open_), "sealed": sorted(sealed), "there": there}
+
+
+if __name__ == "__main__":
+    print(json.dumps(main()))

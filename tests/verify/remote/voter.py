@@ -1,0 +1,148 @@
+"""Runs on a machine as root, after knocks.py and in its namespace: what a voter (etcd) says, and what it answers to whom.
+
+It reads; the one writing request is a transaction whose condition never holds, so that it asks for the right alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tests.verify.remote.knocks import client, https, key_files, listening, old_client, output, reach_as
+
+_HTTP = "GET /version HTTP/1.0\r\nHost: voter\r\n\r\n"
+# its path in etcd's data folder (etcd 3.5 manual, "Data directory")
+_FILE = "/member/snap/db"
+
+
+def voter(plan: dict[str, Any]) -> dict[str, Any]:
+    """`plan`: name, address, endpoints (URLs by name), client_port, peer_port, doors, ctl, folder, witness, prefix,
+    accounts (numbers without a right)."""
+    own = plan["endpoints"][plan["name"]]
+    # before there are threads: each is tried in a process of its own
+    accounts = {number: reach_as(number, plan["doors"]) for number in (0, *plan["accounts"])}
+    with ThreadPoolExecutor(8) as pool:
+        status = {name: pool.submit(_status, plan, url) for name, url in plan["endpoints"].items()}
+        tries = pool.submit(_tries, plan, own)
+        return {
+            "voters": {name: found.result() for name, found in status.items()},
+            "members": _json(output(plan["ctl"], "-w", "json", "member", "list")).get("members", []),
+            "auth": "Authentication Status: true" in output(plan["ctl"], "auth", "status"),
+            "tries": tries.result(),
+            "listening": listening(("etcd",)),
+            "accounts": accounts,
+            "keys": key_files(plan["folder"]),
+            "mover": _mover() if plan["witness"] else {},
+            "data": _data(),
+            "snapshot": _snapshot(),
+            "users": _users(plan),
+            "patroni": _patroni(plan),
+        }
+
+
+def _status(plan: dict[str, Any], url: str) -> dict[str, Any]:
+    found = _json(output(plan["ctl"], f"--endpoints={url}", "-w", "json", "endpoint", "status"))
+    status: dict[str, Any] = found[0]["Status"] if isinstance(found, list) and found else {}
+    return status
+
+
+def _tries(plan: dict[str, Any], own: str) -> dict[str, Any]:
+    """What whoever has less than all of it gets."""
+    folder, address, port = plan["folder"], plan["address"], plan["client_port"]
+    pair = (f"{folder}/server.crt", f"{folder}/server.key")
+    bare = client(f"{folder}/ca.crt")
+    words = ("/usr/bin/etcdctl", f"--endpoints={own}", "--dial-timeout=3s", "--command-timeout=4s")
+    words += (f"--cacert={folder}/ca.crt", f"--cert={pair[0]}", f"--key={pair[1]}")
+    plain = {"PATH": os.environ["PATH"], "ETCDCTL_API": "3"}
+    wrong = {**plain, "ETCDCTL_USER": "root", "ETCDCTL_PASSWORD": "wrong"}
+    get = ("get", "--keys-only", "--limit=1", "--prefix", "/")
+    return {
+        "certificate": https(address, port, client(f"{folder}/ca.crt", pair), _HTTP),
+        "no TLS": https(address, port, None, _HTTP),
+        "TLS 1.1": https(address, port, old_client(), _HTTP),
+        "no certificate": https(address, port, bare, _HTTP),
+        "no certificate, as a voter": https(address, plan["peer_port"], bare, _HTTP),
+        "no password": output(*words, *get, env=plain).strip(),
+        "wrong password": output(*words, *get, env=wrong).strip(),
+    }
+
+
+def _mover() -> dict[str, str]:
+    def show(unit: str, name: str) -> str:
+        return output("systemctl", "show", "--value", "-p", name, f"bastide-etcd-lead.{unit}").strip()
+
+    return {"timer": show("timer", "ActiveState"), "result": show("service", "Result")}
+
+
+def _data() -> dict[str, Any]:
+    """Where the running server writes, and what else lies on the same file system."""
+    pid = output("systemctl", "show", "--value", "-p", "MainPID", "etcd.service").strip()
+    folder = f"/proc/{pid}/fd"
+    for number in os.listdir(folder) if pid not in ("", "0") and os.path.isdir(folder) else ():
+        path = f"{folder}/{number}"
+        if os.path.exists(path) and os.readlink(path).endswith(_FILE):
+            device = os.stat(path).st_dev
+            others = [name for name in ("/", "/var", "/var/lib/postgresql") if os.path.exists(name)]
+            return {"file": os.readlink(path), "with": [name for name in others if os.stat(name).st_dev == device]}
+    return {}
+
+
+def _snapshot() -> dict[str, Any]:
+    folder = "/var/lib/bastide-etcd"
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    kept = [name for name in names if name.startswith("snapshot-") and name.endswith(".db")]
+    if not kept:
+        return {}
+    ages = {name: time.time() - os.stat(f"{folder}/{name}").st_mtime for name in kept}
+    youngest = min(ages, key=lambda name: ages[name])
+    told = _json(output("/usr/bin/etcdutl", "-w", "json", "snapshot", "status", f"{folder}/{youngest}"))
+    return {"age": ages[youngest], "oldest": max(ages.values()), "keys": told.get("totalKey", 0) if told else 0}
+
+
+def _users(plan: dict[str, Any]) -> dict[str, Any]:
+    ctl = plan["ctl"]
+    users = output(ctl, "user", "list").split()
+    roles = {one: _json(output(ctl, "-w", "json", "user", "get", one)).get("roles") or [] for one in users}
+    rights = {}
+    for role in sorted({one for listed in roles.values() for one in listed} | set(output(ctl, "role", "list").split())):
+        told = _json(output(ctl, "-w", "json", "role", "get", role)).get("perm") or []
+        rights[role] = sorted(f"{p.get('permType', 0)} {p.get('key', '')} {p.get('range_end', '')}" for p in told)
+    return {"users": roles, "rights": rights}
+
+
+def _patroni(plan: dict[str, Any]) -> dict[str, str]:
+    """What Patroni gets from etcd with its own password: its keys, and those of others. Nothing where it does not run."""
+    if not os.path.exists("/etc/patroni/config.yml"):
+        return {}
+    import yaml  # type: ignore[import-untyped]  # Patroni brings it along
+
+    with open("/etc/patroni/config.yml", encoding="utf-8") as text:
+        config = yaml.safe_load(text)["etcd3"]
+    words = ["/usr/bin/etcdctl", f"--endpoints={plan['endpoints'][plan['name']]}", "--command-timeout=4s"]
+    words += [f"--cacert={config['cacert']}", f"--cert={config['cert']}", f"--key={config['key']}"]
+    env = {"PATH": os.environ["PATH"], "ETCDCTL_API": "3", "ETCDCTL_USER": config["username"]}
+    env["ETCDCTL_PASSWORD"] = config["password"]
+    # compares, then requests on success, then on failure: a key that is not there has no revision (etcdctl's manual)
+    never = 'mod("/elsewhere/x") > "0"\n\nput /elsewhere/x y\n\n\n'
+    return {
+        "own": output(*words, "get", "--keys-only", "--limit=1", "--prefix", plan["prefix"], env=env).strip(),
+        "read": output(*words, "get", "--keys-only", "--limit=1", "--prefix", "/", env=env).strip(),
+        "write": output(*words, "txn", env=env, input_=never).strip(),
+        "users": output(*words, "user", "list", env=env).strip(),
+    }
+
+
+def _json(text: str) -> Any:  # noqa: ANN401
+    try:
+        return json.loads(text)
+    except ValueError:
+        return {}
+
+
+if __name__ == "__main__":
+    print(json.dumps(voter(json.loads(sys.argv[1]))))

@@ -1,0 +1,228 @@
+"""Who decides which database leads: what each voter says, what it answers to whoever has less than all, and where it
+writes."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bastide.controls import count
+from bastide.machines import Inventory, Machine
+from bastide.settings import Settings
+from deploys.etcd import prefix
+from tests.verify.databases import VOTERS_PORTS, Said, neighbours, strangers, voters
+from tests.verify.evidence_plugin import not_provable_here
+from tests.verify.reached import judge_outside
+from tests.verify.world import Sight, World
+
+# what etcd 3.5 says to whoever may not come in (api/v3rpc/rpctypes/error.go)
+_REFUSALS = ("user name is empty", "permission denied", "authentication failed", "user name not found")
+_SNAPSHOT_HOURS = 26
+_TIMER = "bastide-etcd-lead.timer"
+Note = Callable[[str], None]
+
+
+def _said(settings: Settings, sight: Sight, machine: Machine, note: Note) -> dict[str, Any]:
+    """What the voter says; empty on a machine that has no vote, where no voter may run."""
+    if settings.postgres is None:
+        not_provable_here("the stack file declares no databases")
+    said: Said = sight.data
+    if machine.name in settings.voters:
+        return said.own
+    assert not said.own["listening"], f"it has no vote, and a voter listens at {said.own['listening'][0]}"
+    note("it has no vote, and no voter runs")
+    return {}
+
+
+@pytest.mark.control("etcd-01")
+@pytest.mark.look(voters)
+def test_all_voters_agree(
+    sight: Sight, settings: Settings, machine: Machine, inventory: Inventory, note: Note
+) -> None:
+    """Each voter answers, all name the same leader and members, and no two of them stand in one place."""
+    said = _said(settings, sight, machine, note)
+    if not said:
+        return
+    silent = sorted(name for name, status in said["voters"].items() if not status)
+    assert not silent, f"no answer from the voter on {', '.join(silent)}"
+    clusters = {status["header"]["cluster_id"] for status in said["voters"].values()}
+    leaders = {status.get("leader", 0) for status in said["voters"].values()}
+    assert len(clusters) == 1, "the voters belong to several clusters"
+    assert len(leaders) == 1, "the voters do not agree on who leads them"
+    members = sorted(one.get("name", "") for one in said["members"])
+    assert members == sorted(settings.voters), f"those who vote are {', '.join(members) or 'unknown'}"
+    assert not any(one.get("isLearner") for one in said["members"]), "one of them may not vote yet"
+    assert not any(status.get("errors") for status in said["voters"].values()), "a voter raised an alarm"
+    places = [(one.country, one.place.city) for one in inventory if one.name in settings.voters]
+    crowded = [city for country, city in places if places.count((country, city)) > len(places) // 2]
+    assert not crowded, f"most voters stand in {crowded[0]}"
+    note(f"{count(len(members), 'voter')} in {count(len(set(places)), 'place')}, one leader")
+
+
+@pytest.mark.control("etcd-02")
+@pytest.mark.look(voters)
+def test_no_way_in_with_less(sight: Sight, settings: Settings, machine: Machine, note: Note) -> None:
+    """Without TLS, with TLS 1.1, without a certificate, a password or the right one nobody gets anything."""
+    said = _said(settings, sight, machine, note)
+    if not said:
+        return
+    tries = said["tries"]
+    good = tries["certificate"]
+    assert good["status"] == "200", f"whoever has a certificate gets no answer either ({good['why']})"
+    assert good["tls"] in ("TLSv1.2", "TLSv1.3"), f"it speaks {good['tls']}"
+    for what in ("no TLS", "TLS 1.1", "no certificate", "no certificate, as a voter"):
+        assert tries[what]["status"] in ("", "400"), f"it answers whoever comes with {what}"
+        if what == "TLS 1.1":
+            assert "ALERT" in tries[what]["why"], f"TLS 1.1 could not be tried ({tries[what]['why']})"
+    assert tries["no certificate"]["status"] == "", "it answers whoever comes with no certificate"
+    for what in ("no password", "wrong password"):
+        assert re.match(r"[0-9]", tries[what]), f"it lets in whoever comes with {what}"
+        assert any(word in tries[what] for word in _REFUSALS), f"{what} could not be tried: {tries[what][-80:]}"
+    assert said["auth"], "it asks nobody for a password"
+    note("refused: " + ", ".join(what for what in tries if what != "certificate"))
+
+
+@pytest.mark.control("etcd-02")
+@pytest.mark.look(voters)
+def test_other_accounts_have_no_way_to_it(sight: Sight, settings: Settings, machine: Machine, note: Note) -> None:
+    """It listens in the mesh only; root of its machine reaches every voter, accounts without a right reach none."""
+    said = _said(settings, sight, machine, note)
+    if not said:
+        return
+    allowed = {f"etcd {settings.mesh[machine.name]}:{port}" for port in VOTERS_PORTS}
+    more = sorted(set(said["listening"]) - allowed)
+    assert not more, f"it listens at {', '.join(word.split()[1] for word in more)}"
+    root, *others = said["accounts"].items()
+    assert set(root[1].values()) == {"open"}, "root reaches not every voter either: silence proves nothing"
+    for number, found in others:
+        assert found, f"nothing could be tried as account {number}"
+        reached = sorted(door for door, state in found.items() if state == "open")
+        assert not reached, f"account {number} of this machine gets through to {reached[0]}"
+    note(f"{', '.join(sorted(word.split()[1] for word in said['listening']))}; root alone gets through")
+
+
+@pytest.mark.control("etcd-02")
+@pytest.mark.active
+@pytest.mark.look(strangers)
+def test_strangers_reach_no_voter(sight: Sight, settings: Settings, note: Note) -> None:
+    """From outside, no port of a voter answers."""
+    judge_outside(settings, sight.data, VOTERS_PORTS, note)
+
+
+@pytest.mark.control("etcd-02")
+@pytest.mark.look(neighbours)
+def test_neighbours_reach_no_voter_past_the_mesh(sight: Sight, settings: Settings, note: Note) -> None:
+    """Another server reaches no voter's port but in the mesh."""
+    judge_outside(settings, {"another server": sight.data.get("outside", {})}, VOTERS_PORTS, note)
+
+
+@pytest.mark.control("etcd-02")
+@pytest.mark.look(voters)
+def test_keys_of_voters_are_closed(sight: Sight, settings: Settings, machine: Machine, note: Note) -> None:
+    """Nobody but their owner reads the voter's key and root's password, and its certificate is good for weeks."""
+    said = _said(settings, sight, machine, note)
+    if not said:
+        return
+    assert said["keys"], "there is no file with its key"
+    for path, (mode, _) in said["keys"].items():
+        assert not int(mode, 8) & 0o077, f"others can read {path} ({mode})"
+    ends = said["tries"]["certificate"].get("ends", 0)
+    left = (ends - sight.at.timestamp()) / 86400
+    assert left >= 30, f"its certificate is good for {left:.0f} more days"
+    note(f"{', '.join(said['keys'])}; the certificate is good for {left:.0f} days")
+
+
+@pytest.mark.control("etcd-03")
+@pytest.mark.look(voters)
+def test_the_witness_leads_the_voters(sight: Sight, settings: Settings, machine: Machine, note: Note) -> None:
+    """The witness leads the voters, or the timer that brings their leadership back to it runs."""
+    said = _said(settings, sight, machine, note)
+    if not said:
+        return
+    own = said["voters"][machine.name]
+    assert own, "its voter does not answer"
+    names = {one["ID"]: one.get("name", "") for one in said["members"]}
+    leader = names.get(own.get("leader", 0), "nobody")
+    mover = said["mover"]
+    assert mover["timer"] == "active", f"{leader} leads the voters, and nothing brings that back: {_TIMER} does not run"
+    assert leader == machine.name or mover["result"] == "success", f"{leader} leads the voters, and moving it fails"
+    note(f"{leader} leads the voters")
+
+
+@pytest.mark.control("etcd-04")
+@pytest.mark.look(voters)
+def test_a_full_disk_takes_no_vote(sight: Sight, settings: Settings, machine: Machine, note: Note) -> None:
+    """The file that the running voter writes to lies on a file system apart from the system's and the databases'."""
+    said = _said(settings, sight, machine, note)
+    if not said:
+        return
+    if not machine.volume:
+        not_provable_here("it has no volume of its own for it")
+    assert said["data"], "its voter has no file open to write to"
+    assert not said["data"]["with"], f"{said['data']['file']} shares its file system with {said['data']['with'][0]}"
+    note(said["data"]["file"])
+
+
+@pytest.mark.control("etcd-04")
+@pytest.mark.look(voters)
+def test_snapshots_are_fresh(sight: Sight, settings: Settings, machine: Machine, note: Note) -> None:
+    """The youngest snapshot is of the last day and can be read; none is older than they are kept."""
+    said = _said(settings, sight, machine, note)
+    if not said:
+        return
+    taken = said["snapshot"]
+    assert taken, "there is no snapshot"
+    hours = taken["age"] / 3600
+    assert hours <= _SNAPSHOT_HOURS, f"the youngest snapshot is {hours:.0f} hours old"
+    assert taken["keys"], "the youngest snapshot cannot be read"
+    days = taken["oldest"] / 86400
+    assert days <= settings.etcd.snapshot_days + 2, f"a snapshot of {days:.0f} days ago is still there"
+    note(f"{count(taken['keys'], 'key')}, {hours:.0f} hours old")
+
+
+@pytest.mark.control("etcd-05")
+@pytest.mark.look(voters)
+def test_users_have_their_own_keys_only(
+    sight: Sight, settings: Settings, machine: Machine, world: World, note: Note
+) -> None:
+    """root may do all, a user of Patroni's reads and writes below the stack's prefix; there is nobody else."""
+    said = _said(settings, sight, machine, note)
+    if not said:
+        return
+    users, rights = said["users"]["users"], said["users"]["rights"]
+    assert "root" in users, "it does not say who its users are"
+    for name, roles in users.items():
+        assert name == "root" or re.fullmatch(r"patroni-v[0-9]+", name), f"a user that nobody declared: {name}"
+        assert roles == (["root"] if name == "root" else ["bastide"]), f"{name} has the roles {', '.join(roles)}"
+    more = sorted(set(rights) - {"root", "bastide"})
+    assert not more, f"a role that nobody declared: {more[0]}"
+    keys = prefix(world.stack)
+    # permType 2 is READWRITE; the end of a prefix is the prefix with its last byte raised (etcd 3.5 API)
+    wanted = " ".join(("2", *(base64.b64encode(word.encode()).decode() for word in (keys, keys[:-1] + "0"))))
+    assert rights.get("bastide") == [wanted], f"Patroni's rights are other ones than {keys}"
+    note(f"{count(len(users) - 1, 'user')} of Patroni's, {keys}")
+
+
+@pytest.mark.control("etcd-05")
+@pytest.mark.look(voters)
+def test_patroni_gets_nothing_else(sight: Sight, settings: Settings, machine: Machine, note: Note) -> None:
+    """With its own password Patroni reads its keys, and is refused other keys, to read and to write, and the users."""
+    said = _said(settings, sight, machine, note)
+    if not said:
+        return
+    tries: dict[str, str] = said["patroni"]
+    if machine.role == "witness":
+        assert not tries, "Patroni is set up on a machine without databases"
+        note("no Patroni here")
+        return
+    assert tries, "Patroni is not set up"
+    assert tries["own"].startswith("/"), f"it gets no keys of its own either: {tries['own'][-80:]}"
+    for what in ("read", "write", "users"):
+        done = tries[what]
+        assert re.match(r"[0-9]+ ", done), f"it may {what} {'users' if what == 'users' else 'keys of others'}"
+        assert "permission denied" in done, f"{what} could not be tried: {done[-80:]}"
+    note("its own keys; refused: other keys to read, to write, and the list of users")
