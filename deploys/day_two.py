@@ -114,18 +114,14 @@ def _member_line(own: Answer, seen: Answer) -> str:
     return f"{role} ({own['state']}), {behind}, {where}{step}"
 
 
-def _voters_line(name: str, found: list[dict[str, Any]]) -> str:
+def _voters_line(name: str, seen: Answer) -> str:
+    found, wanted = seen["status"], seen["members"]
     if not found:
         return f"votes, but reaches no quorum; next: `journalctl -u etcd` on {name}"
-    status = [one["Status"] for one in found]
-    leads = any(one["header"]["member_id"] == one.get("leader") and _is(one, name, found) for one in status)
-    return f"votes{' and leads the voters' if leads else ''}; sees {len(found)} voters"
-
-
-def _is(status: dict[str, Any], name: str, found: list[dict[str, Any]]) -> bool:
-    """Whether a voter's status is this machine's own: its endpoint comes first in bastide-etcdctl's list."""
-    del name
-    return bool(found) and status is found[0]["Status"]
+    leader = next((wanted.get(format(one["Status"]["leader"], "x"), "") for one in found), "")
+    away = sorted(set(wanted.values()) - {wanted.get(format(o["Status"]["header"]["member_id"], "x")) for o in found})
+    what = f"votes; {len(found)} of {len(wanted)} voters answer, {leader or 'nobody'} leads them"
+    return f"{what}; next: `make drift`: {', '.join(away)} does not answer" if away else what
 
 
 def _megabytes(size: float | None) -> int:

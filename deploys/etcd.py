@@ -35,7 +35,9 @@ FOLDER = "/etc/etcd"
 HOME = "/var/lib/etcd"
 DATA = f"{HOME}/bastide"
 CTL = "/usr/local/sbin/bastide-etcdctl"
-QUORUM_CHECK = f"[ ! -e {FOLDER}/join.env ] || {CTL} endpoint health"
+OWN_HEALTH = f"ETCDCTL_ENDPOINTS=$(sed -n 's/^# own: //p' {FOLDER}/root.env) {CTL} endpoint health"
+"""Whether this member sees a quorum: its answer needs one. Others may be away: a lost one is brought back like this."""
+QUORUM_CHECK = f"[ ! -e {FOLDER}/join.env ] || {OWN_HEALTH}"
 """What must hold before anything is done to the next machine, where there is a member already."""
 _LEAD = "bastide-etcd-lead"
 _KEEP = "bastide-etcd-keep"
@@ -123,7 +125,7 @@ def etcd(wanted: Etcd, voters: Voters, keyring: Keyring, begins: bool) -> None:
         join(name="join the cluster", plan=join_plan(voters, begins=False), _serial=True)
     wait(
         name="voters agree",
-        until=f"{CTL} endpoint health",
+        until=OWN_HEALTH,
         seconds=60,
         unless=f"systemctl -q is-failed {UNIT}",
         for_what=f"a quorum of {UNIT} on {', '.join(voters.addresses)}",
@@ -197,7 +199,6 @@ def config_files(voters: Voters) -> tuple[File, ...]:
             f"/etc/systemd/system/{UNIT}.d/bastide.conf",
             render("etcd/bastide.conf.j2", folder=FOLDER, mesh_unit="wg-quick@wg0.service"),
         ),
-        File(CTL, render("etcd/bastide-etcdctl.j2", folder=FOLDER), mode=0o700),
     )
 
 
@@ -228,7 +229,11 @@ def root_files(voters: Voters, keyring: Keyring) -> tuple[File, ...]:
         folder=FOLDER,
         password=root_password(keyring, keyring.newest),
     )
-    return (File(f"{FOLDER}/root.env", SecretStr(text), mode=0o600),)
+    # not among the files of the server: it must not go down for them
+    return (
+        File(CTL, render("etcd/bastide-etcdctl.j2", folder=FOLDER), mode=0o700),
+        File(f"{FOLDER}/root.env", SecretStr(text), mode=0o600),
+    )
 
 
 def root_password(keyring: Keyring, version: str) -> str:

@@ -65,19 +65,19 @@ def replication(wanted: str) -> Any:  # noqa: ANN401 - JSON
     return json.loads(_sql("postgres", f"select case when pg_is_in_recovery() then 'null' else ({wanted}) end") or "null")
 
 
-def voters(wanted: str) -> list[dict[str, Any]]:
-    """What each member of etcd says of itself, asked as root of etcd by `wanted` (bastide-etcdctl)."""
-    found: list[dict[str, Any]] = []
-    with contextlib.suppress(ValueError):
-        # a member that is away makes it fail, and it prints the others
-        done = subprocess.run(
-            ("timeout", "15", wanted, "endpoint", "status", "--cluster", "-w", "json"),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        found = json.loads(done.stdout)
-    return found
+def voters(wanted: str) -> dict[str, Any]:
+    """What each member of etcd says of itself, and the names of all by id, asked by `wanted` (bastide-etcdctl)."""
+    members = _etcdctl(wanted, "member", "list")
+    names = {format(one["ID"], "x"): one.get("name", "") for one in members.get("members", [])} if members else {}
+    return {"status": _etcdctl(wanted, "endpoint", "status", "--cluster") or [], "members": names}
+
+
+def _etcdctl(ctl: str, *words: str) -> Any:  # noqa: ANN401 - JSON
+    # a member that is away makes it fail, and it prints what the others say
+    with contextlib.suppress(OSError, ValueError):
+        command = ("timeout", "20", ctl, *words, "-w", "json")
+        return json.loads(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
+    return None
 
 
 def _data_of(folder: Path) -> str:
