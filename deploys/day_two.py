@@ -110,7 +110,9 @@ def _member_line(own: Answer, seen: Answer) -> str:
     role = "follows in sync" if own["role"] == "sync_standby" else "follows"
     lag = own.get("lag", "unknown")
     behind = f"{_megabytes(lag)} MB behind" if isinstance(lag, int) else f"lag {lag}"
-    step = "" if own["state"] == "streaming" else f"; next: `journalctl -u patroni`, `make reinit machine={own['name']}`"
+    step = (
+        "" if own["state"] == "streaming" else f"; next: `journalctl -u patroni`, `make reinit machine={own['name']}`"
+    )
     return f"{role} ({own['state']}), {behind}, {where}{step}"
 
 

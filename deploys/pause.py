@@ -19,5 +19,11 @@ with for_people():
     day_two.look(this_host(), cluster)
 
 if cluster:
-    pause(name="decide nothing from now on", plan=day_two.plan(cluster, host.data.keyring), wanted=True, _serial=True, _sudo=True)
+    pause(
+        name="decide nothing from now on",
+        plan=day_two.plan(cluster, host.data.keyring),
+        wanted=True,
+        _serial=True,
+        _sudo=True,
+    )
 phase(name="paused: nobody takes over now; next: `make resume` as soon as you are done")

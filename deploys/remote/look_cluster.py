@@ -62,7 +62,9 @@ def patroni(wanted: dict[str, Any]) -> dict[str, Any]:
 
 def replication(wanted: str) -> Any:  # noqa: ANN401 - JSON
     """What `wanted` (a query that gives JSON) says of slots and standbys, if this machine's Postgres leads; else None."""
-    return json.loads(_sql("postgres", f"select case when pg_is_in_recovery() then 'null' else ({wanted}) end") or "null")
+    return json.loads(
+        _sql("postgres", f"select case when pg_is_in_recovery() then 'null' else ({wanted}) end") or "null"
+    )
 
 
 def voters(wanted: str) -> dict[str, Any]:
