@@ -1,4 +1,4 @@
-"""What the deploys for the running database cluster share: how it is, in words, and whether something can be done now."""
+"""What the deploys for the running database cluster share: how it is, in words, and what can be done now."""
 
 from __future__ import annotations
 

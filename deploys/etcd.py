@@ -99,8 +99,10 @@ def etcd(wanted: Etcd, voters: Voters, keyring: Keyring, begins: bool) -> None:
     """`begins`: whether no machine of the stack has data yet, so that a cluster is begun."""
     guard = guard_of(voters)
     seen = ask(this_host(), **question(wanted, voters, keyring))
+    runs = seen["etcd"]["data"] and seen["etcd"]["active"]
     # before the packages: etcd's starts it when it is installed, and PostgreSQL's begin a cluster of their own
-    files(name="how it runs", name_="etcd", wanted=config_files(voters), settle=_RESTART, _serial=True)
+    if not runs:
+        files(name="how it runs", name_="etcd", wanted=config_files(voters), settle=_RESTART)
     packages(name="packages", names=packages_of(voters))
     if not voters.witness:
         no_login(name="account of the database's packages", account="postgres")
@@ -131,6 +133,10 @@ def etcd(wanted: Etcd, voters: Voters, keyring: Keyring, begins: bool) -> None:
         for_what=f"a quorum of {UNIT} on {', '.join(voters.addresses)}",
         seen=seen["etcd"]["healthy"],
     )
+    phase(name="every voter is in")
+    # one that runs goes down for a change only now, when one that was lost is back: two of three must vote
+    if runs:
+        files(name="how it runs from now on", name_="etcd", wanted=config_files(voters), settle=_RESTART, _serial=True)
     if voters.witness:
         access(name="users and passwords", plan=access_plan(voters, keyring))
     unit(name="server", name_=UNIT, state="running")

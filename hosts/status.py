@@ -39,9 +39,11 @@ echo "disk_free_mb $(df -BM --output=avail / | tail -n 1 | tr -dc 0-9)"
 echo "keyring $(cat /etc/bastide/keyring 2>/dev/null)"
 # as any machine of the mesh may ask Patroni; and this voter's own answer, which needs a quorum
 patroni=$(sed -n 's/^  connect_address: //p' /etc/patroni/config.yml 2>/dev/null | head -n 1)
-[ -z "$patroni" ] || echo "cluster $(curl -sf -m 4 --cacert /etc/bastide/postgres/ca.crt "https://$patroni/cluster" | tr -d '\\n')"
+get() { curl -sf -m 4 "$@" | tr -d '\\n'; }
+[ -z "$patroni" ] || echo "cluster $(get --cacert /etc/bastide/postgres/ca.crt "https://$patroni/cluster")"
 voter=$(sed -n 's/^# own: //p' /etc/etcd/root.env 2>/dev/null)
-[ -z "$voter" ] || echo "voter $(curl -sf -m 4 --cacert /etc/etcd/ca.crt --cert /etc/etcd/server.crt --key /etc/etcd/server.key "$voter/health" | tr -d '\\n')"
+cd /etc/etcd 2>/dev/null
+[ -z "$voter" ] || echo "voter $(get --cacert ca.crt --cert server.crt --key server.key "$voter/health")"
 echo "revision $(cat /etc/bastide/revision 2>/dev/null)"
 """
 
@@ -162,7 +164,7 @@ def cluster_lines(seen: list[Seen]) -> Iterator[Finding]:
         wrong.append("`make cluster`, docs/how-to/lose-a-server.md")
     if any(member["name"] != leader and member["state"] != "streaming" for member in members):
         wrong.append("`make cluster`")
-    if len(members) < 2 and leader:  # noqa: PLR2004
+    if len(members) < 2 and leader:
         what.append("nobody follows")
         wrong.append("`make drift`, then `make infra deploy` brings a lost machine back")
     if any(member.get("pending_restart") for member in members):

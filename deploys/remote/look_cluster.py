@@ -61,7 +61,7 @@ def patroni(wanted: dict[str, Any]) -> dict[str, Any]:
 
 
 def replication(wanted: str) -> Any:  # noqa: ANN401 - JSON
-    """What `wanted` (a query that gives JSON) says of slots and standbys, if this machine's Postgres leads; else None."""
+    """What `wanted` (a query that gives JSON) says of replication, if this machine's Postgres leads; else None."""
     return json.loads(
         _sql("postgres", f"select case when pg_is_in_recovery() then 'null' else ({wanted}) end") or "null"
     )
@@ -83,7 +83,7 @@ def _etcdctl(ctl: str, *words: str) -> Any:  # noqa: ANN401 - JSON
 
 
 def _data_of(folder: Path) -> str:
-    """Whose data lie in a data directory: the cluster's system identifier, "?" for what is no whole one, "" for none."""
+    """Whose data lie in a data directory: a system identifier, "?" for what is no whole one, "" for none."""
     with contextlib.suppress(OSError):
         # the first field of ControlFileData (PostgreSQL 17, src/include/catalog/pg_control.h), in the machine's order
         text = (folder / "global/pg_control").read_bytes()[:8]

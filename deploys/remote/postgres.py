@@ -77,7 +77,7 @@ def reinit(plan: dict[str, Any], force: bool) -> None:
     in_sync = [m["name"] for m in _members(plan) if m["role"] == "sync_standby" and m["state"] == "streaming"]
     if in_sync == [plan["name"]] and not force:
         _fail(
-            f"{plan['name']} is the only copy in sync with {leader['name']}: while it is made anew there would be none; "
+            f"{plan['name']} is the only copy in sync with {leader['name']}: while it is made anew there is none; "
             f"next: leave it as it is, or `make reinit machine={plan['name']} force=1`"
         )
     before = _own(plan).get("postmaster_start_time")
@@ -171,7 +171,7 @@ def _hand_over(plan: dict[str, Any], to: str) -> None:
 def _is_synced(plan: dict[str, Any]) -> bool:
     """Whether somebody could take over without a loss, where that is promised and somebody follows."""
     members = _members(plan)
-    if not _call(plan, "GET", "/config").get("synchronous_mode") or len(members) < 2:  # noqa: PLR2004
+    if not _call(plan, "GET", "/config").get("synchronous_mode") or len(members) < 2:
         return True
     return any(m["role"] == "sync_standby" and m["state"] == "streaming" for m in members)
 
