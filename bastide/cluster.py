@@ -53,7 +53,10 @@ class Cluster:
 
 
 def cluster_of(settings: Settings, machine: Machine, stack: str, *, first: bool | None = None) -> Cluster:
-    """The cluster as `machine` sees it. `first`: whether it starts before others, by itself the primary. Raises `ValueError` for settings without Postgres."""
+    """The cluster as `machine` sees it. `first`: whether it starts before others, by itself the primary.
+
+    Raises `ValueError` for settings without Postgres.
+    """
     if settings.postgres is None:
         raise ValueError("the settings have no postgres")
     members = tuple(
