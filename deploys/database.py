@@ -268,7 +268,7 @@ def _handed_over(owner: str) -> str:
   FOR one IN SELECT kind, name FROM ({_OWNED}) AS owned
     WHERE pg_get_userbyid(owner) NOT IN ('postgres', {_text(owner)}) LOOP
     EXECUTE format('ALTER %s %s OWNER TO %I', one.kind, one.name, {_text(owner)});
-  END LOOP; END $do$"""
+  END LOOP; END $do$"""  # noqa: S608 - our own text and a quoted name
 
 
 def _own_extensions(seen: dict[str, Any]) -> Iterator[Statement]:
