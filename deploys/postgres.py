@@ -306,8 +306,8 @@ def shared(wanted: Cluster) -> dict[str, Any]:
                 "tcp_keepalives_interval": 5,
                 "tcp_keepalives_count": 3,
                 "tcp_user_timeout": 20000,
-                "wal_sender_timeout": "20s",
-                "wal_receiver_timeout": "20s",
+                "wal_sender_timeout": "10s",
+                "wal_receiver_timeout": "10s",
                 # a replica asks a leader that came back once a second: until it streams, nothing waits for it
                 "wal_retrieve_retry_interval": "1s",
             },
