@@ -142,11 +142,11 @@ def test_a_changed_setting_rolls_through_in_one_deploy(rehearsal: Rehearsal, wri
 def test_a_copy_is_made_anew_by_name_and_not_the_only_one(rehearsal: Rehearsal, writers: Writers) -> None:
     leader = writers.leader()
     (other,) = set(SITES) - {leader}
-    assert "its data are the ones to copy" in said(day_two(rehearsal, "reinit", f"machine={leader}", check=False))
-    assert "the only copy in sync" in said(day_two(rehearsal, "reinit", f"machine={other}", check=False))
+    assert "its data are the ones to copy" in said(day_two(rehearsal, "reinit", f"replica={leader}", check=False))
+    assert "the only copy in sync" in said(day_two(rehearsal, "reinit", f"replica={other}", check=False))
     assert "which machine?" in said(day_two(rehearsal, "reinit", check=False))
     before = writers.sql(other, "select pg_postmaster_start_time()")
-    day_two(rehearsal, "reinit", f"machine={other}", "force=1")
+    day_two(rehearsal, "reinit", f"replica={other}", "force=1")
     assert writers.sql(other, "select pg_postmaster_start_time()") != before
     writers.healed()
 
