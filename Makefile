@@ -2,7 +2,7 @@
 # Every target only shortens commands that also work by themselves; see `make help`.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help fit sudo up down setup lab infra preview plan drift status deploy verify prove page bans unban cluster switchover reinit pause resume db-password vpn inventory env check doctor destroy backup-state test test-full lint bench
+.PHONY: help fit sudo up down setup lab infra preview plan drift status deploy verify prove page bans unban cluster switchover reinit pause resume db-password vpn inventory env check doctor destroy backup-state test test-full lint bench bench-failover
 
 # without stack= the stack is `lab`, and its file is made from the example; with lab=1 that holds for any other name
 ifeq ($(origin stack),undefined)
@@ -12,6 +12,7 @@ endif
 only ?=
 limit ?=
 address ?=
+rounds ?=
 person ?=
 keygen ?=
 to ?=
@@ -153,3 +154,6 @@ lint: ## ruff and mypy --strict
 
 bench: sudo setup ## what users wait for, measured side by side     [publish=1: into docs/reference/speed.md]
 	@$(VENV)/python -m benchmarks $(if $(publish),--publish)
+
+bench-failover: sudo setup ## for how long writes stop when the leader fails, and what is lost     [rounds=20]
+	@$(VENV)/python -m benchmarks.failover $(if $(rounds),--rounds $(rounds))

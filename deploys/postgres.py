@@ -283,6 +283,8 @@ def shared(wanted: Cluster) -> dict[str, Any]:
             "use_pg_rewind": True,
             "use_slots": True,
             "parameters": {
+                # after a crash: one call to the file system, where the default opens every file of the data
+                "recovery_init_sync_method": "syncfs",
                 "wal_level": "replica",
                 "wal_log_hints": "on",
                 "hot_standby": "on",

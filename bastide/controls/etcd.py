@@ -17,8 +17,8 @@ CONTROLS = (
     Control(
         "etcd-02",
         "Access to the votes",
-        "The voters answer in the mesh only, over TLS 1.2 or newer, to whoever has a certificate and a password.",
-        "Whoever could write there could choose the leading database; an application beside it has no way to it.",
+        "The voters answer in the mesh only, over TLS 1.2 or newer, to who has a certificate and a password.",
+        "Whoever could write there could choose which database leads; an application beside it has no way to it.",
         claims=(13, 15, 37),
     ),
     Control(

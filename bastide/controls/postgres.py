@@ -71,7 +71,7 @@ CONTROLS = (
     Control(
         "postgres-08",
         "Certificates of the databases",
-        "Certificates of the databases are good for {certificate_days} more days; one account can read their keys.",
+        "Certificates of the databases are good for {certificate_days} days or more; one account can read their keys.",
         "No certificate that ran out stops the databases, and nobody can pass himself off as one of them.",
         roles=_SITES,
         claims=(13,),
@@ -79,7 +79,7 @@ CONTROLS = (
     Control(
         "postgres-09",
         "Ways to the database",
-        "Applications come to the leading server through a pool on their own machine, over TLS and by password.",
+        "Applications come to the server that leads through a pool on their own machine, over TLS and by password.",
         "After a change of leader they find the new one by themselves.",
         roles=_SITES,
         claims=(103,),

@@ -15,7 +15,7 @@ from bastide.doors import PATRONI
 from bastide.secrets import Keyring, keyring_from
 from bastide.settings import Settings
 from bastide.stackfile import SECRETS_KEY, read
-from deploys.postgres import FOLDER, LEADER_PORT, POOL_PORT
+from deploys.postgres import FOLDER, POOL_PORT
 from tests.rehearsal.stack import Rehearsal, wait_for
 
 SITES = ("primary", "standby")
@@ -57,7 +57,7 @@ class Told:
         return [ack for ack in self.acks if ack.writer.startswith(f"{machine}/")]
 
     def stopped(self, machine: str, since: float = 0.0) -> float:
-        """The longest time without an acknowledgement on a machine, begun after `since`; what lasts to the end counts."""
+        """The longest time without an acknowledgement on a machine from `since` on; what lasts to the end counts."""
         times = [ack.at for ack in self.of(machine)]
         last = max((at for at in times if at <= since), default=since or min(times, default=0.0))
         later = [at for at in times if at > last]
@@ -74,7 +74,7 @@ class Told:
 
 
 class Writers:
-    """The writers of a rehearsal, and the view of its cluster. Rows lie in a table of their own in the first database."""
+    """The writers of a rehearsal, and the view of its cluster. Rows lie in a table of their own."""
 
     def __init__(self, rehearsal: Rehearsal) -> None:
         self.rehearsal = rehearsal
@@ -246,12 +246,16 @@ class Writers:
         return time.monotonic() - began
 
     def switchover(self, to: str, *, seconds: float = 60) -> None:
-        """Hand the leadership over, as `patronictl switchover` does."""
-        if (leader := self.leader()) == to:
+        """Hand the leadership over, and wait until all is well."""
+        if self.leader() == to:
             return
-        words = f"timeout 60 patronictl -c /etc/patroni/config.yml switchover --leader {leader} --candidate {to} --force"
-        self.rehearsal.exec(leader, words)
-        wait_for(lambda: self.leader() == to and self.healthy(), f"{to} leads and the other one follows", seconds=seconds)
+        self.ask_to_lead(to)
+        wait_for(lambda: self.leader() == to and self.healthy(), f"{to} leads, the other follows", seconds=seconds)
+
+    def ask_to_lead(self, to: str) -> None:
+        """Ask as an operator does; returns when it was done, or refused, which raises."""
+        order = f"switchover --leader {self.leader()} --candidate {to} --force"
+        self.rehearsal.exec(to, f"timeout 50 patronictl -c /etc/patroni/config.yml {order}")
 
     def etcd_leader(self) -> str:
         """Which machine leads the voters; "" when none does."""
@@ -263,10 +267,6 @@ class Writers:
                     address = one["Endpoint"].partition("//")[2].rpartition(":")[0]
                     return next(name for name, known in self.settings.mesh.items() if known == address)
         return ""
-
-    def pool_leads(self, machine: str) -> bool:
-        """Whether a machine's own way to the leader is open, without a row."""
-        return self.rehearsal.exec(machine, f"timeout 2 bash -c '</dev/tcp/127.0.0.1/{LEADER_PORT}'", check=False).ok
 
 
 def _read(told: Told, machine: str, text: str) -> None:

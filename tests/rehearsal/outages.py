@@ -5,12 +5,16 @@ They leave a cluster that is well; whoever led last leads on. The tests and the 
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tests.rehearsal.acknowledged import MACHINES, SITES, Told, Writers
-from tests.rehearsal.stack import wait_for
+from tests.rehearsal.stack import kill_tree, wait_for
+
+POWER_CUT = "power cut of the leader"
 
 
 @dataclass
@@ -119,7 +123,7 @@ def power_cut(writers: Writers, *, with_voters: bool = False) -> Outage:
     leader = writers.leader()
     client = other(leader)
     lead_etcd(writers, leader if with_voters else "witness")
-    what = "power cut of the leader" + (", which led etcd too" if with_voters else "")
+    what = POWER_CUT + (", which led etcd too" if with_voters else "")
     watch = Watch(writers, what, client)
     with writers.writing(client):
         watch.begins()
@@ -218,16 +222,18 @@ def all_rebooted(writers: Writers) -> Outage:
 
 
 def full_disk(writers: Writers) -> Outage:
-    """The leader has no room left: the other one takes over, and etcd, which has a disk of its own, votes on."""
+    """The leader has no room left. It still answers, so nobody replaces it: it is asked to hand over, and can."""
     leader = writers.leader()
     client = other(leader)
-    watch = Watch(writers, "full disk on the leader", client)
+    watch = Watch(writers, "full disk on the leader, which is asked to hand over", client)
     with writers.writing(client):
         watch.begins()
         writers.rehearsal.lab("fill", leader)
         try:
-            writers.taken_over(client, writers.settings.mesh[leader], seconds=180)
+            wait_for(lambda: "No space left" in str(writers.told().reasons), "rows are refused", seconds=60)
             voted = writers.voters_agree()
+            writers.ask_to_lead(client)
+            writers.taken_over(client, writers.settings.mesh[leader], seconds=60)
         finally:
             writers.rehearsal.lab("unfill", leader)
         healed = writers.healed()
@@ -255,6 +261,95 @@ def slow_lines(writers: Writers, delay: str, loss: str = "") -> Outage:
     outage = watch.judged(healed)
     outage.notes["leader kept"] = kept
     return outage
+
+
+def wrong_clock(writers: Writers, seconds: int) -> Outage:
+    """The follower's Patroni and Postgres live in another hour, and then lead; this host's clock is never touched."""
+    leader = writers.leader()
+    follower = other(leader)
+    what = f"switchover to a server whose clock is {seconds} s wrong"
+    watch = Watch(writers, what, leader)
+    folder = "/etc/systemd/system/patroni.service.d"
+    library = "/usr/lib/$(uname -m)-linux-gnu/faketime/libfaketime.so.1"
+    words = f"FAKETIME={seconds:+d} FAKETIME_DONT_FAKE_MONOTONIC=1 LD_PRELOAD={library}"
+    restart = "systemctl daemon-reload && timeout 60 systemctl restart patroni"
+    writers.rehearsal.exec(follower, "apt-get -qq update && apt-get -qq -y install libfaketime >/dev/null", timeout=300)
+    with writers.writing(leader):
+        try:
+            writers.rehearsal.exec(
+                follower, f'printf "[Service]\\nEnvironment={words}\\n" > {folder}/wrong-clock.conf; {restart}'
+            )
+            writers.healed()
+            ahead = float(writers.sql(follower, "select extract(epoch from clock_timestamp())")) - time.time()
+            watch.begins()
+            writers.switchover(follower)
+            healed = writers.healed()
+            writers.goes_on(leader, seconds=20)
+            writers.switchover(leader)
+        finally:
+            writers.rehearsal.exec(follower, f"rm -f {folder}/wrong-clock.conf; {restart}")
+        writers.healed()
+        writers.goes_on(leader, seconds=20)
+    outage = watch.judged(healed)
+    outage.notes["ahead"] = round(ahead)
+    return outage
+
+
+def deploy_during(writers: Writers) -> tuple[Outage, str]:
+    """Somebody deploys while nobody leads: what was said, too."""
+    leader = writers.leader()
+    client = other(leader)
+    lead_etcd(writers, "witness")
+    watch = Watch(writers, "power cut of the leader, and a deploy before another one leads", client)
+    with writers.writing(client):
+        watch.begins()
+        writers.rehearsal.lab("crash", leader)
+        writers.rehearsal.lab("start", leader)
+        done = writers.rehearsal.deploy(check=False)
+        writers.goes_on(client, seconds=90)
+        healed = writers.healed()
+        writers.goes_on(client, seconds=20)
+    outage = watch.judged(healed)
+    outage.notes["deploy"] = done.returncode
+    return outage, done.stdout + done.stderr
+
+
+def dies_in_a_deploy(writers: Writers) -> tuple[Outage, str]:
+    """The leader loses power in the midst of a deploy whose change restarts the servers: what was said, too."""
+    leader = writers.leader()
+    client = other(leader)
+    lead_etcd(writers, "witness")
+    assert writers.settings.postgres
+    more = writers.settings.postgres.max_connections + 10
+    watch = Watch(writers, "power cut of the leader in a deploy", client)
+    rehearsal = writers.rehearsal
+    words = ["pyinfra", "-y", "--fail-percent", "0", "hosts/inventory.py", "deploys/site.py"]
+    with writers.writing(client), rehearsal.settings_changed("postgres.max_connections", more):
+        deploy = subprocess.Popen(
+            words, cwd=rehearsal.root, env={**os.environ, **rehearsal.env}, stderr=subprocess.PIPE, text=True
+        )
+        try:
+            assert deploy.stderr is not None
+            said = ""
+            while "Starting operation: postgres | what all members share" not in said:
+                line = deploy.stderr.readline()
+                assert line, f"the deploy ended before its change: {said[-2000:]}"
+                said += line
+            watch.begins()
+            rehearsal.lab("crash", leader)
+            said += deploy.stderr.read()
+            code = deploy.wait(timeout=200)
+        finally:
+            if deploy.poll() is None:
+                kill_tree(deploy.pid)
+            rehearsal.lab("start", leader)
+        writers.goes_on(client, seconds=90)
+        healed = writers.healed()
+        rehearsal.deploy()
+        writers.goes_on(client, seconds=20)
+    outage = watch.judged(healed)
+    outage.notes["deploy"] = code
+    return outage, said
 
 
 def lead_etcd(writers: Writers, machine: str) -> None:

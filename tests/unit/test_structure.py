@@ -9,7 +9,7 @@ import pytest
 from importlinter import cli as import_linter
 
 ROOT = Path(__file__).parents[2]
-CAPABILITIES = ("base", "users", "wireguard", "ssh", "firewall", "fail2ban", "updates")
+CAPABILITIES = ("base", "users", "wireguard", "ssh", "firewall", "fail2ban", "updates", "etcd", "postgres")
 # made at the provider and not on machines: a component of stacks/ stands where others have their deploy
 AT_THE_PROVIDER = ("dns",)
 
@@ -33,7 +33,7 @@ def test_a_capability_has_its_settings_deploy_check_and_controls(word: str) -> N
 
 def test_no_orphans_in_templates_and_deploys() -> None:
     named = {path.name for path in (ROOT / "templates").iterdir() if path.is_dir()}
-    assert named - {*CAPABILITIES, "page"} == set()
+    assert named - {*CAPABILITIES, "page", "guards"} == set()
     modules = {path.stem for path in (ROOT / "deploys").glob("*.py")} - {"__init__"}
     assert set(CAPABILITIES) <= modules
 

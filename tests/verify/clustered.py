@@ -1,4 +1,4 @@
-"""The commands that ask a voter and a database server: scripts of tests/verify/remote, sent along with what they must know."""
+"""The commands that ask a voter and a database server: scripts of tests/verify/remote, with what they must know."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ def commands(settings: Settings, machine: Machine, stack: str) -> dict[str, str]
     if settings.postgres is None:
         return dict.fromkeys(("voter", "database"), "true")
     site = machine.role != "witness"
-    return {"voter": _voter(settings, machine, stack), "database": _server(settings, machine, stack) if site else "true"}
+    return {
+        "voter": _voter(settings, machine, stack),
+        "database": _server(settings, machine, stack) if site else "true",
+    }
 
 
 def accounts() -> list[int]:

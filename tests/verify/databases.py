@@ -12,8 +12,7 @@ from typing import Any
 from bastide.doors import ETCD_CLIENT, ETCD_PEER, PATRONI, POSTGRES
 from bastide.machines import Machine
 from deploys.postgres import LEADER_PORT, POOL_PORT, REPLICA_PORT
-from tests.verify.clustered import marker_command, strange_command
-from tests.verify.inside import ask
+from tests.verify.clustered import commands, marker_command, strange_command
 from tests.verify.looks import Once, look
 from tests.verify.outside import KNOCKER
 from tests.verify.world import NotSeen, World
@@ -31,7 +30,7 @@ class Said:
     all: dict[str, dict[str, Any]]
 
 
-@look(asks="voter")
+@look()
 def voters(world: World, machine: Machine) -> tuple[str, Said]:
     """What a voter says of itself and of the others."""
     if world.settings.postgres is None:
@@ -42,7 +41,7 @@ def voters(world: World, machine: Machine) -> tuple[str, Said]:
     )
 
 
-@look(asks="database")
+@look()
 def servers(world: World, machine: Machine) -> tuple[str, Said]:
     """What a server says of itself, beside what those of the other sites say."""
     if world.settings.postgres is None:
@@ -112,7 +111,12 @@ def sites(world: World) -> list[Machine]:
 
 
 def _answer(world: World, machine: Machine, name: str) -> dict[str, Any]:
-    return _parsed(world, machine, ask(world, machine, name).text)
+    """A round trip of its own, beside the one of tests/verify/inside.py: it waits for others than this machine."""
+    command = commands(world.settings, machine, world.stack)[name]
+    found: dict[str, Any] = _once(
+        (world.stack, machine.name, name), lambda: _parsed(world, machine, world.as_root(machine.name, command).text)
+    )
+    return found
 
 
 def _parsed(world: World, machine: Machine, text: str) -> dict[str, Any]:

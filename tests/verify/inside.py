@@ -12,7 +12,6 @@ from shlex import quote
 
 from bastide.machines import Machine
 from deploys.updates import CONFIG, PROGRAM, TIMERS, program_text
-from tests.verify.clustered import commands as clustered
 from tests.verify.jails import state_command
 from tests.verify.looks import FIRST, Look, Once, look
 from tests.verify.peers import state_command as mesh_command
@@ -102,7 +101,6 @@ def commands(world: World, machine: Machine) -> dict[str, str]:
         "listeners": "ss -Hltun",
         "bans": state_command(),
         "mesh": mesh_command(),
-        **clustered(world.settings, machine, world.stack),
         "aptconfig": "apt-config dump",
         "aptruns": f"date +%s; {_STAMPS}",
         "aptsources": _SOURCES,
@@ -202,11 +200,5 @@ _SHOWN = {
     "metadata": f"curl -s -m 3 {_METADATA}/{{region,availability-zone}}",
     "bans": "fail2ban-client get JAIL OPTION (every jail); nft -j list ruleset; fail2ban's database",
     "mesh": "wg show wg0 (public keys and allowed addresses); ls -l /etc/wireguard",
-    "voter": "bastide-etcdctl endpoint status; users and rights; what it answers without TLS, certificate or password",
-    "database": "runuser -u postgres psql (replication, rules, roles, rights); what server, PgBouncer, HAProxy and Patroni"
-    " answer without TLS, certificate or password",
-    "voter": "bastide-etcdctl endpoint status; users and rights; what it answers without TLS, certificate or password",
-    "database": "runuser -u postgres psql (replication, rules, roles, rights); what server, PgBouncer, HAProxy and Patroni"
-    " answer without TLS, certificate or password",
     "journal": "journalctl (journald's own account of its limits); systemd-analyze cat-config systemd/journald.conf",
 }

@@ -6,7 +6,20 @@ and past every deploy, and puts back what it changed. `{person}` and the like ar
 
 from __future__ import annotations
 
-from tests.rehearsal.sabotages import base, dns, fail2ban, firewall, site, ssh, storage, updates, users, wireguard
+from tests.rehearsal.sabotages import (
+    base,
+    dns,
+    etcd,
+    fail2ban,
+    firewall,
+    postgres,
+    site,
+    ssh,
+    storage,
+    updates,
+    users,
+    wireguard,
+)
 from tests.rehearsal.sabotages.model import Sabotage
 
 __all__ = ["NOT_IN_THE_LAB", "SABOTAGES", "Sabotage"]
@@ -16,6 +29,6 @@ NOT_IN_THE_LAB = {"base-01": "a container has no clock of its own; breaking it w
 
 SABOTAGES: tuple[Sabotage, ...] = tuple(
     one
-    for module in (site, users, ssh, firewall, fail2ban, wireguard, dns, updates, base, storage)
+    for module in (site, users, ssh, firewall, fail2ban, wireguard, etcd, postgres, dns, updates, base, storage)
     for one in module.SABOTAGES
 )

@@ -80,9 +80,19 @@ class Sabotage:
             "network": settings.network.range,
             "timezone": settings.base.timezone,
             **self._mesh(settings),
+            **self._databases(settings),
             "first_reboot": next(iter(windows(settings).values())).reboot,
         }
         return self.break_.format(**values), self.undo.format(**values)
+
+    @staticmethod
+    def _databases(settings: Settings) -> dict[str, str]:
+        """The first database, and a role of it that does not own it."""
+        databases = settings.postgres.databases if settings.postgres else {}
+        guests = (
+            (name, role) for name, one in databases.items() for role, right in one.roles.items() if right != "owner"
+        )
+        return dict(zip(("database", "role"), next(guests, ("", "")), strict=True))
 
     @staticmethod
     def _mesh(settings: Settings) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Runs on a machine, before the other scripts of this folder and in their namespace: what a door answers.
 
-Standard library only, since it is sent to the machine as it stands here. Nobody logs in: it is enough what a door asks for.
+Standard library only, since it is sent to the machine as it stands here. Nobody logs in: what a door asks is enough.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import socket
 import ssl
 import struct
 import subprocess
+from pathlib import Path
 from typing import Any
 
 SECONDS = 3
@@ -100,7 +101,7 @@ def https(address: str, port: int, context: ssl.SSLContext | None, request: str,
 def postgres(
     address: str, port: int, user: str, database: str, context: ssl.SSLContext | None, name: str = ""
 ) -> dict[str, Any]:
-    """How a server (or PgBouncer) answers whoever wants to be `user` in `database`: PostgreSQL 17 manual, 53.2 and 53.7.
+    """How a server or PgBouncer answers who wants to be `user` in `database` (PostgreSQL 17 manual, 53.2 and 53.7).
 
     `answer`: "asks for scram", "asks for something else", "lets in", "no TLS: ..." or "refuses: ..."; `silent` when
     nobody is there.
@@ -147,11 +148,11 @@ def listening(programs: tuple[str, ...]) -> list[str]:
     return sorted(found)
 
 
-def output(*words: str, env: dict[str, str] | None = None, input_: str = "") -> str:
+def output(*words: str, env: dict[str, str] | None = None, input_: str = "", seconds: int = 5) -> str:
     """What a program printed, both outputs, with its exit code before it where that is not 0. Never waits long."""
     try:
         done = subprocess.run(
-            words, env=env, input=input_, capture_output=True, text=True, timeout=SECONDS + 2, check=False
+            words, env=env, input=input_, capture_output=True, text=True, timeout=seconds, check=False
         )
     except subprocess.TimeoutExpired:
         return "-1 no answer in time"
@@ -161,10 +162,10 @@ def output(*words: str, env: dict[str, str] | None = None, input_: str = "") -> 
 
 
 def key_files(*folders: str) -> dict[str, list[str]]:
-    """Mode and owner of each private key in these folders."""
+    """Mode and owner of each file with a key or a password in these folders."""
     found = {}
     for folder in folders:
-        for entry in os.scandir(folder) if os.path.isdir(folder) else ():
-            if entry.name.endswith((".key", ".env", ".yml", "userlist.txt")):
-                found[entry.path] = [oct(entry.stat().st_mode & 0o777), str(entry.stat().st_uid)]
+        for entry in sorted(Path(folder).glob("*")):
+            if entry.name.endswith(".key") or entry.name in ("root.env", "config.yml", "userlist.txt"):
+                found[str(entry)] = [oct(entry.stat().st_mode & 0o777), str(entry.stat().st_uid)]
     return found

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
         listening,
         old_client,
         output,
-        plate,
         postgres,
         reach_as,
     )
@@ -33,7 +33,7 @@ select json_build_object(
       'seconds', coalesce(extract(epoch from replay_lag), 0), 'tls', coalesce(version, '')))
     from pg_stat_replication left join pg_stat_ssl using (pid) where usename = 'replicator'),
   'receiver', (select json_build_object('status', status, 'host', sender_host,
-      'sslmode', substring(conninfo from 'sslmode=([a-z-]+)'), 'authority', substring(conninfo from 'sslrootcert=(\\S+)'))
+      'sslmode', substring(conninfo from 'sslmode=([a-z-]+)'))
     from pg_stat_wal_receiver),
   'clients', (select json_agg(distinct jsonb_build_object('user', usename, 'tls', coalesce(version, '')))
     from pg_stat_activity left join pg_stat_ssl using (pid) where client_addr is not null),
@@ -45,25 +45,23 @@ select json_build_object(
   'roles', (select json_object_agg(rolname, json_build_object('login', rolcanlogin, 'super', rolsuper,
       'powers', array_remove(array[case when rolcreaterole then 'createrole' end, case when rolcreatedb then 'createdb'
         end, case when rolreplication then 'replication' end, case when rolbypassrls then 'bypassrls' end], null),
-      'groups', array(select g.rolname from pg_auth_members m join pg_roles g on g.oid = m.roleid where m.member = a.oid),
+      'groups', array(select g.rolname from pg_auth_members m join pg_roles g on g.oid = m.roleid
+        where m.member = a.oid),
       'password', case when rolpassword is null then 'none' else split_part(rolpassword, '$', 1) end))
     from pg_authid a where rolname !~ '^pg_'),
   'overrides', (select json_agg(coalesce(r.rolname, 'everybody') || coalesce(' in ' || d.datname, '') || ': ' || line)
-    from pg_db_role_setting s left join pg_roles r on r.oid = s.setrole left join pg_database d on d.oid = s.setdatabase,
-      unnest(setconfig) line))::text
+    from pg_db_role_setting s left join pg_roles r on r.oid = s.setrole
+      left join pg_database d on d.oid = s.setdatabase, unnest(setconfig) line))::text
 """
-_SETTINGS = (
-    *("data_checksums", "ssl", "ssl_min_protocol_version", "listen_addresses", "port", "password_encryption", "hba_file"),
-    *("shared_preload_libraries", "pgaudit.log", "log_connections", "log_disconnections", "data_directory"),
-)
+_SETTINGS = ("data_checksums", "shared_preload_libraries", "pgaudit.log", "log_connections", "log_disconnections")
 _ASK = "GET {path} HTTP/1.0\r\nHost: patroni\r\n\r\n"
 # changes nothing, whoever may send it (Patroni 4.0 manual, "REST API": what is not named stays)
 _PATCH = "PATCH /config HTTP/1.0\r\nHost: patroni\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 
 
 def server(plan: dict[str, Any]) -> dict[str, Any]:
-    """`plan`: name, address, sites (addresses by name), folder, ports (by purpose), doors, accounts (numbers), query and
-    inside (of deploys/database.py), databases (names), somebody (a role and a database that it may use; or empty)."""
+    """`plan`: name, address, sites (addresses by name), folder, ports (by purpose), doors, accounts (numbers), query
+    and inside (of deploys/database.py), databases (names), somebody (a role and a database of its own; or empty)."""
     accounts = {number: reach_as(number, plan["doors"]) for number in (0, *plan["accounts"])}
     with ThreadPoolExecutor(12) as pool:
         facts = pool.submit(sql, "postgres", _FACTS.replace("@SETTINGS@", ",".join(_SETTINGS)))
@@ -72,9 +70,12 @@ def server(plan: dict[str, Any]) -> dict[str, Any]:
         tries = {what: pool.submit(*words) for what, words in _tries(plan).items()}
         ways = {
             what: [pool.submit(_way, plan, port) for _ in range(count)]
-            for what, port, count in (("leader", plan["ports"]["leader"], 4), ("replicas", plan["ports"]["replicas"], 1))
+            for what, port, count in (
+                ("leader", plan["ports"]["leader"], 4),
+                ("replicas", plan["ports"]["replicas"], 1),
+            )
         }
-        pool_file = _read("/etc/pgbouncer/pgbouncer.ini")
+        pool_file = Path("/etc/pgbouncer/pgbouncer.ini").read_text(encoding="utf-8")
         return {
             "sql": _json(facts.result()),
             "shape": shape.result(),
@@ -96,7 +97,7 @@ def sql(database: str, query: str) -> str:
     return output("runuser", "-u", "postgres", "--", *words, input_=query).strip()
 
 
-def _shape(plan: dict[str, Any]) -> Any:  # noqa: ANN401
+def _shape(plan: dict[str, Any]) -> Any:
     """Roles, databases and rights, as deploys/remote/look_cluster.py reads them."""
     found = _json(sql("postgres", plan["query"]))
     if found:
@@ -183,15 +184,7 @@ def _certificates(folder: str) -> dict[str, dict[str, str]]:
     return found
 
 
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8") as text:
-            return text.read()
-    except OSError:
-        return ""
-
-
-def _json(text: str) -> Any:  # noqa: ANN401
+def _json(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:

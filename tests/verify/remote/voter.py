@@ -1,4 +1,4 @@
-"""Runs on a machine as root, after knocks.py and in its namespace: what a voter (etcd) says, and what it answers to whom.
+"""Runs on a machine as root, after knocks.py and in its namespace: what a voter (etcd) says, and answers to whom.
 
 It reads; the one writing request is a transaction whose condition never holds, so that it asks for the right alone.
 """
@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -27,12 +28,12 @@ def voter(plan: dict[str, Any]) -> dict[str, Any]:
     # before there are threads: each is tried in a process of its own
     accounts = {number: reach_as(number, plan["doors"]) for number in (0, *plan["accounts"])}
     with ThreadPoolExecutor(8) as pool:
-        status = {name: pool.submit(_status, plan, url) for name, url in plan["endpoints"].items()}
+        # each asks for root's password, whose digest is made to take long (bcrypt): as few as will do
+        status = pool.submit(_status, plan)
         tries = pool.submit(_tries, plan, own)
         return {
-            "voters": {name: found.result() for name, found in status.items()},
+            "voters": status.result(),
             "members": _json(output(plan["ctl"], "-w", "json", "member", "list")).get("members", []),
-            "auth": "Authentication Status: true" in output(plan["ctl"], "auth", "status"),
             "tries": tries.result(),
             "listening": listening(("etcd",)),
             "accounts": accounts,
@@ -40,15 +41,21 @@ def voter(plan: dict[str, Any]) -> dict[str, Any]:
             "mover": _mover() if plan["witness"] else {},
             "data": _data(),
             "snapshot": _snapshot(),
-            "users": _users(plan),
+            # all voters would say the same
+            "users": _users(plan) if plan["witness"] else {},
             "patroni": _patroni(plan),
         }
 
 
-def _status(plan: dict[str, Any], url: str) -> dict[str, Any]:
-    found = _json(output(plan["ctl"], f"--endpoints={url}", "-w", "json", "endpoint", "status"))
-    status: dict[str, Any] = found[0]["Status"] if isinstance(found, list) and found else {}
-    return status
+def _status(plan: dict[str, Any]) -> dict[str, Any]:
+    """What each voter says of itself; nothing of one that does not answer."""
+    names = {url: name for name, url in plan["endpoints"].items()}
+    # longer than etcdctl itself waits for one that is silent
+    text = output(plan["ctl"], "-w", "json", "endpoint", "status", seconds=9)
+    # after what it says of those who are silent, with its exit code before
+    told = _json(text[text.find("[{") :].splitlines()[0] if "[{" in text else "")
+    found: dict[str, Any] = {name: {} for name in plan["endpoints"]}
+    return found | {names[one["Endpoint"]]: one["Status"] for one in told}
 
 
 def _tries(plan: dict[str, Any], own: str) -> dict[str, Any]:
@@ -56,7 +63,7 @@ def _tries(plan: dict[str, Any], own: str) -> dict[str, Any]:
     folder, address, port = plan["folder"], plan["address"], plan["client_port"]
     pair = (f"{folder}/server.crt", f"{folder}/server.key")
     bare = client(f"{folder}/ca.crt")
-    words = ("/usr/bin/etcdctl", f"--endpoints={own}", "--dial-timeout=3s", "--command-timeout=4s")
+    words: tuple[str, ...] = ("/usr/bin/etcdctl", f"--endpoints={own}", "--dial-timeout=3s", "--command-timeout=4s")
     words += (f"--cacert={folder}/ca.crt", f"--cert={pair[0]}", f"--key={pair[1]}")
     plain = {"PATH": os.environ["PATH"], "ETCDCTL_API": "3"}
     wrong = {**plain, "ETCDCTL_USER": "root", "ETCDCTL_PASSWORD": "wrong"}
@@ -82,25 +89,25 @@ def _mover() -> dict[str, str]:
 def _data() -> dict[str, Any]:
     """Where the running server writes, and what else lies on the same file system."""
     pid = output("systemctl", "show", "--value", "-p", "MainPID", "etcd.service").strip()
-    folder = f"/proc/{pid}/fd"
-    for number in os.listdir(folder) if pid not in ("", "0") and os.path.isdir(folder) else ():
-        path = f"{folder}/{number}"
-        if os.path.exists(path) and os.readlink(path).endswith(_FILE):
-            device = os.stat(path).st_dev
-            others = [name for name in ("/", "/var", "/var/lib/postgresql") if os.path.exists(name)]
-            return {"file": os.readlink(path), "with": [name for name in others if os.stat(name).st_dev == device]}
+    for one in Path(f"/proc/{pid}/fd").glob("*") if pid not in ("", "0") else ():
+        if str(file := one.resolve()).endswith(_FILE):
+            own = _device(file)
+            others = [path for path in map(Path, ("/", "/var", "/var/lib/postgresql")) if path.exists()]
+            return {"file": str(file), "with": [str(path) for path in others if _device(path) == own]}
     return {}
 
 
+def _device(path: Path) -> str:
+    """What its file system lies on; in brackets a part of one that is shown elsewhere as well (findmnt(8))."""
+    return output("findmnt", "-no", "SOURCE", "-T", str(path)).strip().partition("[")[0]
+
+
 def _snapshot() -> dict[str, Any]:
-    folder = "/var/lib/bastide-etcd"
-    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-    kept = [name for name in names if name.startswith("snapshot-") and name.endswith(".db")]
-    if not kept:
+    ages = {path: time.time() - path.stat().st_mtime for path in Path("/var/lib/bastide-etcd").glob("snapshot-*.db")}
+    if not ages:
         return {}
-    ages = {name: time.time() - os.stat(f"{folder}/{name}").st_mtime for name in kept}
-    youngest = min(ages, key=lambda name: ages[name])
-    told = _json(output("/usr/bin/etcdutl", "-w", "json", "snapshot", "status", f"{folder}/{youngest}"))
+    youngest = min(ages, key=lambda path: ages[path])
+    told = _json(output("/usr/bin/etcdutl", "-w", "json", "snapshot", "status", str(youngest)))
     return {"age": ages[youngest], "oldest": max(ages.values()), "keys": told.get("totalKey", 0) if told else 0}
 
 
@@ -116,13 +123,13 @@ def _users(plan: dict[str, Any]) -> dict[str, Any]:
 
 
 def _patroni(plan: dict[str, Any]) -> dict[str, str]:
-    """What Patroni gets from etcd with its own password: its keys, and those of others. Nothing where it does not run."""
-    if not os.path.exists("/etc/patroni/config.yml"):
+    """What Patroni gets from etcd with its own password: its keys, and those of others; nothing where there is none."""
+    file = Path("/etc/patroni/config.yml")
+    if not file.exists():
         return {}
-    import yaml  # type: ignore[import-untyped]  # Patroni brings it along
+    import yaml  # Patroni brings it along
 
-    with open("/etc/patroni/config.yml", encoding="utf-8") as text:
-        config = yaml.safe_load(text)["etcd3"]
+    config = yaml.safe_load(file.read_text(encoding="utf-8"))["etcd3"]
     words = ["/usr/bin/etcdctl", f"--endpoints={plan['endpoints'][plan['name']]}", "--command-timeout=4s"]
     words += [f"--cacert={config['cacert']}", f"--cert={config['cert']}", f"--key={config['key']}"]
     env = {"PATH": os.environ["PATH"], "ETCDCTL_API": "3", "ETCDCTL_USER": config["username"]}
@@ -137,7 +144,7 @@ def _patroni(plan: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _json(text: str) -> Any:  # noqa: ANN401
+def _json(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:

@@ -1,0 +1,229 @@
+"""How the databases are kept: the wrong ways."""
+
+from __future__ import annotations
+
+from shlex import quote
+
+from tests.rehearsal.sabotages.model import Sabotage
+
+_HBA = "/var/lib/postgresql/17/bastide/pg_hba.conf"
+_CONFIG = "/etc/patroni/config.yml"
+_PSQL = "runuser -u postgres -- psql -XAtq -v ON_ERROR_STOP=1"
+_PATRONICTL = f"timeout 20 patronictl -c {_CONFIG}"
+_STREAMS = "state = 'streaming'"
+_OLD = "alter system set ssl_min_protocol_version = 'TLSv1'", "alter system set ssl_ciphers = 'ALL:@SECLEVEL=0'"
+_PATH = "select pg_relation_filepath('sabotage')"
+_READER = "/var/lib/postgresql/sabotage"
+
+
+def _sql(text: str, database: str = "postgres") -> str:
+    """As the superuser, by the socket."""
+    return f'{_PSQL} -d "{database}" -c {quote(text)} >/dev/null'
+
+
+def _until(command: str, seconds: int = 40) -> str:
+    """Wait until a command says yes."""
+    return f"timeout {seconds} sh -c {quote(f'until {command}; do sleep 0.2; done')}"
+
+
+def _count(condition: str, number: int) -> str:
+    """Whether so many standbys are like that, as the leader sees it."""
+    query = f"select count(*) from pg_stat_replication where {condition}"
+    return f'[ "$({_PSQL} -c {quote(query)})" = {number} ]'
+
+
+_RELOAD = _sql("select pg_reload_conf()")
+_SYNC = _until(f'{_PATRONICTL} list | grep -q "Sync Standby"')
+
+
+def _everybody_shares(control: str, what: str, says: str, line: str, then: str, back: str, at_last: str) -> Sabotage:
+    """Another setting for all members, as somebody sets it by hand."""
+    edit = f"{_PATRONICTL} edit-config --force -q"
+    return Sabotage(
+        control, what, says, f"{edit} -s {line} >/dev/null && {then}", f"{edit} -s {back} >/dev/null && {at_last}",
+        "primary",
+    )  # fmt: skip
+
+
+def _first_rule(control: str, what: str, says: str, line: str) -> Sabotage:
+    """A rule of access that counts before all others."""
+    return Sabotage(
+        control, what, says, f"sed -i '1i {line}' {_HBA} && {_RELOAD}", f"sed -i 1d {_HBA} && {_RELOAD}", "primary"
+    )
+
+
+def _saying(control: str, what: str, says: str, statement: str, back: str, database: str = "postgres") -> Sabotage:
+    """Something that a superuser said to the server."""
+    return Sabotage(control, what, says, _sql(statement, database), _sql(back, database), "primary")
+
+
+def _edited(control: str, what: str, says: str, path: str, edit: str, then: str) -> Sabotage:
+    """Another line in a file that a program is then told to read."""
+    saved = "/run/sabotage.saved"
+    return Sabotage(
+        control,
+        what,
+        says,
+        f"cp -p {path} {saved} && sed -i '{edit}' {path} && {then}",
+        f"cp -p {saved} {path} && rm {saved} && {then}",
+        "primary",
+    )
+
+
+SABOTAGES = (
+    Sabotage(
+        "postgres-01",
+        "a standby that nobody started again",
+        "its server does not answer",
+        "systemctl stop patroni",
+        f"systemctl start patroni && {_SYNC}",
+    ),
+    _everybody_shares(
+        "postgres-01",
+        "commits do not wait for the standby, as Patroni has it by itself",
+        "a commit waits for no standby",
+        "synchronous_mode=false",
+        _until(_count("sync_state = 'sync'", 0)),
+        "synchronous_mode=true",
+        _SYNC,
+    ),
+    Sabotage(
+        "postgres-01",
+        "a standby that takes anybody for its leader",
+        "it verifies nobody: sslmode=require",
+        f"sed -i s/verify-full/require/ {_CONFIG} && systemctl reload patroni && sleep 3",
+        f"sed -i s/sslmode:.require/sslmode:\\ verify-full/ {_CONFIG} && systemctl reload patroni && sleep 3",
+    ),
+    _first_rule(
+        "postgres-02",
+        "everybody is trusted, from everywhere",
+        "is not asked for a password: lets in",
+        "host all all 0.0.0.0/0 trust",
+    ),
+    _first_rule(
+        "postgres-02",
+        "whoever is in the mesh may come, with a password and without TLS",
+        "it does not refuse (no TLS): asks for scram",
+        "host all all {mesh} scram-sha-256",
+    ),
+    Sabotage(
+        "postgres-02",
+        "old clients are let in",
+        "it takes TLS 1.1",
+        f"{_sql(_OLD[0])} && {_sql(_OLD[1])} && {_RELOAD}",
+        f"{_sql('alter system reset all')} && {_RELOAD}",
+        "primary",
+    ),
+    _edited(
+        "postgres-03",
+        "HAProxy listens at every address",
+        "also listening: haproxy 0.0.0.0:5000",
+        "/etc/haproxy/haproxy.cfg",
+        "s/bind 127.0.0.1:5000/bind 0.0.0.0:5000/",
+        "systemctl reload haproxy && sleep 1",
+    ),
+    Sabotage(
+        "postgres-03",
+        "a second server beside, as Debian's package makes one",
+        "also listening: postgres 127.0.0.1:5433",
+        "pg_createcluster 17 sabotage -p 5433 --start >/dev/null",
+        "pg_dropcluster --stop 17 sabotage",
+    ),
+    Sabotage(
+        "postgres-03",
+        "an application on the same server may speak to Patroni",
+        "of this machine gets through to",
+        "nft delete table inet bastide_postgres",
+        "systemctl reload bastide-postgres-guard",
+    ),
+    Sabotage(
+        "postgres-04",
+        "somebody else reads the stream of changes, without TLS",
+        "the word can be read on lo",
+        f"sed -i '1i hostnossl replication replicator {{mesh_primary}}/32 trust' {_HBA} && {_RELOAD}"
+        f" && install -d -o postgres {_READER} && systemd-run -q --unit=reader --uid=postgres"
+        f" pg_receivewal -D {_READER} -d 'host={{mesh_primary}} user=replicator sslmode=disable'"
+        f" && {_until(_count(_STREAMS, 2))}",
+        f"systemctl stop reader; sed -i 1d {_HBA} && {_RELOAD} && rm -rf {_READER}",
+        "primary",
+    ),
+    Sabotage(
+        "postgres-05",
+        "a page that the disk returned as another one",
+        "1 page had a wrong checksum",
+        f"{_sql('create table sabotage (x int)')} && cd /var/lib/postgresql/17/bastide"
+        f" && head -c 8192 /dev/urandom >> $({_PSQL} -c {quote(_PATH)})"
+        f" && {{{{ {_sql('select from sabotage')} 2>&1 || true; }}}} && sleep 0.5",
+        f"{_sql('drop table sabotage')} && {_sql('select pg_stat_reset()')}",
+        "primary",
+    ),
+    _saying(
+        "postgres-06",
+        "a superuser that nobody declared",
+        "a role that nobody declared may log in as a superuser: helper",
+        "create role helper login superuser",
+        "drop role helper",
+    ),
+    _saying(
+        "postgres-06",
+        "everybody may make tables, as before PostgreSQL 15",
+        "public: no CREATE in",
+        "grant create on schema public to public",
+        "revoke create on schema public from public",
+        "{database}",
+    ),
+    _saying(
+        "postgres-06",
+        "a role that may read everything",
+        "has the rights of pg_read_all_data",
+        "grant pg_read_all_data to {role}",
+        "revoke pg_read_all_data from {role}",
+    ),
+    _everybody_shares(
+        "postgres-07",
+        "a leader stays one without votes",
+        "failsafe_mode is True, not False",
+        "failsafe_mode=true",
+        "true",
+        "failsafe_mode=false",
+        "true",
+    ),
+    _edited(
+        "postgres-07",
+        "Patroni's API asks nobody for a password, as it is by itself",
+        "it takes a change with no password",
+        _CONFIG,
+        "/^restapi:/,/^ctl:/{{/authentication:/d;/username:/d;/password:/d}}",
+        "systemctl reload patroni && sleep 2",
+    ),
+    Sabotage(
+        "postgres-08",
+        "a key that everybody on the server can read",
+        "others can read /etc/bastide/postgres/server.key",
+        "chmod 644 /etc/bastide/postgres/server.key",
+        "chmod 400 /etc/bastide/postgres/server.key",
+    ),
+    _edited(
+        "postgres-09",
+        "HAProxy leads to whoever runs, not to whoever leads",
+        "the way to the leader (primary) ends at standby",
+        "/etc/haproxy/haproxy.cfg",
+        "s,OPTIONS uri /primary,OPTIONS uri /health,",
+        "systemctl reload haproxy && sleep 2",
+    ),
+    _edited(
+        "postgres-09",
+        "the pool takes clients without TLS",
+        "the pool does not refuse (pool: no TLS)",
+        "/etc/pgbouncer/pgbouncer.ini",
+        "s/^client_tls_sslmode = .*/client_tls_sslmode = allow/",
+        "systemctl reload pgbouncer && sleep 0.3",
+    ),
+    _saying(
+        "postgres-10",
+        "what one role does is not logged",
+        "somebody is logged otherwise: ",
+        "alter role {role} set pgaudit.log = none",
+        "alter role {role} reset pgaudit.log",
+    ),
+)
