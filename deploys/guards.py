@@ -49,9 +49,14 @@ class Guard:
         )
 
     def settle(self) -> str:
-        """The shell line that loads the rules and records what the kernel made of them."""
+        """The shell line that loads the rules and records what the kernel made of them.
+
+        Never a restart of the unit: that would restart what requires it, the voters of all machines at once.
+        """
         return (
-            f"systemctl daemon-reload && systemctl -q enable {self.unit} && systemctl restart {self.unit} || exit 1\n"
+            f"systemctl daemon-reload && systemctl -q enable {self.unit} || exit 1\n"
+            f"if systemctl -q is-active {self.unit}; then systemctl reload {self.unit}; else systemctl start {self.unit}; fi"
+            " || exit 1\n"
             f"nft -s list table inet {self.table} | sha256sum | cut -d' ' -f1 >/var/lib/bastide/{self.table}.loaded"
         )
 
