@@ -55,8 +55,7 @@ class Guard:
         """
         return (
             f"systemctl daemon-reload && systemctl -q enable {self.unit} || exit 1\n"
-            f"if systemctl -q is-active {self.unit}; then systemctl reload {self.unit}; else systemctl start {self.unit}; fi"
-            " || exit 1\n"
+            f"systemctl start {self.unit} && systemctl reload {self.unit} || exit 1\n"
             f"nft -s list table inet {self.table} | sha256sum | cut -d' ' -f1 >/var/lib/bastide/{self.table}.loaded"
         )
 
