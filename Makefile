@@ -2,7 +2,7 @@
 # Every target only shortens commands that also work by themselves; see `make help`.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help fit sudo up down setup lab infra preview plan drift status deploy verify prove page bans unban vpn inventory env check doctor destroy backup-state test test-full lint bench
+.PHONY: help fit sudo up down setup lab infra preview plan drift status deploy verify prove page bans unban cluster switchover reinit pause resume db-password vpn inventory env check doctor destroy backup-state test test-full lint bench bench-failover
 
 # without stack= the stack is `lab`, and its file is made from the example; with lab=1 that holds for any other name
 ifeq ($(origin stack),undefined)
@@ -12,8 +12,14 @@ endif
 only ?=
 limit ?=
 address ?=
+rounds ?=
 person ?=
 keygen ?=
+to ?=
+machine ?=
+force ?=
+adopt ?=
+role ?=
 PYTHON ?= python3
 VENV := .venv/bin
 # the environment of the bare commands, for one recipe line
@@ -33,7 +39,7 @@ help: ## this list
 	@echo "  limit=NAME    one machine or group          eval \"\$$(make env stack=NAME)\"   for the bare commands"
 
 # these tell what matters of the long outputs and keeps them in a log; the parts by themselves show everything
-up bans unban: SHOWN = $(if $(verbose),,python -m tools shown --log build/$(stack)/log/$@.log --)
+up bans unban cluster switchover reinit pause resume: SHOWN = $(if $(verbose),,python -m tools shown --log build/$(stack)/log/$@.log --)
 up: fit sudo setup lab infra deploy prove ## from nothing to a proven platform and its security page
 	@echo
 	@echo "next: open build/$(stack)/security.html      look around: ssh -F build/$(stack)/ssh_config primary"
@@ -74,7 +80,7 @@ status: ## one line a machine: how it is, from which revision, how fresh its pro
 	@$(IN) python -m hosts status --stack $(stack)
 
 deploy: ## pyinfra: harden and configure the machines      [only=ssh,users] [limit=standby]
-	@$(IN) $(SHOWN) pyinfra -y --fail-percent 0 hosts/inventory.py deploys/site.py $(if $(only),--data only=$(only)) $(if $(limit),--limit $(limit))
+	@$(IN) $(SHOWN) pyinfra -y --fail-percent 0 hosts/inventory.py deploys/site.py $(if $(only),--data only=$(only)) $(if $(adopt),--data 'adopt=$(adopt)') $(if $(limit),--limit $(limit))
 
 verify: inventory ## testinfra: prove every control, write the evidence     [only=ssh,users]
 	@$(IN) $(KEYS) pytest tests/verify -q $(PICK)
@@ -90,6 +96,24 @@ bans: ## whom fail2ban has banned, on each machine, since when and until when   
 
 unban: ## lift an address's bans      address=203.0.113.9 [limit=standby]
 	@$(IN) $(SHOWN) pyinfra -y hosts/inventory.py deploys/unban.py $(if $(address),--data 'address=$(address)') $(if $(limit),--limit $(limit))
+
+cluster: ## how the database cluster is: members, lag, slots, voters
+	@$(IN) $(SHOWN) pyinfra --dry hosts/inventory.py deploys/cluster_status.py
+
+switchover: ## hand the database over to another site, without a loss     [to=standby]
+	@$(IN) $(SHOWN) pyinfra -y --fail-percent 0 hosts/inventory.py deploys/switchover.py $(if $(to),--data 'to=$(to)')
+
+reinit: ## make one machine's copy of the database anew          machine=standby [force=1]
+	@$(IN) $(SHOWN) pyinfra -y --fail-percent 0 hosts/inventory.py deploys/reinit.py $(if $(machine),--data 'machine=$(machine)') $(if $(force),--data force=1)
+
+pause: ## let Patroni decide nothing: no failover until `make resume`
+	@$(IN) $(SHOWN) pyinfra -y --fail-percent 0 hosts/inventory.py deploys/pause.py
+
+resume: ## let Patroni decide again
+	@$(IN) $(SHOWN) pyinfra -y --fail-percent 0 hosts/inventory.py deploys/resume.py
+
+db-password: ## the password of a role of the database, at a terminal or into a file     role=app [to=FILE]
+	@$(IN) python -m hosts db-password --stack $(stack) --role '$(role)' $(if $(to),--to '$(to)')
 
 vpn: ## what joins a device to the mesh      person=NAME [keygen=1: make its key here, with a QR code]
 	@$(IN) python -m hosts vpn --stack $(stack) --person "$(person)" $(if $(keygen),--new-key)
@@ -130,3 +154,6 @@ lint: ## ruff and mypy --strict
 
 bench: sudo setup ## what users wait for, measured side by side     [publish=1: into docs/reference/speed.md]
 	@$(VENV)/python -m benchmarks $(if $(publish),--publish)
+
+bench-failover: sudo setup ## for how long writes stop when the leader fails, and what is lost     [rounds=20]
+	@$(VENV)/python -m benchmarks.failover $(if $(rounds),--rounds $(rounds))

@@ -52,8 +52,11 @@ class Cluster:
         return tuple(member for member in self.members if member.votes)
 
 
-def cluster_of(settings: Settings, machine: Machine, stack: str) -> Cluster:
-    """The cluster as `machine` sees it. Raises `ValueError` for settings without Postgres."""
+def cluster_of(settings: Settings, machine: Machine, stack: str, *, first: bool | None = None) -> Cluster:
+    """The cluster as `machine` sees it. `first`: whether it starts before others, by itself the primary.
+
+    Raises `ValueError` for settings without Postgres.
+    """
     if settings.postgres is None:
         raise ValueError("the settings have no postgres")
     members = tuple(
@@ -63,7 +66,7 @@ def cluster_of(settings: Settings, machine: Machine, stack: str) -> Cluster:
     me = next(member for member in members if member.name == machine.name)
     server = settings.servers[machine.name]
     memory = _MEMORY_GB.get(server.type, 0) * 1024 if isinstance(server, Server) else 0
-    return Cluster(stack, me, members, settings.postgres, memory, machine.role == "primary")
+    return Cluster(stack, me, members, settings.postgres, memory, machine.role == "primary" if first is None else first)
 
 
 def password(keyring: Keyring, role: str) -> SecretStr:

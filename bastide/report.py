@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -73,6 +74,7 @@ class Report:
     evidence: Evidence
     verdicts: tuple[Verdict, ...]
     sabotage: dict[str, Any] | None = None
+    failover: dict[str, Any] | None = None
 
     @property
     def proven(self) -> list[Verdict]:
@@ -128,7 +130,7 @@ def make_report(stack: str, root: Path = Path(), *, now: datetime | None = None)
     at = now or datetime.now(UTC)
     values = facts(settings, inventory)
     verdicts = tuple(judge(one, values, settings, inventory, evidence, at) for one in CONTROLS)
-    return Report(stack, settings, inventory, evidence, verdicts, _sabotage(root))
+    return Report(stack, settings, inventory, evidence, verdicts, _sabotage(root), _failover(root))
 
 
 def judge(
@@ -230,6 +232,17 @@ def _sabotage(root: Path) -> dict[str, Any] | None:
     try:
         found = json.loads((build_dir("rehearsal", root) / "sabotage.json").read_text(encoding="utf-8"))
         return {"caught": int(found["caught"]), "total": int(found["total"]), "commit": str(found["commit"]),
+                "at": datetime.fromisoformat(found["at"])}  # fmt: skip
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _failover(root: Path) -> dict[str, Any] | None:
+    """The rehearsal's other figure, when there is one: for how long writes stopped when the leader lost power."""
+    try:
+        found = json.loads((build_dir("rehearsal", root) / "failover.json").read_text(encoding="utf-8"))
+        return {"seconds": math.ceil(found["seconds"]["max"]), "runs": int(found["runs"]), "lost": int(found["lost"]),
+                "acknowledged": int(found["acknowledged"]), "commit": str(found["commit"]),
                 "at": datetime.fromisoformat(found["at"])}  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError):
         return None

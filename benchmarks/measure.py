@@ -37,7 +37,7 @@ class Bench:
         stack_path(STACK, self.root).unlink(missing_ok=True)
         (self.root / "stacks" / f"{STACK}.known_hosts").unlink(missing_ok=True)
         for path in self.build.glob("*"):
-            if path.name != "bench.json":
+            if path.name not in ("bench.json", "failover.json"):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def from_nothing(self) -> tuple[float, float]:

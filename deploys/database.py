@@ -45,6 +45,22 @@ select json_build_object(
         where privilege_type <> 'CONNECT' and grantee <> datdba)))
     from pg_database where not datistemplate), '{}'::json))::text
 """.replace("@MARK@", MARK)
+# what somebody made in the schema, and whose it is: sequences of a table go with that, and extensions keep theirs
+_OWNED = """
+  select 'table' as kind, c.oid::regclass::text as name, relowner as owner
+  from pg_class c join pg_namespace n on n.oid = relnamespace
+  where nspname = 'public' and relkind in ('r', 'p', 'v', 'm', 'S', 'f')
+    and not exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid
+      and (d.deptype = 'e' or (relkind = 'S' and d.deptype in ('a', 'i'))))
+  union all select 'routine', p.oid::regprocedure::text, proowner
+  from pg_proc p join pg_namespace n on n.oid = pronamespace
+  where nspname = 'public' and not exists (
+    select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
+  union all select 'type', t.oid::regtype::text, typowner
+  from pg_type t join pg_namespace n on n.oid = typnamespace
+  where nspname = 'public' and typtype in ('e', 'd', 'r') and not exists (
+    select from pg_depend d where d.classid = 'pg_type'::regclass and d.objid = t.oid and d.deptype = 'e')
+"""
 # relations of the kinds that hold rows, and sequences; the schemas that are not PostgreSQL's own
 _INSIDE = """
 select json_build_object(
@@ -59,6 +75,7 @@ select json_build_object(
        aclexplode(coalesce(relacl, acldefault(case when relkind = 'S' then 's' else 'r' end::"char", relowner)))
      where nspname = 'public' and relkind in ('r', 'p', 'v', 'm', 'S') and grantee <> relowner
        and not exists (select from pg_depend d where d.objid = c.oid and d.deptype = 'e')),
+  'owners', array(select distinct pg_get_userbyid(owner) from (@OWNED@) as owned),
   'bare', (select count(*) from pg_class c join pg_namespace n on n.oid = c.relnamespace
      where nspname = 'public' and relkind in ('r', 'p', 'v', 'm', 'S') and relacl is null
        and not exists (select from pg_depend d where d.objid = c.oid and d.deptype = 'e')),
@@ -67,7 +84,7 @@ select json_build_object(
        || case when defaclobjtype = 'S' then ' sequence' else '' end
      from pg_default_acl, aclexplode(defaclacl)
      where defaclobjtype in ('r', 'S') and grantee <> defaclrole))::text
-"""
+""".replace("@OWNED@", _OWNED)
 _ROWS: dict[Right, tuple[str, ...]] = {
     "owner": (),
     "writer": ("SELECT", "INSERT", "UPDATE", "DELETE"),
@@ -197,6 +214,7 @@ def _inside(wanted: Shape, name: str, seen: dict[str, Any]) -> Iterator[Statemen
         "schema_owner": "pg_database_owner",
         "schema": ["public USAGE"],
         "tables": [],
+        "owners": [],
         "bare": 0,
         "later": [],
     }
@@ -206,6 +224,9 @@ def _inside(wanted: Shape, name: str, seen: dict[str, Any]) -> Iterator[Statemen
             yield Statement(name, f"CREATE EXTENSION {_id(extension)}", f"extension {extension} in {name}")
     if there["schema_owner"] not in ("pg_database_owner", owner):
         yield Statement(name, "ALTER SCHEMA public OWNER TO pg_database_owner", f"{name}'s schema is its owner's")
+    # whoever owned the database before made what is in it; people's own work as superuser stays theirs
+    if former := sorted(set(there["owners"]) - {owner, "postgres"}):
+        yield Statement(name, _handed_over(owner), f"{owner} has what {', '.join(former)} made in {name}")
     guests: dict[str, Right] = {role: right for role, right in database.roles.items() if right != "owner"}
     for line in _surplus(there["schema"], {f"{role} USAGE" for role in guests}):
         role, _, right = line.rpartition(" ")
@@ -240,6 +261,14 @@ def _rows(name: str, owner: str, guests: dict[str, Right], there: dict[str, Any]
                 yield Statement(name, text, f"{role}: {right} of future {kind.lower()} of {name}")
                 text = f"{given} ALL {kind} IN SCHEMA public TO {_id(role)}"
                 yield Statement(name, text, f"{role}: {right} of {kind.lower()} of {name}")
+
+
+def _handed_over(owner: str) -> str:
+    return f"""DO $do$ DECLARE one record; BEGIN
+  FOR one IN SELECT kind, name FROM ({_OWNED}) AS owned
+    WHERE pg_get_userbyid(owner) NOT IN ('postgres', {_text(owner)}) LOOP
+    EXECUTE format('ALTER %s %s OWNER TO %I', one.kind, one.name, {_text(owner)});
+  END LOOP; END $do$"""  # noqa: S608 - our own text and a quoted name
 
 
 def _own_extensions(seen: dict[str, Any]) -> Iterator[Statement]:

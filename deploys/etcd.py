@@ -35,7 +35,9 @@ FOLDER = "/etc/etcd"
 HOME = "/var/lib/etcd"
 DATA = f"{HOME}/bastide"
 CTL = "/usr/local/sbin/bastide-etcdctl"
-QUORUM_CHECK = f"[ ! -e {FOLDER}/join.env ] || {CTL} endpoint health"
+OWN_HEALTH = f"ETCDCTL_ENDPOINTS=$(sed -n 's/^# own: //p' {FOLDER}/root.env) {CTL} endpoint health"
+"""Whether this member sees a quorum: its answer needs one. Others may be away: a lost one is brought back like this."""
+QUORUM_CHECK = f"[ ! -e {FOLDER}/join.env ] || {OWN_HEALTH}"
 """What must hold before anything is done to the next machine, where there is a member already."""
 _LEAD = "bastide-etcd-lead"
 _KEEP = "bastide-etcd-keep"
@@ -97,8 +99,10 @@ def etcd(wanted: Etcd, voters: Voters, keyring: Keyring, begins: bool) -> None:
     """`begins`: whether no machine of the stack has data yet, so that a cluster is begun."""
     guard = guard_of(voters)
     seen = ask(this_host(), **question(wanted, voters, keyring))
+    runs = seen["etcd"]["data"] and seen["etcd"]["active"]
     # before the packages: etcd's starts it when it is installed, and PostgreSQL's begin a cluster of their own
-    files(name="how it runs", name_="etcd", wanted=config_files(voters), settle=_RESTART, _serial=True)
+    if not runs:
+        files(name="how it runs", name_="etcd", wanted=config_files(voters), settle=_RESTART)
     packages(name="packages", names=packages_of(voters))
     if not voters.witness:
         no_login(name="account of the database's packages", account="postgres")
@@ -123,12 +127,16 @@ def etcd(wanted: Etcd, voters: Voters, keyring: Keyring, begins: bool) -> None:
         join(name="join the cluster", plan=join_plan(voters, begins=False), _serial=True)
     wait(
         name="voters agree",
-        until=f"{CTL} endpoint health",
+        until=OWN_HEALTH,
         seconds=60,
         unless=f"systemctl -q is-failed {UNIT}",
         for_what=f"a quorum of {UNIT} on {', '.join(voters.addresses)}",
         seen=seen["etcd"]["healthy"],
     )
+    phase(name="every voter is in")
+    # one that runs goes down for a change only now, when one that was lost is back: two of three must vote
+    if runs:
+        files(name="how it runs from now on", name_="etcd", wanted=config_files(voters), settle=_RESTART, _serial=True)
     if voters.witness:
         access(name="users and passwords", plan=access_plan(voters, keyring))
     unit(name="server", name_=UNIT, state="running")
@@ -197,7 +205,6 @@ def config_files(voters: Voters) -> tuple[File, ...]:
             f"/etc/systemd/system/{UNIT}.d/bastide.conf",
             render("etcd/bastide.conf.j2", folder=FOLDER, mesh_unit="wg-quick@wg0.service"),
         ),
-        File(CTL, render("etcd/bastide-etcdctl.j2", folder=FOLDER), mode=0o700),
     )
 
 
@@ -228,7 +235,11 @@ def root_files(voters: Voters, keyring: Keyring) -> tuple[File, ...]:
         folder=FOLDER,
         password=root_password(keyring, keyring.newest),
     )
-    return (File(f"{FOLDER}/root.env", SecretStr(text), mode=0o600),)
+    # not among the files of the server: it must not go down for them
+    return (
+        File(CTL, render("etcd/bastide-etcdctl.j2", folder=FOLDER), mode=0o700),
+        File(f"{FOLDER}/root.env", SecretStr(text), mode=0o600),
+    )
 
 
 def root_password(keyring: Keyring, version: str) -> str:

@@ -115,6 +115,14 @@ def postgres(wanted: Cluster, keyring: Keyring) -> None:
     phase(name="every server is well")
     if wanted.me.site and wanted.first:
         shared_settings(name="what all members share", wanted=shared(wanted), plan=rest_plan(wanted, keyring))
+    phase(name="all members share what is wanted")
+    if wanted.me.site:
+        wait(
+            name="this server knows what is shared",
+            until=_knows(wanted),
+            for_what="Patroni to take over what all members share",
+            seen=bool(seen["patroni"]["knows"]),
+        )
     phase(name="every server knows")
     if wanted.me.site:
         roll(name="changes that need a restart", plan=rest_plan(wanted, keyring), leads=False, _serial=True)
@@ -126,6 +134,9 @@ def postgres(wanted: Cluster, keyring: Keyring) -> None:
             leads=True,
             _serial=True,
         )
+    phase(name="the leader is as wanted")
+    if wanted.me.site:
+        roll(name="what the leader had to do first", plan=rest_plan(wanted, keyring), leads=False, _serial=True)
     phase(name="all servers are as wanted")
     if wanted.me.site:
         # of a cluster that this run has made
@@ -157,10 +168,15 @@ def question(wanted: Cluster, keyring: Keyring) -> Question:
         guard_of(wanted).question(),
         {
             "units": [UNIT, "haproxy.service", "pgbouncer.service"],
-            "patroni": {"url": rest_url(wanted), "ca": f"{FOLDER}/ca.crt"},
+            **look(wanted),
             "databases": shape(wanted.postgres).question(),
         },
     )
+
+
+def look(wanted: Cluster) -> Question:
+    """What a site is asked of itself and of the cluster."""
+    return {"patroni": {"url": rest_url(wanted), "ca": f"{FOLDER}/ca.crt", "data": DATA}}
 
 
 def guard_of(wanted: Cluster) -> Guard:
@@ -267,6 +283,8 @@ def shared(wanted: Cluster) -> dict[str, Any]:
             "use_pg_rewind": True,
             "use_slots": True,
             "parameters": {
+                # after a crash: one call to the file system, where the default opens every file of the data
+                "recovery_init_sync_method": "syncfs",
                 "wal_level": "replica",
                 "wal_log_hints": "on",
                 "hot_standby": "on",
@@ -314,11 +332,12 @@ def haproxy_file(wanted: Cluster) -> File:
     text = render(
         "postgres/haproxy.cfg.j2",
         listeners=[
-            {"name": "leader", "port": LEADER_PORT, "check": "/primary"},
+            {"name": "leader", "port": LEADER_PORT, "check": "/primary", "seen_within": "300ms"},
             {
                 "name": "replicas",
                 "port": REPLICA_PORT,
                 "check": f"/replica?lag={wanted.postgres.max_failover_lag_mb}MB",
+                "seen_within": "2s",
             },
         ],
         sites=wanted.sites,
@@ -373,6 +392,12 @@ def _seen_well(seen: Answer) -> bool:
 
 def _curl(wanted: Cluster, path: str) -> str:
     return f"curl -sf -m 3 --cacert {FOLDER}/ca.crt {rest_url(wanted)}{path}"
+
+
+def _knows(wanted: Cluster) -> str:
+    """Whether this Patroni has taken over what is shared: it writes it down when it has (and knows what must wait)."""
+    script = f"import json, sys; sys.exit(json.load(sys.stdin) != json.load(open('{DATA}/patroni.dynamic.json')))"
+    return f'{_curl(wanted, "/config")} | python3 -c "{script}"'
 
 
 def _has_leader(wanted: Cluster) -> str:

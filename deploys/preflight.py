@@ -12,7 +12,10 @@ from pyinfra.api.state import State
 
 from bastide.errors import PreflightError
 from bastide.settings import Settings
+from deploys.claims import claims
 from deploys.facts.machine import Answer, Question, ask_first
+from deploys.operations.postgres import is_paused
+from deploys.postgres import DATA
 
 MIN_FREE_MB = 512
 MIN_FREE_INODES = 10_000
@@ -55,6 +58,7 @@ def preflight(host: Host, settings: Settings, questions: Callable[[Host], Questi
         gevent.joinall(asked.values())
         _looks[host.state] |= {other: task.get() for other, task in asked.items()}
         found = [p for other, seen in _looks[host.state].items() for p in problems(other.name, seen, settings)]
+        found += found or claims(answers(host), DATA, str(host.data.get("adopt") or ""))
         if found:
             lines = "\n".join(f"  {line}" for line in found)
             raise PreflightError(
@@ -127,6 +131,8 @@ def notes(seen: _Look) -> Iterator[str]:
     """What the user should know, and what forbids nothing."""
     if seen.answer["machine"]["reboot"]:
         yield "a reboot is pending (/run/reboot-required)"
+    if (cluster := seen.answer.get("patroni")) and is_paused(cluster):
+        yield "the cluster is paused: nobody takes over when its leader fails; next: `make resume`"
     if broken := seen.answer["half_way"]:
         yield f"a dpkg run was interrupted ({', '.join(broken[:5])}); it is completed first"
 

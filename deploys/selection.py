@@ -86,6 +86,22 @@ def postgres_question(host: Host, wanted: Settings) -> Question:
     return postgres.question(cluster_of(wanted, host.data.machine, host.data.stack), host.data.keyring)
 
 
+def adopted(word: object, wanted: Settings) -> None:
+    """Raise `BastideError` when `--data adopt=` names no machine that carries Postgres."""
+    if word is not None:
+        a_site(word, wanted, "adopt", "make deploy adopt=standby")
+
+
+def a_site(word: object, wanted: Settings, key: str, example: str) -> str:
+    """The machine that `--data KEY=` names: one that carries Postgres. Raises `BastideError` for any other word."""
+    sites = [name for name, server in wanted.servers.items() if server.role != "witness"]
+    if word is None:
+        raise BastideError(f"which machine? there are {', '.join(sites)}", example)
+    if word not in sites:
+        raise BastideError(f"{key}={word}: no machine of this name carries Postgres", f"there are {', '.join(sites)}")
+    return str(word)
+
+
 @contextlib.contextmanager
 def for_people() -> Iterator[None]:
     """Turn an error of ours into one that pyinfra prints as a message."""

@@ -31,7 +31,7 @@ from deploys.operations.phase import phase
 from deploys.operations.revision import keyring_file, revision_file
 from deploys.postgres import postgres
 from deploys.preflight import answers, preflight
-from deploys.selection import for_people, questions, selected
+from deploys.selection import adopted, for_people, questions, selected
 from deploys.ssh import ssh
 from deploys.updates import plan_of, updates
 from deploys.users import users
@@ -41,6 +41,7 @@ from deploys.wireguard import wireguard
 with for_people():
     only = selected(host.data.get("only"))
     wanted: Settings = host.data.settings
+    adopted(host.data.get("adopt"), wanted)
     fitness = preflight(this_host(), wanted, questions(only))
     mesh = mesh_of(wanted)
     way = None
@@ -100,7 +101,13 @@ if "etcd" in only and host.data.machine.name in wanted.voters:
         _sudo=True,
     )
 if "postgres" in only and wanted.postgres:
-    postgres(wanted=cluster_of(wanted, host.data.machine, host.data.stack), keyring=host.data.keyring, _sudo=True)
+    # the first to start makes the cluster when there is none, or the one whose data are said to be the cluster's
+    first = (host.data.get("adopt") or "primary") in (host.name, host.data.machine.role)
+    postgres(
+        wanted=cluster_of(wanted, host.data.machine, host.data.stack, first=first),
+        keyring=host.data.keyring,
+        _sudo=True,
+    )
 
 # the way in is proven by now: this only says when packages change and when a machine may reboot
 if "updates" in only:

@@ -10,6 +10,7 @@
     python -m hosts doctor       what this machine and this stack lack before `make up`
     python -m hosts rekey        add another master secret; with --finish remove the older one
     python -m hosts vpn          print the file with which an administrator's device joins the mesh
+    python -m hosts db-password  the password of a role of the database, at a terminal or into a file
 
 Exit codes of plan and drift: 0 nothing differs, 2 something does, 1 error (docs/reference/exit-codes.md).
 enroll, inventory, plan and drift read the stack and therefore need its passphrase.
@@ -26,7 +27,7 @@ from pathlib import Path
 from bastide.console import guard, say, step, warn
 from bastide.errors import BastideError
 from bastide.machines import Machine, build_dir, inventory_path, load_inventory, save_inventory
-from hosts import vpn
+from hosts import db_password, vpn
 from hosts.access import refuse_lockout
 from hosts.changes import Kind
 from hosts.doctor import show_findings
@@ -45,13 +46,18 @@ def main() -> int:
     )
     parser.add_argument(
         "verb",
-        choices=("inventory", "enroll", "ssh-config", "access", "plan", "drift", "status", "doctor", "rekey", "vpn"),
+        choices=(
+            *("inventory", "enroll", "ssh-config", "access", "plan", "drift", "status", "doctor", "rekey", "vpn"),
+            "db-password",
+        ),
     )
     parser.add_argument("--stack", default=stack_name(), help="default: $BASTIDE_STACK, else lab")
     parser.add_argument("--json", action="store_true", help="plan, drift, status: for scripts, on standard output")
     parser.add_argument("--finish", action="store_true", help="rekey: remove the masters that nothing uses any more")
     parser.add_argument("--person", default="", help="vpn: whose device")
     parser.add_argument("--new-key", action="store_true", help="vpn: make the key here; it is shown and kept nowhere")
+    parser.add_argument("--role", default="", help="db-password: whose")
+    parser.add_argument("--to", default="", help="db-password: a file to write, readable by you alone")
     arguments = parser.parse_args()
     root = Path.cwd()
     if arguments.verb in ("plan", "drift"):
@@ -63,6 +69,8 @@ def main() -> int:
         return 0
     if arguments.verb == "vpn":
         return vpn.main(arguments.stack, root, arguments.person, make_key=arguments.new_key)
+    if arguments.verb == "db-password":
+        return db_password.main(arguments.stack, root, arguments.role, arguments.to)
     if arguments.verb == "doctor":
         return show_findings(arguments.stack, root)
     if arguments.verb == "ssh-config":

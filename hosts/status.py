@@ -37,6 +37,13 @@ echo "failed $(systemctl --failed --plain --no-legend | cut -d ' ' -f 1 | tr '\\
 echo "disk_used $(df --output=pcent / | tail -n 1 | tr -dc 0-9)"
 echo "disk_free_mb $(df -BM --output=avail / | tail -n 1 | tr -dc 0-9)"
 echo "keyring $(cat /etc/bastide/keyring 2>/dev/null)"
+# as any machine of the mesh may ask Patroni; and this voter's own answer, which needs a quorum
+patroni=$(sed -n 's/^  connect_address: //p' /etc/patroni/config.yml 2>/dev/null | head -n 1)
+get() { curl -sf -m 4 "$@" | tr -d '\\n'; }
+[ -z "$patroni" ] || echo "cluster $(get --cacert /etc/bastide/postgres/ca.crt "https://$patroni/cluster")"
+voter=$(sed -n 's/^# own: //p' /etc/etcd/root.env 2>/dev/null)
+cd /etc/etcd 2>/dev/null
+[ -z "$voter" ] || echo "voter $(get --cacert ca.crt --cert server.crt --key server.key "$voter/health")"
 echo "revision $(cat /etc/bastide/revision 2>/dev/null)"
 """
 
@@ -54,6 +61,10 @@ class Seen:
     disk_free_mb: int = 0
     revision: str = ""
     keyring: str = ""
+    patroni: dict[str, Any] | None = None
+    """What its Patroni says of the cluster; empty when it says nothing, `None` on a machine without one."""
+    voter: bool | None = None
+    """Whether its etcd sees a quorum; `None` on a machine without one."""
 
 
 def show_status(stack: str, root: Path, *, as_json: bool = False) -> int:
@@ -63,7 +74,7 @@ def show_status(stack: str, root: Path, *, as_json: bool = False) -> int:
     with ThreadPoolExecutor() as pool:
         head = pool.submit(_head, root)
         seen = list(pool.map(lambda machine: look(machine, config, root), inventory))
-    found = [*machine_lines(seen, head.result(), inventory), *_proofs(stack, root), *_lock(stack)]
+    found = [*machine_lines(seen, head.result(), inventory), *cluster_lines(seen), *_proofs(stack, root), *_lock(stack)]
     if as_json:
         lines = [asdict(finding) for finding in found]
         say(json.dumps({"version": 1, "machines": [asdict(one) for one in seen], "lines": lines}, indent=1))
@@ -95,7 +106,17 @@ def look(machine: Machine, config: Path, root: Path) -> Seen:
         disk_free_mb=int(fields["disk_free_mb"] or 0),
         revision=fields["revision"].strip(),
         keyring=fields["keyring"].strip(),
+        patroni=_json(fields["cluster"]) if "cluster" in fields else None,
+        voter=_json(fields["voter"]).get("health") == "true" if "voter" in fields else None,
     )
+
+
+def _json(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def machine_lines(seen: list[Seen], head: str, inventory: Inventory) -> Iterator[Finding]:
@@ -125,6 +146,48 @@ def _wrong(one: Seen, head: str) -> Iterator[tuple[str, str]]:
         yield "never completely deployed", "`make deploy`"
     elif head and one.revision.partition("+")[0] != head.partition("+")[0]:
         yield f"{_deployed(one.revision)}, this clone is at {head[:10]}", "`make plan`, then `make deploy`"
+
+
+def cluster_lines(seen: list[Seen]) -> Iterator[Finding]:
+    """One line about the database cluster, where there is one: who leads, who follows, how far behind, the voters."""
+    sites = [one for one in seen if one.patroni is not None]
+    voters = [one for one in seen if one.voter is not None]
+    if not sites and not voters:
+        return
+    said: dict[str, Any] = next((one.patroni for one in sites if one.patroni), {})
+    members = said.get("members", [])
+    wrong = []
+    leader = next((m["name"] for m in members if m["role"] == "leader" and m["state"] == "running"), "")
+    what = [f"{leader} leads" if leader else "nobody leads"]
+    what += [_follower(member) for member in members if member["name"] != leader]
+    if not leader:
+        wrong.append("`make cluster`, docs/how-to/lose-a-server.md")
+    if any(member["name"] != leader and member["state"] != "streaming" for member in members):
+        wrong.append("`make cluster`")
+    if len(members) < 2 and leader:
+        what.append("nobody follows")
+        wrong.append("`make drift`, then `make infra deploy` brings a lost machine back")
+    if any(member.get("pending_restart") for member in members):
+        what.append("a restart is pending")
+        wrong.append("`make deploy`")
+    if said.get("pause"):
+        what.append("PAUSED: nobody takes over when the leader fails")
+        wrong.append("`make resume`")
+    well = sum(one.voter is True for one in voters)
+    what.append(f"{well} voters well")
+    if well < len(voters):
+        away = ", ".join(one.name for one in voters if not one.voter)
+        wrong.append(f"`journalctl -u etcd` on {away}")
+    yield Finding("missing" if wrong else "ok", f"cluster: {', '.join(what)}", "; ".join(dict.fromkeys(wrong)))
+
+
+def _follower(member: dict[str, Any]) -> str:
+    role = "follows in sync" if member["role"] == "sync_standby" else "follows"
+    if member["state"] != "streaming":
+        return f"{member['name']} does not follow ({member['state']})"
+    lag = member.get("lag")
+    behind = f"{lag // 2**20} MB behind" if isinstance(lag, int) else "lag unknown"
+    return f"{member['name']} {role}, {behind}"
 
 
 def _deployed(revision: str) -> str:

@@ -51,7 +51,7 @@ def _shutting_down(pid: int) -> bool:
 def _join_group(record: Record, pid: int) -> None:
     """Enter a group of the machine's own, or systemd inside would meet a process from nowhere."""
     tree = open_tree(record.place.cgroup)
-    boot = next((name for name in _groups(tree.tops[0] / record.group, pid)), "")
+    boot = next((path.parts[0] for path, pids in tree.members(record.group) if pid in pids and path.parts), "")
     if not boot:
         return
     group = f"{record.group}/{boot}/payload/lab-exec"
@@ -59,13 +59,3 @@ def _join_group(record: Record, pid: int) -> None:
         tree.make(group)
         for door in tree.doors(group):
             door.write_text("0")
-
-
-def _groups(top: Path, pid: int) -> list[str]:
-    """The boot group (name below the machine's group) that holds the process."""
-    found = []
-    for procs in top.rglob("cgroup.procs"):
-        with contextlib.suppress(OSError):
-            if str(pid) in procs.read_text().split():
-                found.append(procs.relative_to(top).parts[0])
-    return found

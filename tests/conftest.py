@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ORDER = (
-    *("unit", "cloud", "test_provider", "test_flow", "test_sabotage"),
+    *("unit", "cloud", "test_provider", "test_flow", "test_sabotage", "test_postgres"),
     *("test_secrets", "test_day_two", "test_break_glass", "test_lockout", "test_faults"),
     *(
         "test_bans",

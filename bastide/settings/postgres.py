@@ -40,6 +40,9 @@ def _database(value: str) -> str:
     # PgBouncer knows no way to send a name with this ending elsewhere than to the replicas
     if value.lower() in _TAKEN_DATABASES or value.endswith("_replica"):
         raise ValueError("is a name of PostgreSQL's or the platform's own; choose another")
+    # PgBouncer takes 63 characters, and calls the replicas' way NAME_replica
+    if len(value) > 55:
+        raise ValueError("must have at most 55 characters: its replicas are reached as NAME_replica")
     return _identifier(value)
 
 
@@ -68,6 +71,8 @@ class Database(Area):
         owners = [name for name, right in self.roles.items() if right == "owner"]
         if len(owners) != 1:
             raise ValueError(f"roles must have exactly one owner (got {len(owners)})")
+        if len(set(self.extensions)) != len(self.extensions):
+            raise ValueError("extensions names one twice")
         return self
 
 

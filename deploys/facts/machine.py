@@ -34,7 +34,7 @@ class _Known:
     asked: Question = field(default_factory=dict)
 
 
-PARTS = {"look_cluster": {"tables", "etcd", "patroni", "databases"}}
+PARTS = {"look_cluster": {"tables", "etcd", "patroni", "replication", "voters", "databases"}}
 """Areas that stand in scripts of their own beside look.py: they are sent only where they are asked for."""
 
 _known: WeakKeyDictionary[Host, _Known] = WeakKeyDictionary()
@@ -88,6 +88,12 @@ def forget(host: Host) -> None:
     """Drop what is known of a machine: it is about to change, or just did."""
     if host.state.is_executing and host in _known:
         _known[host].answers = {}
+
+
+def forget_all(host: Host) -> None:
+    """Call it after a change on one machine that others notice by themselves."""
+    for other in host.state.inventory.get_active_hosts():
+        forget(other)
 
 
 def unchanged(host: Host) -> bool:

@@ -11,7 +11,7 @@ from pyinfra.api.operation import operation
 
 from deploys import database, remote
 from deploys.database import Shape, Statement
-from deploys.facts.machine import ask, forget, this_host
+from deploys.facts.machine import ask, forget, forget_all, this_host
 from deploys.operations.files import Commands
 
 
@@ -24,13 +24,14 @@ def shared_settings(wanted: dict[str, Any], plan: dict[str, Any]) -> Commands:
     """
     host = this_host()
     seen = ask(host)["patroni"]["config"]
-    if seen == wanted:
+    # a pause stands there too, and is nothing that a stack file says
+    if seen is not None and {name: value for name, value in seen.items() if name != "pause"} == wanted:
         host.noop("all members share what is wanted")
         return
     try:
         yield remote.command("postgres", "share", plan, wanted)
     finally:
-        forget(host)
+        forget_all(host)
 
 
 @operation()
@@ -43,17 +44,77 @@ def roll(plan: dict[str, Any], leads: bool) -> Commands:
     Only while every other server is well; never two at once (call it with `_serial=True`).
     """
     host = this_host()
+    # what is shared may have changed in this run: what was kept of this machine was forgotten with that
     seen = ask(host)["patroni"]
-    if host.state.is_executing and not restart_waits(seen):
-        return
-    if not host.state.is_executing and not restart_waits(seen):
-        # what is shared may change in this run: then it is seen when its turn comes
-        host.noop("nothing waits for a restart")
+    if not restart_waits(seen) or _leads(seen, plan["name"]) != leads:
+        host.noop("nothing waits for a restart here")
         return
     try:
         yield remote.command("postgres", "roll", plan, leads)
     finally:
-        forget(host)
+        forget_all(host)
+
+
+@operation()
+def switchover(plan: dict[str, Any], to: str) -> Commands:
+    """Hand over from this machine, if it leads.
+
+    + plan: as `deploys/remote/postgres.py` has it; secret
+    + to: who shall lead; "" for whoever is best
+    """
+    host = this_host()
+    if not _leads(ask(host)["patroni"], plan["name"]):
+        host.noop(f"{plan['name']} does not lead")
+        return
+    try:
+        yield remote.command("postgres", "switchover", plan, to)
+    finally:
+        forget_all(host)
+
+
+@operation()
+def reinit(plan: dict[str, Any], force: bool) -> Commands:
+    """Make this machine's copy of the data anew from the leader's.
+
+    + plan: as `deploys/remote/postgres.py` has it; secret
+    + force: also when it is the only copy in sync beside the leader's
+    """
+    host = this_host()
+    try:
+        yield remote.command("postgres", "reinit", plan, force)
+    finally:
+        forget_all(host)
+
+
+@operation()
+def pause(plan: dict[str, Any], wanted: bool) -> Commands:
+    """Let Patroni decide nothing (`wanted`), or decide again.
+
+    + plan: as `deploys/remote/postgres.py` has it; secret
+    """
+    host = this_host()
+    if is_paused(ask(host)["patroni"]) == wanted:
+        host.noop("the cluster is paused already" if wanted else "the cluster is not paused")
+        return
+    try:
+        yield remote.command("postgres", "pause", plan, wanted)
+    finally:
+        forget_all(host)
+
+
+def is_paused(seen: dict[str, Any]) -> bool:
+    """Whether Patroni decides nothing: given the answer of `patroni` in deploys/remote/look_cluster.py."""
+    return bool((seen["cluster"] or {}).get("pause"))
+
+
+def leader_of(seen: dict[str, Any]) -> str:
+    """Who leads by what a machine says; "" for nobody."""
+    members = (seen["cluster"] or {"members": []})["members"]
+    return next((m["name"] for m in members if m["role"] in ("leader", "primary") and m["state"] == "running"), "")
+
+
+def _leads(seen: dict[str, Any], name: str) -> bool:
+    return leader_of(seen) == name
 
 
 def restart_waits(seen: dict[str, Any]) -> bool:

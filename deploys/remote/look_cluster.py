@@ -6,7 +6,9 @@ import contextlib
 import json
 import ssl
 import subprocess
+import sys
 import urllib.request
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -51,8 +53,50 @@ def patroni(wanted: dict[str, Any]) -> dict[str, Any]:
         with contextlib.suppress(OSError, ValueError):
             context = context or ssl.create_default_context(cafile=str(ROOT / wanted["ca"].lstrip("/")))
             found[name] = _answer(f"{wanted['url']}/{name}", context)
+    data = ROOT / wanted["data"].lstrip("/")
+    found["knows"] = found["config"] is not None and found["config"] == _json(data / "patroni.dynamic.json")
+    found["data"] = _data_of(data)
     found["installed"] = _out("/usr/lib/postgresql/17/bin/postgres", "--version").strip()
     return found
+
+
+def replication(wanted: str) -> Any:  # noqa: ANN401 - JSON
+    """What `wanted` (a query that gives JSON) says of replication, if this machine's Postgres leads; else None."""
+    return json.loads(
+        _sql("postgres", f"select case when pg_is_in_recovery() then 'null' else ({wanted}) end") or "null"
+    )
+
+
+def voters(wanted: str) -> dict[str, Any]:
+    """What each member of etcd says of itself, and the names of all by id, asked by `wanted` (bastide-etcdctl)."""
+    members = _etcdctl(wanted, "member", "list")
+    names = {format(one["ID"], "x"): one.get("name", "") for one in members.get("members", [])} if members else {}
+    return {"status": _etcdctl(wanted, "endpoint", "status", "--cluster") or [], "members": names}
+
+
+def _etcdctl(ctl: str, *words: str) -> Any:  # noqa: ANN401 - JSON
+    # a member that is away makes it fail, and it prints what the others say
+    with contextlib.suppress(OSError, ValueError):
+        command = ("timeout", "20", ctl, *words, "-w", "json")
+        return json.loads(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
+    return None
+
+
+def _data_of(folder: Path) -> str:
+    """Whose data lie in a data directory: a system identifier, "?" for what is no whole one, "" for none."""
+    with contextlib.suppress(OSError):
+        # the first field of ControlFileData (PostgreSQL 17, src/include/catalog/pg_control.h), in the machine's order
+        text = (folder / "global/pg_control").read_bytes()[:8]
+        return str(int.from_bytes(text, sys.byteorder))
+    with contextlib.suppress(OSError):
+        return "?" if any(folder.iterdir()) else ""
+    return ""
+
+
+def _json(path: Path) -> Any:  # noqa: ANN401 - JSON
+    with contextlib.suppress(OSError, ValueError):
+        return json.loads(path.read_text())
+    return None
 
 
 def databases(wanted: dict[str, Any]) -> dict[str, Any] | None:
@@ -92,4 +136,11 @@ def _memory_mb() -> int:
     return int(line.split()[1]) // 1024
 
 
-AREAS |= {"tables": tables, "etcd": etcd, "patroni": patroni, "databases": databases}
+AREAS |= {
+    "tables": tables,
+    "etcd": etcd,
+    "patroni": patroni,
+    "replication": replication,
+    "voters": voters,
+    "databases": databases,
+}

@@ -17,43 +17,89 @@ import urllib.request
 from typing import Any, NoReturn
 
 _SECONDS = 90
+# settings that a standby must not have below its leader's (PostgreSQL 17 manual, 26.4.2)
+_LEADER_FIRST = (
+    *("max_connections", "max_worker_processes", "max_wal_senders"),
+    *("max_prepared_transactions", "max_locks_per_transaction"),
+)
 # what fails is not to stand in the log with its text, which may hold a verifier
 _QUIET = "SET client_min_messages = error; SET log_min_error_statement = panic; SET log_statement = none;"
 
 
 def share(plan: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """Put the dynamic configuration in place, whole."""
+    """Put the dynamic configuration in place, whole. A pause is nothing that a stack file says: it stays."""
+    if _call(plan, "GET", "/config").get("pause"):
+        wanted = {**wanted, "pause": True}
     _call(plan, "PUT", "/config", wanted)
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        if _call(plan, "GET", "/config") == wanted:
-            return
-        time.sleep(0.3)
-    _fail("etcd does not hold the new settings")
+    _wait(plan, "etcd to hold the new settings", lambda: _call(plan, "GET", "/config") == wanted)
 
 
 def roll(plan: dict[str, Any], leads: bool) -> None:
-    """Restart this server, if it is its turn; a leader hands over first when there is anybody to hand over to."""
+    """Restart this server, if it is its turn; a leader hands over first when there is anybody to hand over to.
+
+    A value that a standby may not have below its leader's (PostgreSQL 17 manual, 26.4.2) is lowered by the leader
+    first, in its place: whoever takes over would still have the higher one.
+    """
+    _must_not_be_paused(plan)
     _wait(plan, "all other servers to be well", lambda: not _unwell(plan))
-    own = _me(plan)
-    if (own["role"] in ("leader", "primary")) != leads:
+    if _leads(_me(plan)) != leads:
         return
-    if leads:
-        candidates = [m["name"] for m in _members(plan) if m["name"] != plan["name"] and m["state"] == "streaming"]
-        if candidates:
-            _call(plan, "POST", "/switchover", {"leader": plan["name"]})
-            _wait(plan, "the new leader", lambda: _me(plan)["role"] not in ("leader", "primary") and not _unwell(plan))
+    lowered = _lowered(_call(plan, "GET", "/patroni"))
+    if not leads and lowered:
+        return  # the leader's turn comes first
+    if leads and not lowered and any(m["state"] == "streaming" for m in _members(plan)):
+        _hand_over(plan, "")
     _call(plan, "POST", "/restart", {})
     _wait(plan, "this server to be well again", lambda: not _unwell(plan) and not _me(plan).get("pending_restart"))
+    # the next one may hand over to this one
+    _wait(plan, "a standby to be in sync", lambda: _is_synced(plan))
 
 
-def switchover(plan: dict[str, Any]) -> None:
-    """Hand the leadership from this machine to another one, if it is here."""
-    if _me(plan)["role"] not in ("leader", "primary"):
-        return
-    _wait(plan, "all other servers to be well", lambda: not _unwell(plan))
-    _call(plan, "POST", "/switchover", {"leader": plan["name"]})
-    _wait(plan, "the new leader", lambda: _me(plan)["role"] not in ("leader", "primary") and not _unwell(plan))
+def switchover(plan: dict[str, Any], to: str) -> None:
+    """Hand the leadership from this machine to another one; `to` names it, "" takes the best."""
+    _must_not_be_paused(plan)
+    if not _leads(_me(plan)):
+        _fail(f"{plan['name']} does not lead any more; next: `make cluster`, and again")
+    if unwell := _unwell(plan):
+        _fail(f"{', '.join(unwell)} is not well: nothing is handed over; next: `make cluster`")
+    _hand_over(plan, to)
+
+
+def reinit(plan: dict[str, Any], force: bool) -> None:
+    """Make this machine's copy anew from the leader's. Refused for a leader, without one, and for the only copy in sync
+    beside the leader's unless `force`."""
+    own = _me(plan)
+    if _leads(own):
+        _fail(f"{plan['name']} leads: its data are the ones to copy; next: `make switchover`, then again")
+    leader = next((m for m in _members(plan) if _leads(m) and m["state"] == "running"), None)
+    if leader is None:
+        _fail("nobody leads: these data may be the last ones; next: `make cluster`, docs/how-to/lose-a-server.md")
+    in_sync = [m["name"] for m in _members(plan) if m["role"] == "sync_standby" and m["state"] == "streaming"]
+    if in_sync == [plan["name"]] and not force:
+        _fail(
+            f"{plan['name']} is the only copy in sync with {leader['name']}: while it is made anew there is none; "
+            f"next: leave it as it is, or `make reinit machine={plan['name']} force=1`"
+        )
+    before = _own(plan).get("postmaster_start_time")
+    _call(plan, "POST", "/reinitialize", {"force": True})
+    _wait(
+        plan,
+        "the new copy to follow the leader",
+        lambda: _me(plan)["state"] == "streaming" and _own(plan).get("postmaster_start_time") not in (None, before),
+        seconds=plan.get("seconds", 3600),
+    )
+
+
+def pause(plan: dict[str, Any], wanted: bool) -> None:
+    """Let Patroni decide nothing any more, or again; ends when every member knows."""
+    _call(plan, "PATCH", "/config", {"pause": True if wanted else None})
+    for member in _members(plan):
+        url = str(member["api_url"]).removesuffix("/patroni")
+
+        def knows(url: str = url) -> bool:
+            return bool(_call({**plan, "url": url}, "GET", "/patroni").get("pause")) == wanted
+
+        _wait(plan, f"{member['name']} to know", knows, seconds=30)
 
 
 def execute(statements: list[list[str]]) -> None:
@@ -90,8 +136,53 @@ def _unwell(plan: dict[str, Any]) -> list[str]:
     return [m["name"] for m in members if m["state"] not in ("running", "streaming")]
 
 
-def _wait(plan: dict[str, Any], what: str, until: Any) -> None:  # noqa: ANN401
-    deadline = time.monotonic() + _SECONDS
+def _leads(member: dict[str, Any]) -> bool:
+    return member["role"] in ("leader", "primary")
+
+
+def _own(plan: dict[str, Any]) -> dict[str, Any]:
+    """What this machine's Patroni says of itself; nothing while it is in the midst of something."""
+    try:
+        found: dict[str, Any] = _call(plan, "GET", "/patroni")
+    except OSError:
+        return {}
+    return found
+
+
+def _lowered(own: dict[str, Any]) -> list[str]:
+    """Settings that wait for a restart and that the leader must lower first."""
+    reasons = own.get("pending_restart_reason", {})
+    return [name for name in _LEADER_FIRST if name in reasons and _falls(reasons[name])]
+
+
+def _falls(values: dict[str, Any]) -> bool:
+    try:
+        return int(values["new_value"]) < int(values["old_value"])
+    except (KeyError, TypeError, ValueError):
+        return False
+
+
+def _hand_over(plan: dict[str, Any], to: str) -> None:
+    _wait(plan, "a standby to be in sync", lambda: _is_synced(plan))
+    _call(plan, "POST", "/switchover", {"leader": plan["name"], **({"candidate": to} if to else {})})
+    _wait(plan, "the new leader", lambda: not _leads(_me(plan)) and not _unwell(plan))
+
+
+def _is_synced(plan: dict[str, Any]) -> bool:
+    """Whether somebody could take over without a loss, where that is promised and somebody follows."""
+    members = _members(plan)
+    if not _call(plan, "GET", "/config").get("synchronous_mode") or len(members) < 2:
+        return True
+    return any(m["role"] == "sync_standby" and m["state"] == "streaming" for m in members)
+
+
+def _must_not_be_paused(plan: dict[str, Any]) -> None:
+    if _call(plan, "GET", "/cluster").get("pause"):
+        _fail("the cluster is paused: nothing is restarted or handed over; next: `make resume`, then again")
+
+
+def _wait(plan: dict[str, Any], what: str, until: Any, *, seconds: float = _SECONDS) -> None:  # noqa: ANN401
+    deadline = time.monotonic() + seconds
     problem = ""
     while time.monotonic() < deadline:
         try:
@@ -100,7 +191,7 @@ def _wait(plan: dict[str, Any], what: str, until: Any) -> None:  # noqa: ANN401
         except OSError as error:
             problem = f" ({error})"
         time.sleep(0.3)
-    _fail(f"not within {_SECONDS} s: {what}{problem}")
+    _fail(f"not within {seconds:g} s: {what}{problem}; next: `make cluster`, `journalctl -u patroni` on {plan['name']}")
 
 
 def _call(plan: dict[str, Any], method: str, path: str, body: object = None) -> Any:  # noqa: ANN401

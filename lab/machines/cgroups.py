@@ -8,6 +8,7 @@ systemd has delegated (cgroups(7), systemd.resource-control(5) "Delegate="), els
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -54,10 +55,18 @@ class Cgroups:
 
     def pids(self, group: str = "") -> Iterator[int]:
         """All processes in the group and below."""
-        with contextlib.suppress(OSError):
-            for procs in (self.tops[0] / group).rglob("cgroup.procs"):
-                with contextlib.suppress(OSError):
-                    yield from (int(word) for word in procs.read_text().split())
+        for _, found in self.members(group):
+            yield from found
+
+    def members(self, group: str = "") -> Iterator[tuple[Path, list[int]]]:
+        """The group and each below it, as the path from the group, with its own processes."""
+        top = self.tops[0] / group
+        # os.walk and not rglob, which gives up at the first group that goes while it looks: a machine makes and
+        # removes many of them as it boots
+        for folder, _, _ in os.walk(top):
+            with contextlib.suppress(OSError):
+                words = Path(folder, "cgroup.procs").read_text().split()
+                yield Path(folder).relative_to(top), [int(word) for word in words]
 
     def kill(self, group: str, timeout: float = 10.0) -> None:
         """Kill all processes in the group and below at one stroke, and wait until they are gone.

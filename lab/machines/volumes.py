@@ -77,7 +77,7 @@ def resize(here: Place, number: int, size_gb: int) -> None:
     if volume.image.stat().st_size < size_gb << 30:
         os.truncate(volume.image, size_gb << 30)
     replace(volume, spec=replace(volume.spec, size_gb=size_gb)).save()
-    if loop := _loop(volume):
+    for loop in _loops(volume):
         run(["losetup", "--set-capacity", loop])
 
 
@@ -122,8 +122,8 @@ def pull(here: Place, number: int) -> None:
     record = Record(here, volume.machine)
     with record.lock():
         _hide(record, volume)
-        # its machine is not the one to be asked whether it runs: the device may be in use a moment longer than that
-        if loop := _loop(volume):
+        # a kill may have left a second one
+        for loop in _loops(volume):
             _release(record, volume, loop)
         replace(volume, machine=None).save()
 
@@ -150,7 +150,7 @@ def _show(record: Record, volume: Volume) -> None:
     folder, link = _devices(record), _link(record, volume)
     if link.is_symlink():
         return
-    loop = _loop(volume) or run(["losetup", "--find", "--show", volume.image]).stdout.strip()
+    loop = next(iter(_loops(volume)), "") or run(["losetup", "--find", "--show", volume.image]).stdout.strip()
     name = next(name for name in _NAMES if not (folder / name).exists())
     # mknod(2) minds the umask
     os.mknod(folder / name, 0o660 | stat.S_IFBLK, Path(loop).stat().st_rdev)
@@ -183,15 +183,17 @@ def _release(record: Record, volume: Volume, loop: str) -> None:
     A file system that a running machine has mounted is shut down, as when the disk is gone: no more is read or
     written, and the next to mount it recovers its journal. A dead machine's mounts go by themselves.
     """
-    if machine.running(record) and _in_use(loop):
-        _shut_down(volume, loop)
-        _unmount_inside(record, loop)
-    else:
-        deadline = time.monotonic() + _FREE_SECONDS
-        while _in_use(loop):
-            if time.monotonic() > deadline:
-                raise LabError(f"volume {volume.spec.id} is still in use on this host ({loop})", "see `findmnt`")
-            time.sleep(0.01)
+    deadline = time.monotonic() + _FREE_SECONDS
+    why = "something on this host has it mounted"
+    while _in_use(loop):
+        if machine.running(record):
+            why = _shut_down(volume, loop)
+            if not why:
+                _unmount_inside(record, loop)
+                break
+        if time.monotonic() > deadline:
+            raise LabError(f"volume {volume.spec.id} cannot be pulled out ({loop}): {why}", "unmount it first")
+        time.sleep(0.02)
     # one that is still held (by a process that has a file of it open) goes when it is let go, and nobody else gets it
     run(["losetup", "--detach", loop], check=False)
 
@@ -207,27 +209,28 @@ def _in_use(loop: str) -> bool:
     return False
 
 
-def _shut_down(volume: Volume, loop: str) -> None:
-    # mounted here too for a moment: a second mount of a device is the same file system
+def _shut_down(volume: Volume, loop: str) -> str:
+    """Returns "" or why it was not possible now: it is no file system that can be, or it is just being unmounted.
+
+    It is mounted here too for a moment: a second mount of a device is the same file system.
+    """
     point = volume.folder / "pulled"
     point.mkdir(mode=0o700, exist_ok=True)
-    if point.is_mount():
-        run(["umount", point])  # a kill has left it
     try:
         run(["mount", loop, point])
+        handle = os.open(point, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            handle = os.open(point, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                fcntl.ioctl(handle, _SHUTDOWN, struct.pack("I", _NO_LOG_FLUSH))
-            finally:
-                os.close(handle)
+            fcntl.ioctl(handle, _SHUTDOWN, struct.pack("I", _NO_LOG_FLUSH))
         finally:
-            run(["umount", point])
-    except (CommandFailed, OSError) as error:
-        raise LabError(
-            f"volume {volume.spec.id} cannot be pulled out: the machine uses it as something else than ext4 or xfs",
-            "unmount it in the machine first",
-        ) from error
+            os.close(handle)
+    except CommandFailed as error:
+        return error.message
+    except OSError as error:
+        return str(error)
+    finally:
+        # what a kill has left there, too
+        disk.unmount_below(point)
+    return ""
 
 
 def _unmount_inside(record: Record, loop: str) -> None:
@@ -242,11 +245,8 @@ def _unmount_inside(record: Record, loop: str) -> None:
             run(["nsenter", f"--target={pid}", "--mount", "umount", "--", point], check=False, timeout=20)
 
 
-def _loop(volume: Volume) -> str:
-    """The loop device of the volume; "" when it has none. One that was given back and is still held does not count."""
+def _loops(volume: Volume) -> list[str]:
+    """The loop devices of the volume. One that was given back and is still held does not count."""
     words = ["losetup", "--noheadings", "--output", "NAME,AUTOCLEAR", "--associated", str(volume.image)]
-    for line in run(words).stdout.splitlines():
-        name, clearing = line.split()
-        if clearing == "0":
-            return name
-    return ""
+    rows = [line.split() for line in run(words).stdout.splitlines()]
+    return [name for name, clearing in rows if clearing == "0"]

@@ -67,6 +67,6 @@ def remove(rehearsal: Rehearsal) -> None:
     rehearsal.file.unlink(missing_ok=True)
     (ROOT / "stacks" / f"{rehearsal.stack}.known_hosts").unlink(missing_ok=True)
     for path in rehearsal.build.glob("*"):
-        # how many sabotages were caught is a figure of the page of other stacks: it outlives the rehearsal
-        if path.name != "sabotage.json":
+        # what was caught, and for how long writes stopped, are figures of other stacks' pages: they outlive it
+        if path.name not in ("sabotage.json", "failover.json"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()

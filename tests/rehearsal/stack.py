@@ -53,9 +53,11 @@ class Rehearsal:
         words = [sys.executable, "-m", "lab", "--name", self.stack, *argv]
         return run(words, cwd=self.root, env=self.env, input=input, check=check, timeout=timeout)
 
-    def exec(self, machine: str, script: str, *, input: str | None = None, check: bool = True) -> Completed:
+    def exec(
+        self, machine: str, script: str, *, input: str | None = None, check: bool = True, timeout: float = 60
+    ) -> Completed:
         """A shell script in a machine, as root, through its namespaces."""
-        return self.lab("exec", machine, "sh", "-ec", script, input=input, check=check)
+        return self.lab("exec", machine, "sh", "-ec", script, input=input, check=check, timeout=timeout)
 
     def pulumi(self, *argv: str, input: str | None = None, check: bool = True, timeout: float = 300) -> Completed:
         """The Pulumi command line on the rehearsal's stack."""

@@ -43,7 +43,7 @@ def test_every_key_of_the_model_stands_in_the_example() -> None:
     settings = load(EXAMPLE)["config"]["bastide:settings"]
     present = {
         re.sub(
-            r"\.(servers|people|buckets|administrators)\.[a-z-]+",
+            r"\.(servers|people|buckets|administrators|databases)\.[a-z-]+",
             r".\1.*",
             key.replace(".zones.example.eu", ".zones.*"),
         )

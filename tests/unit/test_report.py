@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from bastide.controls import CONTROLS, control, facts
+from bastide.controls import CAPABILITIES, CONTROLS, control, facts
 from bastide.errors import EvidenceError
 from bastide.evidence import Evidence, evidence_path, save
 from bastide.machines import Inventory, Machine, inventory_path, save_inventory
 from bastide.report import summary_lines, write_page
 from bastide.settings import Settings
+from tests.rehearsal.outages import POWER_CUT, Outage
+from tests.rehearsal.published import percentile, publish
 from tests.unit.proofs import AT, EXAMPLE, SETTINGS, all_green, check, inventory, row, with_existing, with_row
 
 NOW = AT + timedelta(minutes=1)
@@ -247,3 +249,21 @@ class _Outline(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         if tag not in self.VOID:
             assert self.open.pop() == tag
+
+
+@pytest.mark.skipif("postgres" not in CAPABILITIES, reason="the page has no section of Postgres")
+@pytest.mark.parametrize("lost", [0, 2])
+def test_for_how_long_writes_stopped_is_a_figure_of_the_rehearsal(stack: Path, page: Page, lost: int) -> None:
+    assert "writes stopped" not in page()
+    outages = [
+        Outage(POWER_CUT, stopped, 6.0, 1000, 7, lost if stopped > 20 else 0, ["a", "b"]) for stopped in (19.2, 21.4)
+    ]
+    publish(outages, "abc", stack)
+    text = page()
+    assert "(commit abc, 2 runs) writes stopped for at most 22 s when the leader lost power" in text
+    assert f"{lost or 'none'} of 2,000 acknowledged rows {'were' if lost else 'was'} lost" in text
+
+
+def test_a_percentile_is_one_of_the_values() -> None:
+    assert [percentile([3, 1, 2], share) for share in (50, 95, 100)] == [2, 3, 3]
+    assert percentile(list(range(1, 21)), 95) == 19

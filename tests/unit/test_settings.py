@@ -131,6 +131,42 @@ WRONG = [
     ("servers.standby.mesh_address", "10.21.0.0", "settings: servers.standby.mesh_address 10.21.0.0 is reserved (network or broadcast)"),
     ("firewall.operators", ["198.51.100.10", "10.21.0.0/28"], "settings: firewall.operators: 10.21.0.0/28 overlaps wireguard.range 10.21.0.0/24: administrators are let in from the mesh by themselves"),
     ("firewall.public", [{"port": 51820, "protocol": "udp", "reason": "VPN"}], "settings: firewall.public names the port of wireguard, which is open by itself: 51820/udp"),
+    ("wireguard", REMOVED, "settings: postgres needs wireguard: its parts speak to each other in the mesh only"),
+    ("etcd.voters", ["primary", "witness"], "settings: etcd.voters must be an odd number, three or more (got 2): an even one survives no more losses than one fewer"),
+    ("etcd.voters", ["witness"], "settings: etcd.voters must be an odd number, three or more (got 1): an even one survives no more losses than one fewer"),
+    ("etcd.voters", ["primary", "standby", "wit"], "settings: etcd.voters: there is no server wit; etcd.voters must name the witness: it votes when the sites cannot agree"),
+    ("etcd.voters", ["primary", "primary", "witness"], "settings: etcd.voters names a server twice; etcd.voters: 2 of 3 stand in Falkenstein: the majority would be lost with it"),
+    ("etcd.volume_gb", 5, "settings.etcd.volume_gb: must be at least 10 (got 5)"),
+    ("etcd.snapshot_days", 0, "settings.etcd.snapshot_days: must be at least 1 (got 0)"),
+    ("postgres.durability", "eventual", "settings.postgres.durability: must be one of 'zero-loss' or 'fast' (got eventual)"),
+    ("postgres.without_standby", "wait", "settings.postgres.without_standby: must be one of 'continue' or 'stop' (got wait)"),
+    ("postgres", {"durability": "fast", "without_standby": "stop"}, "settings.postgres: without_standby: stop belongs to durability zero-loss: with fast nothing waits"),
+    ("postgres.max_failover_lag_mb", 0, "settings.postgres.max_failover_lag_mb: must be at least 1 (got 0)"),
+    ("postgres.max_failover_lag_mb", 2048, "settings.postgres.max_failover_lag_mb: must be at most 1024 (got 2048)"),
+    ("postgres.max_connections", 100, "settings.postgres: databases: their connections on two sites need max_connections 130 (got 100); lower connections or raise it"),
+    ("postgres.max_connections", 5, "settings.postgres.max_connections: must be at least 20 (got 5)"),
+    ("postgres.databases.app.roles", {}, "settings.postgres.databases.app.roles: must have at least 1 entry"),
+    ("postgres.databases.app.roles", {"a": "reader"}, "settings.postgres.databases.app: roles must have exactly one owner (got 0)"),
+    ("postgres.databases.app.roles", {"a": "owner", "b": "owner"}, "settings.postgres.databases.app: roles must have exactly one owner (got 2)"),
+    ("postgres.databases.app.roles", {"a": "admin"}, "settings.postgres.databases.app.roles.a: must be one of 'owner', 'writer' or 'reader' (got admin)"),
+    *(
+        ("postgres.databases.app.roles", {name: "owner"}, f"settings.postgres.databases.app.roles.{name}: is a name of PostgreSQL's or the platform's own; choose another (got {name})")
+        for name in ("postgres", "Replicator", "rewinder", "public", "none", "pg_read_all_data")
+    ),
+    *(
+        ("postgres.databases.app.roles", {name: "owner"}, f"settings.postgres.databases.app.roles.{name}: must be letters, digits, underscores, dots and hyphens, at most 63, beginning with a letter or underscore")
+        for name in ("9lives", 'a"b', "a b", "a'b", "é", "a" * 64, "a\n")
+    ),
+    ("postgres.databases.app.extensions", ["postgis"], "settings.postgres.databases.app.extensions.0: must be one of btree_gin, btree_gist, citext, "),
+    ("postgres.databases.app.extensions", ["pg_trgm", "pg_trgm"], "settings.postgres.databases.app: extensions names one twice"),
+    ("postgres.databases.app.connections", 0, "settings.postgres.databases.app.connections: must be at least 1 (got 0)"),
+    ("postgres.databases.app.password", "x", "settings.postgres.databases.app.password: is not a known key"),
+    *(
+        (f"postgres.databases.{name}", {"roles": {"a": "owner"}}, f"settings.postgres.databases.{name}: is a name of PostgreSQL's or the platform's own; choose another (got {name})")
+        for name in ("template1", "postgres", "app_replica", "pgbouncer", "all", "replication")
+    ),
+    ("postgres.databases.a b", {"roles": {"a": "owner"}}, "settings.postgres.databases.a b: must be letters, digits, underscores, dots and hyphens"),
+    (f"postgres.databases.{'a' * 56}", {"roles": {"a": "owner"}}, f"settings.postgres.databases.{'a' * 56}: must have at most 55 characters: its replicas are reached as NAME_replica"),
     ("protection", "yes", "settings.protection: must be true or false (got yes)"),
 ]  # fmt: skip
 
@@ -191,7 +227,7 @@ def test_two_existing_servers_share_nothing() -> None:
 
 def test_ssh_over_the_mesh_alone_needs_somebody_in_it() -> None:
     for path, value in (("wireguard", REMOVED), ("wireguard.administrators", {})):
-        data = put(put(example(), "ssh.open_to", "vpn"), path, value)
+        data = put(put(put(example(), "postgres", REMOVED), "ssh.open_to", "vpn"), path, value)
         with pytest.raises(SettingsError) as caught:
             parse(data, "file")
         assert caught.value.mistakes == [
@@ -204,7 +240,7 @@ def test_a_servers_place_in_the_mesh_is_that_in_its_private_subnet() -> None:
         put(example(), "servers.primary.mesh_address", "10.21.0.99"), "servers.standby.private_address", "10.20.0.7"
     )
     assert parse(data, "file").mesh == {"primary": "10.21.0.99", "standby": "10.21.0.7", "witness": "10.21.0.13"}
-    assert parse(put(data, "wireguard", REMOVED), "file").mesh == {}
+    assert parse(put(put(data, "postgres", REMOVED), "wireguard", REMOVED), "file").mesh == {}
 
 
 def test_an_existing_server_is_known_by_its_host_key() -> None:

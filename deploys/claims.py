@@ -1,0 +1,70 @@
+"""Whose data lie on the machines, and who holds the cluster still: what forbids a deploy before anything is changed.
+
+Patroni would refuse another cluster's data by itself, again and again, in a log; and without a cluster in etcd it would
+take whatever data it finds for the cluster's own. Nothing here, and nothing after it, wipes a data directory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from deploys.facts.machine import Answer
+from deploys.operations.postgres import is_paused, leader_of, restart_waits
+
+_PARTIAL = "?"
+
+
+def claims(seen: Mapping[str, Answer], data: str, adopt: str = "") -> list[str]:
+    """Every problem, a line each. `seen`: what the machines said; `data`: the data directory.
+
+    `adopt` names the machine whose data the operator declares to be the cluster's, after etcd has lost all.
+    """
+    sites = {name: answer["patroni"] for name, answer in seen.items() if answer.get("patroni")}
+    return [*_whose(seen, sites, data, adopt), *_paused(sites)]
+
+
+def _whose(seen: Mapping[str, Answer], sites: Mapping[str, Answer], data: str, adopt: str) -> Iterator[str]:
+    # a Patroni that answers sees to its copy itself: it may be in the midst of making one
+    for name, site in sites.items():
+        if site["data"] == _PARTIAL and site["patroni"] is None:
+            yield f"{name}: {data} holds no whole database; it is never wiped: see what it is, then {_away(data)}"
+    ids = {name: site["data"] for name, site in sites.items() if site["data"] not in ("", _PARTIAL)}
+    begins = [name for name, answer in seen.items() if "etcd" in answer]
+    if begins and not any(seen[name]["etcd"]["data"] for name in begins) and adopt not in ids:
+        for name, one in ids.items():
+            yield (
+                f"{name}: {data} holds a database (system identifier {one}), and no voter knows of a cluster; it is "
+                f"never wiped: another's? then {_away(data)}; this stack's, and etcd has lost all? "
+                f"then `make deploy adopt={name}`"
+            )
+        return
+    own = _identity(sites, ids, adopt)
+    if own:
+        for name, one in ids.items():
+            if one != own:
+                yield (
+                    f"{name}: {data} holds the data of another cluster (system identifier {one}, this one's is {own}); "
+                    f"it is never wiped: see what it is, then {_away(data)}"
+                )
+    elif len(set(ids.values())) > 1:
+        both = ", ".join(f"{name} {one}" for name, one in ids.items())
+        yield (
+            f"{' and '.join(ids)} hold the data of different clusters (system identifiers: {both}), and nobody leads; "
+            f"none is ever wiped: see which is this stack's, then on the other {_away(data)}"
+        )
+
+
+def _paused(sites: Mapping[str, Answer]) -> Iterator[str]:
+    for name, site in sites.items():
+        if is_paused(site) and restart_waits(site):
+            yield f"{name}: waits for a restart, and the cluster is paused; `make resume`"
+
+
+def _identity(sites: Mapping[str, Answer], ids: Mapping[str, str], adopt: str) -> str:
+    """The cluster's system identifier: the leader's."""
+    leader = next((name for site in sites.values() if (name := leader_of(site)) in ids), adopt)
+    return ids.get(leader, "")
+
+
+def _away(data: str) -> str:
+    return f"`mv {data} {data}.aside` there"

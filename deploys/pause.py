@@ -1,0 +1,29 @@
+"""Let Patroni decide nothing: no failover, no restart, until `make resume`. Postgres itself goes on.
+
+pyinfra -y hosts/inventory.py deploys/pause.py
+make pause
+"""
+
+from __future__ import annotations
+
+from pyinfra.context import host
+
+from deploys import day_two
+from deploys.facts.machine import this_host
+from deploys.operations.phase import phase
+from deploys.operations.postgres import pause
+from deploys.selection import for_people
+
+with for_people():
+    cluster = day_two.member(host.data.settings, host.data.machine, host.data.stack)
+    day_two.look(this_host(), cluster)
+
+if cluster:
+    pause(
+        name="decide nothing from now on",
+        plan=day_two.plan(cluster, host.data.keyring),
+        wanted=True,
+        _serial=True,
+        _sudo=True,
+    )
+phase(name="paused: nobody takes over now; next: `make resume` as soon as you are done")

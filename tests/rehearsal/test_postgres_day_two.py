@@ -1,0 +1,205 @@
+"""The database cluster on day two: looked at, handed over, paused, changed by rolling, made again after a loss."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from bastide.console import Completed, run
+from deploys.postgres import DATA
+from tests.rehearsal.acknowledged import SITES, Writers
+from tests.rehearsal.stack import Rehearsal, wait_for
+from tests.rehearsal.test_provider import servers
+
+ROLLED = {"postgres | changes that need a restart", "postgres | the same for the leader, after a switchover"}
+
+
+@pytest.fixture(scope="module")
+def writers(rehearsal: Rehearsal) -> Iterator[Writers]:
+    """The view of the cluster, and clients that write. Afterwards the primary leads again."""
+    found = Writers(rehearsal)
+    found.healed()
+    yield found
+    found.healed()
+    found.switchover("primary")
+    found.clear()
+
+
+def day_two(rehearsal: Rehearsal, name: str, *data: str, check: bool = True) -> Completed:
+    """One of the deploys for the running cluster, as its make target calls it; a read-only one is asked with --dry."""
+    how = ["--dry"] if name == "cluster_status" else ["-y", "--fail-percent", "0"]
+    words = ["pyinfra", *how, "hosts/inventory.py", f"deploys/{name}.py"]
+    words += [word for one in data for word in ("--data", one)]
+    done = run(words, cwd=rehearsal.root, env=rehearsal.env, check=False, timeout=180)
+    assert done.ok or not check, done.stdout[-2000:] + done.stderr[-2000:]
+    return done
+
+
+def said(done: Completed) -> str:
+    return done.stdout + done.stderr
+
+
+def status(rehearsal: Rehearsal) -> str:
+    """The line about the cluster in `make status`."""
+    words = ["python", "-m", "hosts", "status", "--stack", rehearsal.stack]
+    done = run(words, cwd=rehearsal.root, env=rehearsal.env, check=False, timeout=60)
+    (line,) = [line for line in done.stdout.splitlines() if " cluster: " in line]
+    return line
+
+
+def begun(writers: Writers) -> dict[str, str]:
+    """When each server was started."""
+    return {site: writers.sql(site, "select pg_postmaster_start_time()") for site in SITES}
+
+
+def set_to(writers: Writers) -> dict[str, str]:
+    """How many connections each server takes."""
+    return {site: writers.sql(site, "show max_connections") for site in SITES}
+
+
+def test_how_it_is_stands_in_two_places(rehearsal: Rehearsal, writers: Writers) -> None:
+    leader = writers.leader()
+    assert f"✓ cluster: {leader} leads, " in status(rehearsal)
+    assert " follows in sync, 0 MB behind, 3 voters well" in status(rehearsal)
+    text = said(day_two(rehearsal, "cluster_status"))
+    assert f"[{leader}] leads (running)" in text
+    assert "follows in sync (streaming), 0 MB behind" in text
+    assert "slot " in text
+    assert "[witness] votes; 3 of 3 voters answer" in text
+
+
+def test_it_is_handed_over_by_word(rehearsal: Rehearsal, writers: Writers) -> None:
+    leader = writers.leader()
+    (other,) = set(SITES) - {leader}
+    refused = day_two(rehearsal, "switchover", f"to={leader}", check=False)
+    assert not refused.ok
+    assert f"{leader} leads already" in said(refused)
+    assert "next: " in said(refused)
+    day_two(rehearsal, "switchover", f"to={other}")
+    assert writers.leader() == other
+    writers.healed()
+
+
+def test_a_pause_is_not_forgotten(rehearsal: Rehearsal, writers: Writers) -> None:
+    day_two(rehearsal, "pause")
+    try:
+        assert "PAUSED: nobody takes over when the leader fails" in status(rehearsal)
+        assert "next: `make resume`" in status(rehearsal)
+        refused = day_two(rehearsal, "switchover", check=False)
+        assert "the cluster is paused" in said(refused)
+        with rehearsal.settings_changed("postgres.max_connections", 210):
+            before = begun(writers)
+            done = rehearsal.deploy("--data", "only=postgres", check=False)
+            assert not done.ok
+            assert "note: the cluster is paused" in said(done)
+            assert "the cluster is paused: nothing is restarted" in said(done)
+            assert "PAUSED" in status(rehearsal), "a deploy ended the pause"
+            # what waits now is known before anything begins
+            done = rehearsal.deploy("--data", "only=postgres", check=False)
+            assert "waits for a restart, and the cluster is paused; `make resume`" in said(done)
+            assert begun(writers) == before
+        # back to what it was: nothing waits any more
+    finally:
+        day_two(rehearsal, "resume")
+    assert "PAUSED" not in status(rehearsal)
+    rehearsal.deploy("--data", "only=postgres")
+    assert rehearsal.dry("--data", "only=postgres") == {}
+
+
+def test_a_changed_setting_rolls_through_in_one_deploy(rehearsal: Rehearsal, writers: Writers) -> None:
+    """Raised: replicas, a switchover, the former leader. Lowered: the leader in its place first, as Postgres wants it.
+
+    Somebody writes all the while from beside the standby, and loses nothing that was acknowledged.
+    """
+    leader = writers.leader()
+    (other,) = set(SITES) - {leader}
+    before = begun(writers)
+    writers_began = time.monotonic()
+    with writers.writing(other):
+        with rehearsal.settings_changed("postgres.max_connections", 220):
+            rehearsal.deploy("--data", "only=postgres")
+            assert set_to(writers) == dict.fromkeys(SITES, "220")
+            after = begun(writers)
+            assert all(after[site] != before[site] for site in SITES)
+            assert after[other] < after[leader], "the leader went first"
+            assert writers.leader() == other, "nobody is handed back: the next switchover would be for nothing"
+            assert rehearsal.dry("--data", "only=postgres") == {}
+        writers.healed()
+        rehearsal.deploy("--data", "only=postgres")
+        assert set_to(writers) == dict.fromkeys(SITES, "200")
+        assert writers.leader() == other
+        assert rehearsal.dry("--data", "only=postgres") == {}
+        writers.goes_on(other, seconds=20)
+    told = writers.told()
+    assert writers.missing(told) == []
+    assert told.stopped(other, writers_began) < 15
+    writers.healed()
+
+
+def test_a_copy_is_made_anew_by_name_and_not_the_only_one(rehearsal: Rehearsal, writers: Writers) -> None:
+    leader = writers.leader()
+    (other,) = set(SITES) - {leader}
+    assert "its data are the ones to copy" in said(day_two(rehearsal, "reinit", f"machine={leader}", check=False))
+    assert "the only copy in sync" in said(day_two(rehearsal, "reinit", f"machine={other}", check=False))
+    assert "which machine?" in said(day_two(rehearsal, "reinit", check=False))
+    before = writers.sql(other, "select pg_postmaster_start_time()")
+    day_two(rehearsal, "reinit", f"machine={other}", "force=1")
+    assert writers.sql(other, "select pg_postmaster_start_time()") != before
+    writers.healed()
+
+
+def test_the_data_of_another_cluster_are_refused_and_not_wiped(rehearsal: Rehearsal, writers: Writers) -> None:
+    leader = writers.leader()
+    (other,) = set(SITES) - {leader}
+    aside = f"{DATA}.aside"
+    rehearsal.exec(
+        other,
+        f"systemctl stop patroni; mv {DATA} {aside}; "
+        f"runuser -u postgres -- /usr/lib/postgresql/17/bin/initdb -A peer -D {DATA} >/dev/null; touch {DATA}/precious",
+    )
+    try:
+        done = rehearsal.deploy(check=False)
+        assert not done.ok
+        assert f"{other}: {DATA} holds the data of another cluster (system identifier " in said(done)
+        assert f"`mv {DATA} {aside}` there" in said(done)
+        rehearsal.exec(other, f"test -e {DATA}/precious")
+    finally:
+        rehearsal.exec(other, f"rm -r {DATA}; mv {aside} {DATA}; systemctl start patroni")
+    writers.healed()
+
+
+def lose(rehearsal: Rehearsal, name: str, *, volume: bool) -> None:
+    """Delete a server behind Pulumi's back, with its volume or without; then one up and one deploy."""
+    (lost,) = [server for server in servers(rehearsal) if server["name"] == name]
+    unprotected = {"delete": False, "rebuild": False}
+    rehearsal.api("POST", f"/v1/servers/{lost['id']}/actions/change_protection", unprotected)
+    rehearsal.api("DELETE", f"/v1/servers/{lost['id']}")
+    wait_for(lambda: len(servers(rehearsal)) == 2, "the server is gone", seconds=30)
+    for number in lost["volumes"] if volume else []:
+        rehearsal.api("POST", f"/v1/volumes/{number}/actions/change_protection", {"delete": False})
+        rehearsal.api("DELETE", f"/v1/volumes/{number}")
+    rehearsal.pulumi("up", "--yes", "--skip-preview", "--refresh")
+    rehearsal.deploy(timeout=600)
+    rehearsal.make("inventory")
+
+
+def came_back(rehearsal: Rehearsal, writers: Writers) -> None:
+    """All is well without hands, and nothing is left to do."""
+    writers.healed()
+    members = writers.rehearsal.exec("witness", "timeout 10 bastide-etcdctl -w json member list").stdout
+    assert sorted(one["name"] for one in json.loads(members)["members"]) == ["primary", "standby", "witness"]
+    assert rehearsal.dry() == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("volume", [False, True], ids=["volume-kept", "volume-lost"])
+@pytest.mark.parametrize("name", ["standby", "witness", "primary"])
+def test_a_lost_machine_comes_back_by_itself(rehearsal: Rehearsal, writers: Writers, name: str, volume: bool) -> None:
+    """Whether etcd's data came back with the volume or are gone; a lost leader comes back as a replica."""
+    writers.switchover("primary")
+    lose(rehearsal, name, volume=volume)
+    came_back(rehearsal, writers)
+    assert writers.leader() == ("standby" if name == "primary" else "primary")
