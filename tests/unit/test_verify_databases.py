@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import base64
 import copy
+import socket
+import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +22,8 @@ from tests.verify import test_etcd as checked_etcd
 from tests.verify import test_postgres as checked
 from tests.verify.clustered import commands
 from tests.verify.databases import Said
+from tests.verify.reached import judge_outside
+from tests.verify.remote import knocks
 from tests.verify.world import Sight, now
 
 PRIMARY, STANDBY, WITNESS = inventory().machines
@@ -258,6 +263,75 @@ def test_nothing_is_proven_without_databases(check: Callable[..., None]) -> None
     with pytest.raises(pytest.skip.Exception, match="declares no databases"):
         check(sight(Said({}, {})), none, PRIMARY, [].append)
     assert set(commands(none, PRIMARY, "example").values()) == {"true"}
+
+
+def test_a_machine_without_a_vote_runs_no_voter() -> None:
+    fewer = SETTINGS.model_copy(update={"etcd": SETTINGS.etcd.model_copy(update={"voters": ("standby", "witness")})})
+    assert commands(fewer, PRIMARY, "example")["voter"].endswith("- '{}'")
+    notes: list[str] = []
+    checked_etcd.test_all_voters_agree(sight(Said({"listening": []}, {})), fewer, PRIMARY, inventory(), notes.append)
+    assert notes == ["it has no vote, and no voter runs"]
+    with pytest.raises(AssertionError, match="no vote, and a voter listens"):
+        checked_etcd.test_all_voters_agree(
+            sight(Said({"listening": ["etcd 10.21.0.11:2379"]}, {})), fewer, PRIMARY, inventory(), [].append
+        )
+
+
+def test_what_a_stranger_reaches_is_named() -> None:
+    knock = {"ping": True, "ports": {"5432": "filtered", "8008": "filtered"}}
+    judge_outside(SETTINGS, {"prober": knock}, (5432, 8008), [].append)
+    for changed, says in (
+        ({"ping": False}, "silence proves nothing"),
+        ({"ports": {"5432": "open", "8008": "filtered"}}, r"port 5432 \(open\) can be reached"),
+        ({"ports": {"5432": "closed", "8008": "filtered"}}, r"5432 \(closed\)"),
+        ({"ports": {}}, "not tried"),
+    ):
+        with pytest.raises(AssertionError, match=says):
+            judge_outside(SETTINGS, {"prober": {**knock, **changed}}, (5432, 8008), [].append)
+
+
+@pytest.mark.parametrize(
+    ("says", "answer"),
+    [
+        (b"R" + struct.pack("!II", 23, 10) + b"SCRAM-SHA-256\0\0", "asks for scram"),
+        (b"R" + struct.pack("!II", 12, 5) + b"salt", "asks for something else"),
+        (b"R" + struct.pack("!II", 8, 0), "lets in"),
+        (b"E" + struct.pack("!I", 20) + b"SFATAL\0Mno way\0\0", "refuses: no way"),
+        (b"", "refuses: it hangs up"),
+    ],
+)
+def test_a_servers_first_word_is_understood(says: bytes, answer: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as door:
+
+        def serve() -> None:
+            line, _ = door.accept()
+            with line:
+                line.recv(1024)
+                line.sendall(says)
+
+        server = threading.Thread(target=serve)
+        server.start()
+        assert knocks.postgres("127.0.0.1", door.getsockname()[1], "app", "app", None)["answer"] == answer
+        server.join()
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
+def test_a_server_without_tls_or_without_a_server_is_told_apart() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        port = door.getsockname()[1]
+
+        def serve() -> None:
+            line, _ = door.accept()
+            with line:
+                line.recv(1024)
+                line.sendall(b"N")
+
+        server = threading.Thread(target=serve)
+        server.start()
+        found = knocks.postgres("127.0.0.1", port, "app", "app", knocks.old_client())
+        assert found["answer"] == "no TLS: it is not offered"
+        server.join()
+    assert knocks.postgres("127.0.0.1", port, "app", "app", None)["answer"].startswith("silent")
 
 
 def test_scripts_for_machines_are_whole_programs() -> None:
