@@ -170,7 +170,7 @@ def test_a_leader_alone_restarts_in_its_place(monkeypatch: pytest.MonkeyPatch) -
 
 def test_nothing_restarts_while_another_is_not_well(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "_SECONDS", 0.0)
-    monkeypatch.setattr(remote._wait, "__kwdefaults__", {"seconds": 0.0})  # type: ignore[attr-defined]
+    monkeypatch.setattr(remote._wait, "__kwdefaults__", {"seconds": 0.0})
     patroni = Patroni(LEADER, member("standby", "replica", "starting"))
     with pytest.raises(SystemExit):
         roll(monkeypatch, patroni, "primary", leads=True)
