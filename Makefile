@@ -104,7 +104,7 @@ switchover: ## hand the database over to another site, without a loss     [to=st
 	@$(IN) $(SHOWN) pyinfra -y --fail-percent 0 hosts/inventory.py deploys/switchover.py $(if $(to),--data 'to=$(to)')
 
 reinit: ## make one machine's copy of the database anew          machine=standby [force=1]
-	@$(IN) $(SHOWN) pyinfra -y --fail-percent 0 hosts/inventory.py deploys/reinit.py $(if $(machine),--data 'machine=$(machine)') $(if $(force),--data force=1)
+	@$(IN) $(SHOWN) pyinfra -y --fail-percent 0 hosts/inventory.py deploys/reinit.py $(if $(machine),--data 'replica=$(machine)') $(if $(force),--data force=1)
 
 pause: ## let Patroni decide nothing: no failover until `make resume`
 	@$(IN) $(SHOWN) pyinfra -y --fail-percent 0 hosts/inventory.py deploys/pause.py

@@ -1,6 +1,6 @@
 """Make one machine's copy of the database anew from the leader's: for a replica that cannot follow any more.
 
-    pyinfra -y hosts/inventory.py deploys/reinit.py --data machine=standby [--data force=1]
+    pyinfra -y hosts/inventory.py deploys/reinit.py --data replica=standby [--data force=1]
     make reinit machine=standby [force=1]
 
 Refused for the leader, without a leader, and for the only copy that is in sync with the leader's (`force=1` does it).
@@ -18,7 +18,7 @@ from deploys.selection import a_site, for_people
 
 with for_people():
     wanted = host.data.settings
-    machine = a_site(host.data.get("machine"), wanted, "machine", "make reinit machine=standby")
+    machine = a_site(host.data.get("replica"), wanted, "replica", "make reinit machine=standby")
     cluster = day_two.member(wanted, host.data.machine, host.data.stack)
     day_two.look(this_host(), cluster)
 

@@ -45,7 +45,7 @@ def roll(plan: dict[str, Any], leads: bool) -> None:
     if _leads(_me(plan)) != leads:
         return
     lowered = _lowered(_call(plan, "GET", "/patroni"))
-    if not leads and lowered:
+    if lowered and not leads and _lowered(_call({**plan, "url": _leaders_url(plan)}, "GET", "/patroni")):
         return  # the leader's turn comes first
     if leads and not lowered and any(m["state"] == "streaming" for m in _members(plan)):
         _hand_over(plan, "")
@@ -147,6 +147,11 @@ def _own(plan: dict[str, Any]) -> dict[str, Any]:
     except OSError:
         return {}
     return found
+
+
+def _leaders_url(plan: dict[str, Any]) -> str:
+    """The leader's Patroni: what it says of itself is newer than what it told etcd."""
+    return next(str(m["api_url"]).removesuffix("/patroni") for m in _members(plan) if _leads(m))
 
 
 def _lowered(own: dict[str, Any]) -> list[str]:

@@ -15,6 +15,7 @@ import pytest
 
 from bastide.console import run
 from deploys import remote
+from tests.rehearsal.acknowledged import Writers
 from tests.rehearsal.stack import Rehearsal, kill_tree, wait_for
 from tests.rehearsal.test_provider import fault, servers
 
@@ -84,15 +85,22 @@ def test_a_machine_that_dies_in_a_deploy_stops_it_everywhere(rehearsal: Rehearsa
 
 
 def test_a_destroyed_server_is_made_again_by_one_up_and_one_deploy(rehearsal: Rehearsal) -> None:
-    """Somebody lifted its protection at the console and deleted it, while settings.protection is true."""
+    """Somebody lifted its protection at the console and deleted it, while settings.protection is true.
+
+    Its voter and its copy of the database are back too, without hands.
+    """
+    writers = Writers(rehearsal)
+    writers.switchover("primary")
     (lost,) = [server for server in servers(rehearsal) if server["name"] == "standby"]
     unprotected = {"delete": False, "rebuild": False}
     rehearsal.api("POST", f"/v1/servers/{lost['id']}/actions/change_protection", unprotected)
     rehearsal.api("DELETE", f"/v1/servers/{lost['id']}")
     wait_for(lambda: len(servers(rehearsal)) == 2, "the server is gone", seconds=30)
     rehearsal.pulumi("up", "--yes", "--skip-preview", "--refresh")
-    done = rehearsal.deploy()
+    done = rehearsal.deploy(timeout=600)
     assert "standby" in done.stdout + done.stderr
+    writers.healed()
+    assert writers.leader() == "primary"
     rehearsal.make("inventory")
     (found,) = [machine for machine in rehearsal.inventory() if machine.name == "standby"]
     assert found.id != str(lost["id"])

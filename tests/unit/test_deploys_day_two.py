@@ -119,11 +119,13 @@ class Patroni:
     def __init__(self, *members: dict[str, Any], own: dict[str, Any] | None = None, pause: bool = False) -> None:
         self.members = list(members)
         self.own = own or {}
+        self.leader_waits = True
         self.config: dict[str, Any] = {"synchronous_mode": True, **({"pause": True} if pause else {})}
         self.calls: list[tuple[str, str, Any]] = []
 
     def call(self, plan: dict[str, Any], method: str, path: str, body: object = None) -> Any:
-        del plan
+        if path == "/patroni" and "primary" in plan.get("url", ""):
+            return self.own if self.leader_waits else {}
         if method != "GET":
             self.calls.append((method, path, body))
         if path == "/switchover":
@@ -161,6 +163,9 @@ def test_a_lowered_value_is_the_leaders_first_in_its_place(monkeypatch: pytest.M
     own = reason(200, 150)
     assert roll(monkeypatch, Patroni(LEADER, FOLLOWER, own=own), "standby", leads=False) == []
     assert roll(monkeypatch, Patroni(LEADER, FOLLOWER, own=own), "primary", leads=True) == ["/restart"]
+    done = Patroni(LEADER, FOLLOWER, own=own)
+    done.leader_waits = False
+    assert roll(monkeypatch, done, "standby", leads=False) == ["/restart"], "the replicas' turn, after the leader's"
 
 
 def test_a_leader_alone_restarts_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:

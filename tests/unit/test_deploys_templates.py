@@ -12,11 +12,15 @@ from pathlib import Path
 
 import pytest
 from jinja2 import UndefinedError
+from pydantic import SecretBytes, SecretStr
 
+from bastide.cluster import cluster_of
 from bastide.console import run
 from bastide.doors import Door, doors
 from bastide.mesh import mesh_of
-from deploys import base, fail2ban, firewall, ssh, updates, users
+from bastide.secrets import Keyring
+from bastide.settings import Settings
+from deploys import base, etcd, fail2ban, firewall, postgres, ssh, updates, users
 from deploys.operations.files import File
 from deploys.render import render
 from tests.unit.deploys_box import MACHINES, SETTINGS, SOURCE
@@ -29,6 +33,29 @@ V6_ONLY = SETTINGS.firewall.model_copy(update={"operators": ("2001:db8::/48",), 
 V4_ONLY = tuple(replace(machine, address6="", private_address="") for machine in MACHINES)
 
 UPDATES = SETTINGS.updates.model_copy(update={"sources": {"other": SOURCE}})
+
+
+KEYRING = Keyring("prod", {"v1": SecretBytes(b"\1" * 32)})
+DATABASES = {
+    "app": {"roles": {"app_owner": "owner", "app": "writer"}, "extensions": ("pg_trgm",)},
+    "App-1.x": {"roles": {"Own.er-1": "owner"}, "connections": 5},
+}
+CLUSTERED = Settings.model_validate({**SETTINGS.model_dump(), "postgres": {"databases": DATABASES}})
+
+
+def clustered() -> dict[str, File]:
+    """What a site and the witness get of the database cluster; certificates change with time: test_authority.py."""
+    primary, _, witness = MACHINES
+    found: dict[str, File] = {}
+    for machine in (primary, witness):
+        voters = etcd.voters_of(CLUSTERED, machine, "prod")
+        files = [*etcd.config_files(voters), *etcd.root_files(voters, KEYRING), *etcd.guard_of(voters).files()]
+        files += etcd.upkeep_files(CLUSTERED.etcd, voters)
+        found |= {f"{machine.name}_{file.path.strip('/').replace('/', '_')}": file for file in files}
+    wanted = cluster_of(CLUSTERED, primary, "prod")
+    files = [*postgres.member_files(wanted, KEYRING, postgres.memory_of(wanted, {})), postgres.haproxy_file(wanted)]
+    files += [*postgres.pool_files(wanted, KEYRING), *postgres.guard_of(wanted).files(), *postgres.package_files()]
+    return found | {file.path.strip("/").replace("/", "_"): file for file in files}
 
 
 def written() -> dict[str, File]:
@@ -53,12 +80,13 @@ def written() -> dict[str, File]:
     del named[updates.PROGRAM.strip("/").replace("/", "_")]  # it goes as it stands in deploys/remote
     named["vpn.nft"] = firewall.rule_files(SETTINGS.firewall, VPN, SETTINGS.network, MACHINES, mesh, DOORS)[0]
     named["anywhere.nft"] = firewall.rule_files(V6_ONLY, ANYWHERE, SETTINGS.network, V4_ONLY)[0]
-    return named
+    return named | clustered()
 
 
 @pytest.mark.parametrize("name", sorted(written()))
 def test_rendered(name):
-    text = str(written()[name].content)
+    content = written()[name].content
+    text = content.get_secret_value() if isinstance(content, SecretStr) else str(content)
     golden = GOLDEN / name
     if os.environ.get("UPDATE"):
         golden.parent.mkdir(parents=True, exist_ok=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from bastide.machines import Inventory, Machine
-from hosts.status import Seen, machine_lines
+from hosts.status import Seen, cluster_lines, machine_lines
 
 HEAD = "a" * 40
 MACHINE = Machine("db", "primary", "fsn1", "1", 1, "192.0.2.1", "2001:db8::1", "10.20.0.11", "ssh-ed25519 AAAA")
@@ -36,6 +38,49 @@ def test_a_well_machine_has_no_next_step() -> None:
 )
 def test_what_is_not_well_ends_with_the_next_step(what: dict[str, object], said: str, step: str) -> None:
     text = line(**what)
+    assert text.startswith("✗")
+    assert said in text.partition("; next: ")[0]
+    assert step in text.partition("; next: ")[2]
+
+
+LEADER = {"name": "primary", "role": "leader", "state": "running"}
+FOLLOWER = {"name": "standby", "role": "sync_standby", "state": "streaming", "lag": 3 * 2**20}
+
+
+def cluster(*members: dict[str, Any], voters: tuple[bool, ...] = (True, True, True), **more: object) -> str:
+    said = {"members": list(members), **more} if members else {}
+    names = ("primary", "standby", "witness")
+    seen = [
+        Seen(name, patroni=None if name == "witness" else said, voter=voter)
+        for name, voter in zip(names, voters, strict=True)
+    ]
+    (found,) = cluster_lines(seen)
+    return str(found)
+
+
+def test_a_well_cluster_is_one_line_and_a_stack_without_one_none() -> None:
+    assert cluster(LEADER, FOLLOWER) == (
+        "✓ cluster: primary leads, standby follows in sync, 3 MB behind, 3 voters well"
+    )
+    assert list(cluster_lines([Seen("primary")])) == []
+
+
+@pytest.mark.parametrize(
+    ("members", "more", "said", "step"),
+    [
+        ((LEADER, FOLLOWER), {"pause": True}, "PAUSED: nobody takes over", "`make resume`"),
+        ((LEADER, {**FOLLOWER, "state": "stopped"}), {}, "standby does not follow (stopped)", "`make cluster`"),
+        ((LEADER,), {}, "nobody follows", "`make drift`"),
+        ((FOLLOWER,), {}, "nobody leads", "`make cluster`"),
+        ((), {}, "nobody leads", "lose-a-server.md"),
+        (({**LEADER, "pending_restart": True}, FOLLOWER), {}, "a restart is pending", "`make deploy`"),
+        ((LEADER, FOLLOWER), {"voters": (True, True, False)}, "2 voters well", "`journalctl -u etcd` on witness"),
+    ],
+)
+def test_a_cluster_that_is_not_well_ends_with_the_next_step(
+    members: tuple[dict[str, Any], ...], more: dict[str, Any], said: str, step: str
+) -> None:
+    text = cluster(*members, **more)
     assert text.startswith("✗")
     assert said in text.partition("; next: ")[0]
     assert step in text.partition("; next: ")[2]
