@@ -49,9 +49,13 @@ class Guard:
         )
 
     def settle(self) -> str:
-        """The shell line that loads the rules and records what the kernel made of them."""
+        """The shell line that loads the rules and records what the kernel made of them.
+
+        Never a restart of the unit: that would restart what requires it, the voters of all machines at once.
+        """
         return (
-            f"systemctl daemon-reload && systemctl -q enable {self.unit} && systemctl restart {self.unit} || exit 1\n"
+            f"systemctl daemon-reload && systemctl -q enable {self.unit} || exit 1\n"
+            f"systemctl start {self.unit} && systemctl reload {self.unit} || exit 1\n"
             f"nft -s list table inet {self.table} | sha256sum | cut -d' ' -f1 >/var/lib/bastide/{self.table}.loaded"
         )
 

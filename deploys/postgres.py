@@ -308,6 +308,8 @@ def shared(wanted: Cluster) -> dict[str, Any]:
                 "tcp_user_timeout": 20000,
                 "wal_sender_timeout": "20s",
                 "wal_receiver_timeout": "20s",
+                # a replica asks a leader that came back once a second: until it streams, nothing waits for it
+                "wal_retrieve_retry_interval": "1s",
             },
         },
     }

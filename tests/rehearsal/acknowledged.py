@@ -141,7 +141,7 @@ class Writers:
         told = Told()
         for machine in self.begun:
             text = self.rehearsal.exec(machine, f"cd {_PLACE} && tail -n +1 -v record-*", check=False).stdout
-            _read(told, machine, text)
+            read_records(told, machine, text)
         told.acks.sort(key=lambda ack: ack.at)
         told.until = time.monotonic()
         return told
@@ -150,7 +150,7 @@ class Writers:
         """The newest acknowledgement on a machine; None when it has none, or is off."""
         script = f"cd {_PLACE} && tail -q -n 400 record-{self.begun[machine]} | grep ^ack | tail -n 1"
         told = Told()
-        _read(told, machine, self.rehearsal.exec(machine, script, check=False).stdout)
+        read_records(told, machine, self.rehearsal.exec(machine, script, check=False).stdout)
         return told.acks[-1] if told.acks else None
 
     def taken_over(self, machine: str, before: str, *, seconds: float) -> None:
@@ -269,7 +269,7 @@ class Writers:
         return ""
 
 
-def _read(told: Told, machine: str, text: str) -> None:
+def read_records(told: Told, machine: str, text: str) -> None:
     """Add the lines of a machine's records; the last one may be cut."""
     writer = ""
     for line in text.splitlines():

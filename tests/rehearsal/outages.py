@@ -326,7 +326,12 @@ def dies_in_a_deploy(writers: Writers) -> tuple[Outage, str]:
     words = ["pyinfra", "-y", "--fail-percent", "0", "hosts/inventory.py", "deploys/site.py"]
     with writers.writing(client), rehearsal.settings_changed("postgres.max_connections", more):
         deploy = subprocess.Popen(
-            words, cwd=rehearsal.root, env={**os.environ, **rehearsal.env}, stderr=subprocess.PIPE, text=True
+            words,
+            cwd=rehearsal.root,
+            env={**os.environ, **rehearsal.env},
+            text=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
         )
         try:
             assert deploy.stderr is not None

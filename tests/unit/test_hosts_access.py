@@ -58,3 +58,32 @@ def test_machines_that_no_cloud_firewall_guards_are_not_asked(tmp_path: Path, mo
     (tmp_path / "build/unit/ssh_config").touch()
     access.refuse_lockout("unit", tmp_path)
     assert asked == ["standby"]
+
+
+@pytest.mark.parametrize(
+    ("address", "before", "after", "refused"),
+    [
+        # 22 stays open to operators in the cloud firewall: the machines' own close it, under a guard
+        ("198.51.100.10", 22, 22, ""),
+        ("198.51.100.10", 2222, 2222, "you do not come over the mesh"),
+        ("203.0.113.5", 22, 22, "you come from 203.0.113.5"),
+        # inside of the tunnel nothing of the cloud firewall is in the way
+        ("10.21.0.101", 2222, 2222, ""),
+        ("10.21.0.101", 22, 22, ""),
+    ],
+)
+def test_who_would_be_shut_out_when_ssh_is_open_to_the_mesh_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str, before: int, after: int, refused: str
+) -> None:
+    settings = SETTINGS.model_dump()
+    settings["ssh"] |= {"port": after, "open_to": "vpn"}
+    monkeypatch.setattr(access, "read", lambda path: Settings.model_validate(settings))
+    monkeypatch.setattr(access, "_own_address", lambda machine, config, root: address)
+    inventory = Inventory("unit", "lab", "bastide", "key", before, MACHINES)
+    save_inventory(inventory, inventory_path("unit", tmp_path))
+    (tmp_path / "build/unit/ssh_config").touch()
+    if refused:
+        with pytest.raises(StackError, match=refused):
+            access.refuse_lockout("unit", tmp_path)
+    else:
+        access.refuse_lockout("unit", tmp_path)

@@ -61,6 +61,8 @@ def somebody(settings: Settings) -> list[str]:
 
 
 def _voter(settings: Settings, machine: Machine, stack: str) -> str:
+    if machine.name not in settings.voters:
+        return _script({}, "knocks", "voter")
     voters = etcd.voters_of(settings, machine, stack)
     plan = {
         "name": machine.name,

@@ -89,12 +89,4 @@ SABOTAGES = (
         f"{_CTL} role grant-permission bastide --prefix=true readwrite / >/dev/null",
         f"{_CTL} role revoke-permission bastide --prefix=true / >/dev/null",
     ),
-    Sabotage(
-        "etcd-05",
-        "a user that nobody declared",
-        "a user that nobody declared: helper",
-        f"{_CTL} user add helper:helper >/dev/null && {_CTL} user grant-role helper root >/dev/null",
-        f"{_CTL} user delete helper >/dev/null",
-        "witness",
-    ),
 )

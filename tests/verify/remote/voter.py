@@ -23,7 +23,9 @@ _FILE = "/member/snap/db"
 
 def voter(plan: dict[str, Any]) -> dict[str, Any]:
     """`plan`: name, address, endpoints (URLs by name), client_port, peer_port, doors, ctl, folder, witness, prefix,
-    accounts (numbers without a right)."""
+    accounts (numbers without a right). Without a plan only whether there is a voter all the same."""
+    if not plan:
+        return {"listening": listening(("etcd",))}
     own = plan["endpoints"][plan["name"]]
     # before there are threads: each is tried in a process of its own
     accounts = {number: reach_as(number, plan["doors"]) for number in (0, *plan["accounts"])}
