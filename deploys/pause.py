@@ -10,7 +10,6 @@ from pyinfra.context import host
 
 from deploys import day_two
 from deploys.facts.machine import this_host
-from deploys.operations.phase import phase
 from deploys.operations.postgres import pause
 from deploys.selection import for_people
 
@@ -26,4 +25,3 @@ if cluster:
         _serial=True,
         _sudo=True,
     )
-phase(name="paused: nobody takes over now; next: `make resume` as soon as you are done")

@@ -10,7 +10,6 @@ from pyinfra.context import host
 
 from deploys import day_two
 from deploys.facts.machine import this_host
-from deploys.operations.phase import phase
 from deploys.operations.postgres import pause
 from deploys.selection import for_people
 
@@ -20,4 +19,3 @@ with for_people():
 
 if cluster:
     pause(name="decide again", plan=day_two.plan(cluster, host.data.keyring), wanted=False, _serial=True, _sudo=True)
-phase(name="done; next: `make cluster` says how it is")
