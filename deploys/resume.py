@@ -15,7 +15,8 @@ from deploys.selection import for_people
 
 with for_people():
     cluster = day_two.member(host.data.settings, host.data.machine, host.data.stack)
-    day_two.look(this_host(), cluster)
+    # one that is away is told by etcd when it is back
+    answers = cluster is not None and day_two.answers(this_host(), cluster)
 
-if cluster:
+if cluster and answers:
     pause(name="decide again", plan=day_two.plan(cluster, host.data.keyring), wanted=False, _serial=True, _sudo=True)
