@@ -44,8 +44,8 @@ UNIT = "patroni.service"
 LEADER_PORT, REPLICA_PORT, POOL_PORT = 5000, 5001, 6432
 """Where each site's HAProxy leads to whoever leads and to the replicas, and its PgBouncer listens; loopback only."""
 _ACCOUNT = "postgres"
-# Patroni takes the signal when its present round is over, and only then knows what must wait for a restart: what follows
-# asks it that. One whose server does not run says nothing, and is not waited for longer.
+# Patroni takes the signal when its present round is over, and only then knows what must wait for a restart: what
+# follows asks it that. One whose server does not run says nothing, and is not waited for longer.
 _RELOAD = f"""\
 systemctl daemon-reload
 systemctl -q is-active {UNIT} || exit 0
