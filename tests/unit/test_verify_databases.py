@@ -84,10 +84,10 @@ def test_declared_rules_are_read_back_as_they_were_written() -> None:
 @pytest.mark.parametrize(
     ("name", "changed", "says"),
     [
-        ("helper", {**NO_POWER, "super": True}, "nobody declared may log in as a superuser: helper"),
-        ("helper", NO_POWER, "nobody declared may log in: helper"),
+        ("visitor", {**NO_POWER, "super": True}, "nobody declared may log in as a superuser: visitor"),
+        ("visitor", NO_POWER, "nobody declared may log in: visitor"),
         # without a login it still hands on what it may
-        ("helper", {**NO_POWER, "login": False, "super": True}, "helper may do more"),
+        ("visitor", {**NO_POWER, "login": False, "super": True}, "visitor may do more"),
         (POSTGRES.roles[0], {**NO_POWER, "super": True}, "may do more than is declared: superuser"),
         (POSTGRES.roles[0], {**NO_POWER, "powers": ["bypassrls"]}, "may do more than is declared: bypassrls"),
         (POSTGRES.roles[0], {**NO_POWER, "groups": ["pg_read_all_data"]}, "has the rights of pg_read_all_data"),

@@ -160,9 +160,9 @@ SABOTAGES = (
     _saying(
         "postgres-06",
         "a superuser that nobody declared",
-        "a role that nobody declared may log in as a superuser: helper",
-        "create role helper login superuser",
-        "drop role helper",
+        "a role that nobody declared may log in as a superuser: visitor",
+        "create role visitor login superuser",
+        "drop role visitor",
     ),
     _saying(
         "postgres-06",
