@@ -6,7 +6,7 @@ take whatever data it finds for the cluster's own. Nothing here, and nothing aft
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from deploys.facts.machine import Answer
 from deploys.operations.postgres import is_paused, leader_of, restart_waits
@@ -14,23 +14,31 @@ from deploys.operations.postgres import is_paused, leader_of, restart_waits
 _PARTIAL = "?"
 
 
-def claims(seen: Mapping[str, Answer], data: str, adopt: str = "") -> list[str]:
-    """Every problem, a line each. `seen`: what the machines said; `data`: the data directory.
+def begins(seen: Mapping[str, Answer], voters: Collection[str]) -> bool:
+    """Whether no voter has data, so that a cluster of voters is begun: only known when all of them are asked.
+
+    A voter that lost its data and began anew by itself would be taken for what it was before, with an empty log.
+    """
+    asked = [seen[name]["etcd"] for name in voters if "etcd" in seen.get(name, {})]
+    return len(asked) == len(voters) > 0 and not any(one["data"] for one in asked)
+
+
+def claims(seen: Mapping[str, Answer], data: str, voters: Collection[str], adopt: str = "") -> list[str]:
+    """Every problem, a line each. `seen`: what the machines said; `data`: the data directory; `voters`: who votes.
 
     `adopt` names the machine whose data the operator declares to be the cluster's, after etcd has lost all.
     """
     sites = {name: answer["patroni"] for name, answer in seen.items() if answer.get("patroni")}
-    return [*_whose(seen, sites, data, adopt), *_paused(sites)]
+    return [*_whose(sites, data, adopt, begun=not begins(seen, voters)), *_paused(sites)]
 
 
-def _whose(seen: Mapping[str, Answer], sites: Mapping[str, Answer], data: str, adopt: str) -> Iterator[str]:
+def _whose(sites: Mapping[str, Answer], data: str, adopt: str, *, begun: bool) -> Iterator[str]:
     # a Patroni that answers sees to its copy itself: it may be in the midst of making one
     for name, site in sites.items():
         if site["data"] == _PARTIAL and site["patroni"] is None:
             yield f"{name}: {data} holds no whole database; it is never wiped: see what it is, then {_away(data)}"
     ids = {name: site["data"] for name, site in sites.items() if site["data"] not in ("", _PARTIAL)}
-    begins = [name for name, answer in seen.items() if "etcd" in answer]
-    if begins and not any(seen[name]["etcd"]["data"] for name in begins) and adopt not in ids:
+    if not begun and adopt not in ids:
         for name, one in ids.items():
             yield (
                 f"{name}: {data} holds a database (system identifier {one}), and no voter knows of a cluster; it is "

@@ -58,6 +58,17 @@ def look(host: Host, cluster: Cluster | None) -> Answer | None:
     return seen
 
 
+def answers(host: Host, cluster: Cluster) -> bool:
+    """Whether a site's Patroni answers; says so when it does not. Raises `BastideError` for a run on it alone."""
+    seen: Answer = ask(host, **postgres.look(cluster))["patroni"]
+    if seen["cluster"] is not None:
+        return True
+    if len(host.state.inventory.get_active_hosts()) == 1:
+        look(host, cluster)
+    host.log(f"Patroni on {cluster.me.name} does not answer; next: `journalctl -u patroni` there")
+    return False
+
+
 def may_hand_over(seen: Answer | None, to: str) -> None:
     """Raise `BastideError` when nothing can be handed over to `to` now."""
     if seen is None:

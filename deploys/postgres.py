@@ -44,10 +44,17 @@ UNIT = "patroni.service"
 LEADER_PORT, REPLICA_PORT, POOL_PORT = 5000, 5001, 6432
 """Where each site's HAProxy leads to whoever leads and to the replicas, and its PgBouncer listens; loopback only."""
 _ACCOUNT = "postgres"
+# Patroni takes the signal when its present round is over, and only then knows what must wait for a restart: what
+# follows asks it that. One whose server does not run says nothing, and is not waited for longer.
 _RELOAD = f"""\
 systemctl daemon-reload
 systemctl -q is-active {UNIT} || exit 0
-systemctl reload {UNIT}
+before=$(date +%s)
+systemctl reload {UNIT} || exit 1
+for try in $(seq 40); do
+    journalctl -qu {UNIT} --since "@$before" -g 'PostgreSQL configuration' | grep -q . && exit 0
+    sleep 0.25
+done
 """
 # a Patroni that ended by itself is started again and again: `journalctl -u patroni` says why
 _IN_VAIN = f"[ $(systemctl show -P SubState {UNIT}) = auto-restart ]"

@@ -58,7 +58,7 @@ def preflight(host: Host, settings: Settings, questions: Callable[[Host], Questi
         gevent.joinall(asked.values())
         _looks[host.state] |= {other: task.get() for other, task in asked.items()}
         found = [p for other, seen in _looks[host.state].items() for p in problems(other.name, seen, settings)]
-        found += found or claims(answers(host), DATA, str(host.data.get("adopt") or ""))
+        found += found or claims(answers(host), DATA, settings.voters, str(host.data.get("adopt") or ""))
         if found:
             lines = "\n".join(f"  {line}" for line in found)
             raise PreflightError(

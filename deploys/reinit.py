@@ -12,7 +12,6 @@ from pyinfra.context import host
 
 from deploys import day_two
 from deploys.facts.machine import this_host
-from deploys.operations.phase import phase
 from deploys.operations.postgres import reinit
 from deploys.selection import a_site, for_people
 
@@ -25,4 +24,3 @@ with for_people():
 if cluster and host.name == machine:
     plan = day_two.plan(cluster, host.data.keyring)
     reinit(name=f"a new copy on {machine}", plan=plan, force=str(host.data.get("force")) == "1", _sudo=True)
-phase(name="done; next: `make cluster` says how it is")

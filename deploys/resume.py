@@ -10,14 +10,13 @@ from pyinfra.context import host
 
 from deploys import day_two
 from deploys.facts.machine import this_host
-from deploys.operations.phase import phase
 from deploys.operations.postgres import pause
 from deploys.selection import for_people
 
 with for_people():
     cluster = day_two.member(host.data.settings, host.data.machine, host.data.stack)
-    day_two.look(this_host(), cluster)
+    # one that is away is told by etcd when it is back
+    answers = cluster is not None and day_two.answers(this_host(), cluster)
 
-if cluster:
+if cluster and answers:
     pause(name="decide again", plan=day_two.plan(cluster, host.data.keyring), wanted=False, _serial=True, _sudo=True)
-phase(name="done; next: `make cluster` says how it is")

@@ -20,6 +20,7 @@ from bastide.doors import doors
 from bastide.mesh import mesh_of
 from bastide.settings import Settings
 from deploys.base import base
+from deploys.claims import begins
 from deploys.etcd import etcd, voters_of
 from deploys.facts.machine import this_host
 from deploys.fail2ban import fail2ban
@@ -97,7 +98,7 @@ if "etcd" in only and host.data.machine.name in wanted.voters:
         wanted=wanted.etcd,
         voters=voters_of(wanted, host.data.machine, host.data.stack),
         keyring=host.data.keyring,
-        begins=not any(seen.get("etcd", {}).get("data") for seen in answers(this_host()).values()),
+        begins=begins(answers(this_host()), wanted.voters),
         _sudo=True,
     )
 if "postgres" in only and wanted.postgres:

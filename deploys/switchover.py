@@ -10,7 +10,6 @@ from pyinfra.context import host
 
 from deploys import day_two
 from deploys.facts.machine import this_host
-from deploys.operations.phase import phase
 from deploys.operations.postgres import switchover
 from deploys.selection import a_site, for_people
 
@@ -25,4 +24,3 @@ with for_people():
 if cluster:
     plan = day_two.plan(cluster, host.data.keyring)
     switchover(name=f"hand over to {to or 'whoever is in sync'}", plan=plan, to=to, _sudo=True)
-phase(name="done; next: `make cluster` says how it is")

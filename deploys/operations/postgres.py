@@ -68,6 +68,7 @@ def switchover(plan: dict[str, Any], to: str) -> Commands:
         return
     try:
         yield remote.command("postgres", "switchover", plan, to)
+        _say(host, f"{plan['name']} has handed over; next: `make cluster` says how it is")
     finally:
         forget_all(host)
 
@@ -82,6 +83,7 @@ def reinit(plan: dict[str, Any], force: bool) -> Commands:
     host = this_host()
     try:
         yield remote.command("postgres", "reinit", plan, force)
+        _say(host, f"{plan['name']} has a new copy and follows; next: `make cluster` says how it is")
     finally:
         forget_all(host)
 
@@ -98,8 +100,18 @@ def pause(plan: dict[str, Any], wanted: bool) -> Commands:
         return
     try:
         yield remote.command("postgres", "pause", plan, wanted)
+        if wanted:
+            _say(host, "paused: nobody takes over when the leader fails; next: `make resume` as soon as you are done")
+        else:
+            _say(host, "Patroni decides again; next: `make cluster` says how it is")
     finally:
         forget_all(host)
+
+
+def _say(host: Host, text: str) -> None:
+    """Once it is done: operations run in prepare, and again in execute, where a failed command ends them."""
+    if host.state.is_executing:
+        host.log(text)
 
 
 def is_paused(seen: dict[str, Any]) -> bool:

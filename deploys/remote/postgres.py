@@ -93,7 +93,7 @@ def reinit(plan: dict[str, Any], force: bool) -> None:
 def pause(plan: dict[str, Any], wanted: bool) -> None:
     """Let Patroni decide nothing any more, or again; ends when every member knows."""
     _call(plan, "PATCH", "/config", {"pause": True if wanted else None})
-    for member in _members(plan):
+    for member in [m for m in _members(plan) if m["state"] in ("running", "streaming")]:
         url = str(member["api_url"]).removesuffix("/patroni")
 
         def knows(url: str = url) -> bool:

@@ -76,13 +76,14 @@ def test_it_is_handed_over_by_word(rehearsal: Rehearsal, writers: Writers) -> No
     assert not refused.ok
     assert f"{leader} leads already" in said(refused)
     assert "next: " in said(refused)
-    day_two(rehearsal, "switchover", f"to={other}")
+    done = day_two(rehearsal, "switchover", f"to={other}")
+    assert f"[{leader}] {leader} has handed over; next: `make cluster`" in said(done)
     assert writers.leader() == other
     writers.healed()
 
 
 def test_a_pause_is_not_forgotten(rehearsal: Rehearsal, writers: Writers) -> None:
-    day_two(rehearsal, "pause")
+    assert "next: `make resume` as soon as you are done" in said(day_two(rehearsal, "pause"))
     try:
         assert "PAUSED: nobody takes over when the leader fails" in status(rehearsal)
         assert "next: `make resume`" in status(rehearsal)

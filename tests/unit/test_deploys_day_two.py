@@ -8,12 +8,13 @@ import pytest
 
 from bastide.errors import BastideError
 from deploys import day_two
-from deploys.claims import claims
+from deploys.claims import begins, claims
 from deploys.operations.postgres import restart_waits, version_number
 from deploys.remote import postgres as remote
 from deploys.selection import a_site, adopted
 from tests.unit.deploys_box import SETTINGS
 
+VOTERS = ("primary", "standby", "witness")
 DATA = "/var/lib/postgresql/17/bastide"
 OURS, THEIRS = "7712865550561956788", "7700000000000000001"
 
@@ -59,13 +60,13 @@ RUNS = {"state": "running", "server_version": 170006}
 
 def test_a_cluster_as_it_is_and_a_new_one_are_no_problem() -> None:
     both = (LEADER, FOLLOWER)
-    assert claims(machines(site(OURS, *both), site(OURS, *both)), DATA) == []
-    assert claims(machines(site(""), site(""), etcd=False), DATA) == []
-    assert claims(machines(site(OURS, LEADER), site("")), DATA) == [], "a lost machine that was made again"
+    assert claims(machines(site(OURS, *both), site(OURS, *both)), DATA, VOTERS) == []
+    assert claims(machines(site(""), site(""), etcd=False), DATA, VOTERS) == []
+    assert claims(machines(site(OURS, LEADER), site("")), DATA, VOTERS) == [], "a lost machine that was made again"
 
 
 def test_the_data_of_another_cluster_are_refused_and_left_alone() -> None:
-    (said,) = claims(machines(site(OURS, LEADER), site(THEIRS)), DATA)
+    (said,) = claims(machines(site(OURS, LEADER), site(THEIRS)), DATA, VOTERS)
     assert said == (
         f"standby: {DATA} holds the data of another cluster (system identifier {THEIRS}, this one's is {OURS}); it is "
         f"never wiped: see what it is, then `mv {DATA} {DATA}.aside` there"
@@ -74,33 +75,43 @@ def test_the_data_of_another_cluster_are_refused_and_left_alone() -> None:
 
 def test_data_without_a_cluster_in_etcd_are_taken_by_word_alone() -> None:
     seen = machines(site(OURS), site(""), etcd=False)
-    (said,) = claims(seen, DATA)
+    (said,) = claims(seen, DATA, VOTERS)
     assert "no voter knows of a cluster; it is never wiped" in said
     assert "make deploy adopt=primary" in said
-    assert claims(seen, DATA, "primary") == []
-    (said,) = claims(machines(site(OURS), site(THEIRS), etcd=False), DATA, "primary")
+    assert claims(seen, DATA, VOTERS, "primary") == []
+    (said,) = claims(machines(site(OURS), site(THEIRS), etcd=False), DATA, VOTERS, "primary")
     assert said.startswith("standby: "), "the other's data are still another's"
-    assert len(claims(machines(site(OURS), site(THEIRS), etcd=False), DATA)) == 2
+    assert len(claims(machines(site(OURS), site(THEIRS), etcd=False), DATA, VOTERS)) == 2
+
+
+def test_voters_begin_together_or_not_at_all() -> None:
+    seen = machines(site(""), site(""), etcd=False)
+    assert begins(seen, VOTERS)
+    assert not begins(machines(site(""), site("")), VOTERS)
+    assert not begins({"standby": seen["standby"]}, VOTERS), "limit=standby: the others may have a cluster"
+    assert not begins({}, ())
 
 
 def test_two_machines_that_both_claim_to_hold_the_cluster_are_named() -> None:
-    (said,) = claims(machines(site(OURS), site(THEIRS)), DATA)
+    (said,) = claims(machines(site(OURS), site(THEIRS)), DATA, VOTERS)
     assert said.startswith("primary and standby hold the data of different clusters")
     assert OURS in said
     assert THEIRS in said
 
 
 def test_half_a_copy_is_a_problem_unless_patroni_is_at_it() -> None:
-    (said,) = claims(machines(site(OURS, LEADER), site("?")), DATA)
+    (said,) = claims(machines(site(OURS, LEADER), site("?")), DATA, VOTERS)
     assert said.startswith(f"standby: {DATA} holds no whole database; it is never wiped")
-    assert claims(machines(site(OURS, LEADER), site("?", LEADER, own={"state": "creating replica"})), DATA) == []
+    assert (
+        claims(machines(site(OURS, LEADER), site("?", LEADER, own={"state": "creating replica"})), DATA, VOTERS) == []
+    )
 
 
 def test_nothing_is_rolled_while_the_cluster_is_paused() -> None:
     waits = {**RUNS, "pending_restart": True}
     well = site(OURS, LEADER, FOLLOWER, own=RUNS, pause=True)
-    assert claims(machines(well, well), DATA) == []
-    (said,) = claims(machines(well, site(OURS, LEADER, FOLLOWER, own=waits, pause=True)), DATA)
+    assert claims(machines(well, well), DATA, VOTERS) == []
+    (said,) = claims(machines(well, site(OURS, LEADER, FOLLOWER, own=waits, pause=True)), DATA, VOTERS)
     assert said == "standby: waits for a restart, and the cluster is paused; `make resume`"
 
 

@@ -91,6 +91,7 @@ WRONG = [
     ("servers.primary.location", "mars", "settings.servers.primary.location: must be one of fsn1, nbg1, hel1 (got mars)"),
     ("servers.primary.role", "boss", "settings.servers.primary.role: must be one of 'primary', 'standby' or 'witness' (got boss)"),
     ("servers.standby.location", "nbg1", "settings: servers: primary and standby must stand in two countries (all in DE); servers: the witness must stand in a location of its own"),
+    ("servers.standby.role", "primary", "settings: servers must have exactly one primary (got 2); servers must have at least one standby"),
     ("servers.witness", REMOVED, "settings: servers must have exactly one witness, or no failover is safe (got 0)"),
     ("servers.standby.private_address", "10.20.0.11", "settings: servers.standby.private_address 10.20.0.11 is already that of primary"),
     ("servers.standby.private_address", "10.21.0.12", "settings: servers.standby.private_address must lie in network.subnet 10.20.0.0/24 (got 10.21.0.12)"),
@@ -233,6 +234,16 @@ def test_ssh_over_the_mesh_alone_needs_somebody_in_it() -> None:
         assert caught.value.mistakes == [
             "file: settings: ssh.open_to: vpn needs wireguard with an administrator, or nobody would get in"
         ]
+
+
+def test_further_replicas_follow_and_vote_in_odd_numbers_only() -> None:
+    data = put(example(), "servers.third", {"role": "standby", "location": "fsn1", "private_address": "10.20.0.14"})
+    assert parse(data, "file").voters == ("primary", "standby", "witness")
+    data["servers"]["fourth"] = {"role": "standby", "location": "hel1", "private_address": "10.20.0.15"}
+    five = ["primary", "standby", "third", "fourth", "witness"]
+    assert parse(put(data, "etcd.voters", five), "file").voters == tuple(five)
+    with pytest.raises(SettingsError, match="must be an odd number, three or more \\(got 4\\)"):
+        parse(put(data, "etcd.voters", five[1:]), "file")
 
 
 def test_a_servers_place_in_the_mesh_is_that_in_its_private_subnet() -> None:
