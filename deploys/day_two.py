@@ -12,7 +12,7 @@ from bastide.errors import BastideError
 from bastide.machines import Machine
 from bastide.secrets import Keyring
 from bastide.settings import Settings
-from deploys import etcd, postgres
+from deploys import etcd, patroni, postgres
 from deploys.facts.machine import Answer, Question, ask
 from deploys.operations.postgres import is_paused, leader_of, restart_waits
 
@@ -42,7 +42,7 @@ def member(wanted: Settings, machine: Machine, stack: str) -> Cluster | None:
 
 def plan(cluster: Cluster, keyring: Keyring) -> dict[str, Any]:
     """What `deploys/remote/postgres.py` must know. Secret."""
-    return postgres.rest_plan(cluster, keyring)
+    return patroni.rest_plan(cluster, keyring)
 
 
 def look(host: Host, cluster: Cluster | None) -> Answer | None:

@@ -15,7 +15,7 @@ from bastide.settings import Settings
 from deploys.claims import claims
 from deploys.facts.machine import Answer, Question, ask_first
 from deploys.operations.postgres import is_paused
-from deploys.postgres import DATA
+from deploys.patroni import DATA
 
 MIN_FREE_MB = 512
 MIN_FREE_INODES = 10_000

@@ -15,7 +15,8 @@ from bastide.doors import PATRONI
 from bastide.secrets import Keyring, keyring_from
 from bastide.settings import Settings
 from bastide.stackfile import SECRETS_KEY, read
-from deploys.postgres import FOLDER, POOL_PORT
+from deploys.patroni import FOLDER
+from deploys.ways import POOL_PORT
 from tests.rehearsal.stack import Rehearsal, wait_for
 
 SITES = ("primary", "standby")

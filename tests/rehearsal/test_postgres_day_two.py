@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from bastide.console import Completed, run
-from deploys.postgres import DATA
+from deploys.patroni import DATA
 from tests.rehearsal.acknowledged import SITES, Writers
 from tests.rehearsal.stack import Rehearsal, wait_for
 from tests.rehearsal.test_provider import servers

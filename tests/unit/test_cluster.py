@@ -12,7 +12,7 @@ from pydantic import SecretBytes
 from bastide.cluster import cluster_of, password, role_verifier
 from bastide.secrets import Keyring
 from bastide.settings import Settings
-from deploys import etcd, postgres
+from deploys import etcd, patroni, ways
 from deploys.guards import Guard
 from tests.unit.deploys_box import MACHINES, SETTINGS
 
@@ -60,12 +60,12 @@ def test_a_password_belongs_to_one_role_of_one_stack() -> None:
 
 def test_names_are_quoted_in_what_servers_and_pool_read() -> None:
     wanted = cluster_of(NAMES, PRIMARY, "prod")
-    lines = postgres.hba(wanted)
+    lines = patroni.hba(wanted)
     # in quotes a name has no meaning of its own: `all` is a role, not everybody
     assert 'hostssl "App-1.x" "all" 10.21.0.12/32 scram-sha-256' in lines
     assert lines[-1] == "host all all all reject"
     assert not any(line.startswith(("host ", "hostnossl")) for line in lines[:-1])
-    config, users = postgres.pool_files(wanted, KEYRING)
+    config, users = ways.pool_files(wanted, KEYRING)
     assert "dbname=App-1.x " in str(config.content)
     assert users.mode == 0o600
     assert "SCRAM" not in f"{users} {users.to_json()} {users.content}"
@@ -73,14 +73,14 @@ def test_names_are_quoted_in_what_servers_and_pool_read() -> None:
 
 def test_memory_is_shared_out_by_what_the_machine_has() -> None:
     wanted = cluster_of(NAMES, PRIMARY, "prod")
-    assert postgres.memory_of(wanted, {})["shared_buffers"] == "1024MB"
+    assert patroni.memory_of(wanted, {})["shared_buffers"] == "1024MB"
     small = dataclasses.replace(wanted, memory_mb=0)
-    assert postgres.memory_of(small, {"patroni": {"memory_mb": 2048}})["shared_buffers"] == "512MB"
+    assert patroni.memory_of(small, {"patroni": {"memory_mb": 2048}})["shared_buffers"] == "512MB"
 
 
 def test_times_fit_together() -> None:
     """Patroni 4.0 manual: loop_wait + 2 * retry_timeout <= ttl, or a leader would lose its lock by being slow."""
-    shared = postgres.shared(cluster_of(NAMES, PRIMARY, "prod"))
+    shared = patroni.shared(cluster_of(NAMES, PRIMARY, "prod"))
     assert shared["loop_wait"] + 2 * shared["retry_timeout"] <= shared["ttl"]
     assert shared["synchronous_mode"]
     assert not shared["synchronous_mode_strict"]

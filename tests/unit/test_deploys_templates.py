@@ -20,7 +20,7 @@ from bastide.doors import Door, doors
 from bastide.mesh import mesh_of
 from bastide.secrets import Keyring
 from bastide.settings import Settings
-from deploys import base, etcd, fail2ban, firewall, postgres, ssh, updates, users
+from deploys import base, etcd, fail2ban, firewall, patroni, postgres, ssh, updates, users, ways
 from deploys.operations.files import File
 from deploys.render import render
 from tests.unit.deploys_box import MACHINES, SETTINGS, SOURCE
@@ -53,8 +53,8 @@ def clustered() -> dict[str, File]:
         files += etcd.upkeep_files(CLUSTERED.etcd, voters)
         found |= {f"{machine.name}_{file.path.strip('/').replace('/', '_')}": file for file in files}
     wanted = cluster_of(CLUSTERED, primary, "prod")
-    files = [*postgres.member_files(wanted, KEYRING, postgres.memory_of(wanted, {})), postgres.haproxy_file(wanted)]
-    files += [*postgres.pool_files(wanted, KEYRING), *postgres.guard_of(wanted).files(), *postgres.package_files()]
+    files = [*patroni.member_files(wanted, KEYRING, patroni.memory_of(wanted, {})), ways.haproxy_file(wanted)]
+    files += [*ways.pool_files(wanted, KEYRING), *postgres.guard_of(wanted).files(), *postgres.package_files()]
     return found | {file.path.strip("/").replace("/", "_"): file for file in files}
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from bastide.cluster import cluster_of
-from deploys.postgres import hba, shared
+from deploys.patroni import hba, shared
 from tests.unit.proofs import SETTINGS, inventory
 from tests.verify import rights
 from tests.verify import test_etcd as checked_etcd

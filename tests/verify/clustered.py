@@ -13,7 +13,7 @@ from bastide.cluster import cluster_of
 from bastide.doors import ETCD_CLIENT, ETCD_PEER, PATRONI, POSTGRES
 from bastide.machines import Machine
 from bastide.settings import Settings
-from deploys import etcd, postgres
+from deploys import etcd, patroni, ways
 from deploys.database import shape
 
 _SCRIPTS = Path(__file__).with_name("remote")
@@ -21,9 +21,9 @@ _NOBODY = 65534  # Debian's base-passwd
 _SERVERS = {
     "server": POSTGRES,
     "api": PATRONI,
-    "leader": postgres.LEADER_PORT,
-    "replicas": postgres.REPLICA_PORT,
-    "pool": postgres.POOL_PORT,
+    "leader": ways.LEADER_PORT,
+    "replicas": ways.REPLICA_PORT,
+    "pool": ways.POOL_PORT,
 }
 
 
@@ -86,7 +86,7 @@ def _server(settings: Settings, machine: Machine, stack: str) -> str:
         "name": machine.name,
         "address": wanted.me.address,
         "sites": {member.name: member.address for member in wanted.sites},
-        "folder": postgres.FOLDER,
+        "folder": patroni.FOLDER,
         "ports": _SERVERS,
         "doors": [[member.address, PATRONI] for member in wanted.sites],
         "accounts": accounts(),

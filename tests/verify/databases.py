@@ -11,7 +11,7 @@ from typing import Any
 
 from bastide.doors import ETCD_CLIENT, ETCD_PEER, PATRONI, POSTGRES
 from bastide.machines import Machine
-from deploys.postgres import LEADER_PORT, POOL_PORT, REPLICA_PORT
+from deploys.ways import LEADER_PORT, POOL_PORT, REPLICA_PORT
 from tests.verify.clustered import commands, marker_command, strange_command
 from tests.verify.looks import Once, look
 from tests.verify.outside import KNOCKER

@@ -15,7 +15,8 @@ from bastide.doors import PATRONI, POSTGRES
 from bastide.machines import Inventory, Machine
 from bastide.mesh import INTERFACE
 from bastide.settings import Settings
-from deploys.postgres import LEADER_PORT, POOL_PORT, REPLICA_PORT, hba, shared
+from deploys.patroni import hba, shared
+from deploys.ways import LEADER_PORT, POOL_PORT, REPLICA_PORT
 from tests.verify import rights
 from tests.verify.databases import SERVERS_PORTS, Said, marked, neighbours, servers, strangers
 from tests.verify.evidence_plugin import not_provable_here
