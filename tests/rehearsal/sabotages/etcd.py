@@ -59,7 +59,9 @@ SABOTAGES = (
         "etcd-03",
         "a site leads the voters, and nothing brings that back",
         "primary leads the voters, and nothing brings that back",
-        f"systemctl stop bastide-etcd-lead.timer && {_CTL} --endpoints={_OWN} move-leader"
+        # it may have gone elsewhere before, and only who has it hands it on
+        "systemctl stop bastide-etcd-lead.timer && /usr/local/lib/bastide/etcd-lead >/dev/null"
+        f" && {_CTL} --endpoints={_OWN} move-leader"
         f" $({_CTL} member list | grep ', primary,' | cut -d, -f1) >/dev/null",
         "/usr/local/lib/bastide/etcd-lead >/dev/null; systemctl start bastide-etcd-lead.timer",
         "witness",

@@ -15,7 +15,7 @@ def _hole(control: str, what: str, says: str, port: int, networks: list[str]) ->
         what,
         says,
         f"{SAVE_RULES} && nft insert rule inet bastide input meta nfproto {family} tcp dport {port} accept"
-        f" && systemd-run -q --unit=hole python3 -c '{listener}'",
+        f" && systemd-run -q --collect --unit=hole python3 -c '{listener}'",
         f"systemctl stop hole; {LOAD_RULES}",
         opened=({"direction": "in", "protocol": "tcp", "port": str(port), "source_ips": networks},),
     )
@@ -23,7 +23,7 @@ def _hole(control: str, what: str, says: str, port: int, networks: list[str]) ->
 
 SABOTAGES = (
     _hole("firewall-01", "a service opened to everybody", "tcp/8080 (open)", 8080, ["0.0.0.0/0"]),
-    _hole("firewall-01", "a database opened to everybody", "tcp/5432 (open)", 5432, ["0.0.0.0/0"]),
+    _hole("firewall-01", "a database opened to everybody", "tcp/3306 (open)", 3306, ["0.0.0.0/0"]),
     _hole("firewall-02", "a service opened over IPv6 only", "tcp/8080 (open)", 8080, ["::/0"]),
     changed_rules(
         "firewall-03",
