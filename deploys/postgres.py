@@ -24,6 +24,7 @@ from deploys.patroni import (
     DATA,
     FOLDER,
     RELOAD,
+    RELOAD_TRUST,
     UNIT,
     authority_files,
     certificate_files,
@@ -61,7 +62,7 @@ def postgres(wanted: Cluster, keyring: Keyring) -> None:
             settle=guard.settle(),
             drift=guard.drift(seen),
         )
-        files(name="authorities", name_="postgres-ca", wanted=authority_files(keyring), settle=RELOAD)
+        files(name="authorities", name_="postgres-ca", wanted=authority_files(keyring), settle=RELOAD_TRUST)
         own_passwords(name="passwords among members", keys=own_access(keyring))
     phase(name="every machine trusts the authorities")
     if wanted.me.site:
@@ -69,7 +70,7 @@ def postgres(wanted: Cluster, keyring: Keyring) -> None:
             name="certificates",
             name_="postgres-certificates",
             wanted=certificate_files(wanted, keyring),
-            settle=RELOAD,
+            settle=RELOAD_TRUST,
         )
         files(
             name="cluster member",

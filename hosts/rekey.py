@@ -55,6 +55,8 @@ def finish(stack: str, root: Path) -> None:
     for version in older:
         _config(stack, root, "rm", "--path", f"{SECRETS_KEY}.master.{version}")
     say(f"removed {', '.join(older)}; everything is derived from {ring.newest} now")
+    if loaded.settings.postgres:
+        say(f" next: `make deploy stack={stack}`: what {', '.join(older)} signed is not trusted any more then")
     if loaded.settings.lab is None:
         say(f" next: commit {stack_path(stack)}")
 

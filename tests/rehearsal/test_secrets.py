@@ -166,13 +166,20 @@ def test_the_master_is_changed_in_two_steps(rehearsal: Rehearsal) -> None:
     assert set(missed) == {(one, other) for one in MACHINES for other in MACHINES if one != other}
     assert max(missed.values()) <= LONGEST_GAP_SECONDS, missed
     print(f"longest silence between two machines: {max(missed.values()):.1f} s")
+    way_to_the_leader_is_open(rehearsal)
     assert deploy_canary(rehearsal).ok
     new = rehearsal.exec("primary", f"cat {PATH}").stdout
     assert new == canary(ring) != old
     hosts(rehearsal, "rekey", "--finish")
     assert list(keyring(rehearsal).masters) == [ring.newest]
     rehearsal.pulumi("preview", "--expect-no-changes")
+    # what the first master signed is trusted until here, and who came in with it is known
+    assert hosts(rehearsal, "plan", check=False).returncode == 2
+    rehearsal.make("deploy")
     assert hosts(rehearsal, "plan").returncode == 0
+    users = rehearsal.exec("witness", "timeout 10 bastide-etcdctl user list").stdout.split()
+    assert users == [f"patroni-{ring.newest}", "root"]
+    way_to_the_leader_is_open(rehearsal)
     assert {machine.name: machine.id for machine in rehearsal.inventory()} == ids
 
 
@@ -232,6 +239,13 @@ def _longest(lines: list[str]) -> int:
         now = now + 1 if "no answer yet" in line else 0 if "bytes from" in line else now
         longest = max(longest, now)
     return longest
+
+
+def way_to_the_leader_is_open(rehearsal: Rehearsal) -> None:
+    """On each site HAProxy knows a leader, which shows a certificate that the site trusts."""
+    ask = "openssl s_client -starttls postgres -verify_return_error -connect 127.0.0.1:5000"
+    for site in ("primary", "standby"):
+        rehearsal.exec(site, f"timeout 10 {ask} -CAfile /etc/bastide/postgres/ca.crt </dev/null")
 
 
 def hosts(rehearsal: Rehearsal, *words: str, check: bool = True) -> Completed:
