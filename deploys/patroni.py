@@ -35,8 +35,8 @@ for try in $(seq 40); do
     sleep 0.25
 done
 """
-# Who trusts whom, and who shows what: HAProxy, PgBouncer and Postgres read it when they are told to, and Patroni tells its
-# Postgres only when a setting has changed. A HAProxy that does not know a new authority sees no leader any more.
+# Who trusts whom, and who shows what: HAProxy, PgBouncer and Postgres read it when they are told to, and Patroni tells
+# its Postgres only when a setting has changed. A HAProxy that does not know a new authority sees no leader any more.
 RELOAD_TRUST = f"""\
 for unit in haproxy pgbouncer; do systemctl -q is-active $unit && systemctl reload $unit; done
 server=$(head -n 1 {DATA}/postmaster.pid 2>/dev/null); [ -z "$server" ] || kill -HUP "$server"
