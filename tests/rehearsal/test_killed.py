@@ -21,7 +21,7 @@ from tests.rehearsal.stack import Rehearsal, kill_tree
 # of a `make up` from nothing with everything cached, at least: what is later than its end kills nothing
 LAST_SECOND = 26.0
 ROUNDS = 20
-OFTEN = 3  # rounds that run in every test; the rest only with --full
+OFTEN = 2  # rounds that run in every test; the rest only with --full
 
 
 @pytest.fixture(scope="module")
