@@ -16,7 +16,6 @@ from bastide import cluster
 from bastide.secrets import Keyring
 from bastide.settings import Postgres
 from bastide.settings.postgres import Right
-from deploys.facts.machine import Question
 
 MARK = "made by bastide"
 """The comment on every role of ours: who carries it and is not declared any more loses its login."""
@@ -140,11 +139,6 @@ def own_statements(keys: Mapping[str, SecretStr], seen: dict[str, Any]) -> list[
         for name, key in keys.items()
         if name in (seen["own"] or {}) and not _has(key, seen["own"][name])
     ]
-
-
-def question(postgres: Postgres) -> Question:
-    """All that is asked for it."""
-    return {"databases": shape(postgres).question()}
 
 
 def statements(wanted: Shape, keys: Mapping[str, SecretStr], seen: dict[str, Any]) -> list[Statement]:
