@@ -37,6 +37,8 @@ def test_private_network_is_layer_3(bench: Bench) -> None:
     assert (link["mtu"], link["address"]) == (1450, "86:00:00:00:01:65")
     way = json.loads(bench.lab.execute("alpha", ["ip", "-j", "route", "get", "10.77.0.102"]).stdout)[0]
     assert (way["gateway"], way["dev"], way["prefsrc"]) == ("10.77.0.1", "enp7s0", "10.77.0.101")
+    # a lease comes before the machine's sshd: its being open says that what follows is about the network
+    wait_for("sshd", lambda: ssh_answers(bench.specs[BETA].public4))
     assert bench.reach("alpha", ("10.77.0.102", 22)) == {"10.77.0.102 22"}
     # the host and the prober are not in it
     assert bench.reach("prober", ("10.77.0.102", 22)) == set()
