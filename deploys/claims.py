@@ -15,12 +15,13 @@ _PARTIAL = "?"
 
 
 def begins(seen: Mapping[str, Answer], voters: Collection[str]) -> bool:
-    """Whether no voter has data, so that a cluster of voters is begun: only known when all of them are asked.
+    """Whether there is no cluster of voters, so that one is begun: only known when all of them are asked.
 
-    A voter that lost its data and began anew by itself would be taken for what it was before, with an empty log.
+    A voter that lost its data and began anew by itself would be taken for what it was before, with an empty log. What a
+    deploy began that was killed before the voters came together is no cluster yet: alone it would never have a quorum.
     """
     asked = [seen[name]["etcd"] for name in voters if "etcd" in seen.get(name, {})]
-    return len(asked) == len(voters) > 0 and not any(one["data"] for one in asked)
+    return len(asked) == len(voters) > 0 and not any(_has_cluster(one) for one in asked)
 
 
 def claims(seen: Mapping[str, Answer], data: str, voters: Collection[str], adopt: str = "") -> list[str]:
@@ -30,6 +31,10 @@ def claims(seen: Mapping[str, Answer], data: str, voters: Collection[str], adopt
     """
     sites = {name: answer["patroni"] for name, answer in seen.items() if answer.get("patroni")}
     return [*_whose(sites, data, adopt, begun=not begins(seen, voters)), *_paused(sites)]
+
+
+def _has_cluster(voter: Answer) -> bool:
+    return bool(voter["data"] and (voter["healthy"] or not voter["forming"]))
 
 
 def _whose(sites: Mapping[str, Answer], data: str, adopt: str, *, begun: bool) -> Iterator[str]:

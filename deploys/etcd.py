@@ -20,7 +20,7 @@ from bastide.settings import Etcd, Settings
 from deploys.facts.machine import Question, ask, merged, this_host
 from deploys.guards import Guard
 from deploys.operations.accounts import no_login
-from deploys.operations.etcd import access, join
+from deploys.operations.etcd import access, formed, join
 from deploys.operations.files import File, files, files_question
 from deploys.operations.packages import packages, packages_question
 from deploys.operations.phase import phase
@@ -37,7 +37,9 @@ DATA = f"{HOME}/bastide"
 CTL = "/usr/local/sbin/bastide-etcdctl"
 OWN_HEALTH = f"ETCDCTL_ENDPOINTS=$(sed -n 's/^# own: //p' {FOLDER}/root.env) {CTL} endpoint health"
 """Whether this member sees a quorum: its answer needs one. Others may be away: a lost one is brought back like this."""
-QUORUM_CHECK = f"[ ! -e {FOLDER}/join.env ] || {OWN_HEALTH}"
+FORMING = f"{HOME}/forming"
+"""Beside a member's data (and lost with them) from its first start until the voters have come together."""
+QUORUM_CHECK = f"[ ! -e {FOLDER}/join.env ] || [ -e {FORMING} ] || {OWN_HEALTH}"
 """What must hold before anything is done to the next machine, where there is a member already."""
 _LEAD = "bastide-etcd-lead"
 _KEEP = "bastide-etcd-keep"
@@ -100,7 +102,7 @@ def voters_of(settings: Settings, machine: Machine, stack: str) -> Voters:
 
 @deploy("etcd")
 def etcd(wanted: Etcd, voters: Voters, keyring: Keyring, begins: bool) -> None:
-    """`begins`: whether no machine of the stack has data yet, so that a cluster is begun."""
+    """`begins`: whether there is no cluster yet, so that one is begun (see deploys/claims.py)."""
     guard = guard_of(voters)
     seen = ask(this_host(), **question(wanted, voters, keyring))
     runs = seen["etcd"]["data"] and seen["etcd"]["active"]
@@ -137,6 +139,7 @@ def etcd(wanted: Etcd, voters: Voters, keyring: Keyring, begins: bool) -> None:
         for_what=f"a quorum of {UNIT} on {', '.join(voters.addresses)}",
         seen=seen["etcd"]["healthy"],
     )
+    formed(name="the cluster has come together", mark=FORMING)
     phase(name="every voter is in")
     # one that runs goes down for a change only now, when one that was lost is back: two of three must vote
     if runs:
@@ -181,6 +184,7 @@ def _asked(voters: Voters) -> dict[str, object]:
     """What the area `etcd` of deploys/remote/look_cluster.py is told. Who may come in is the witness's to see to."""
     return {
         "data": DATA,
+        "forming": FORMING,
         "health": f"{voters.endpoints()[voters.name]}/health",
         "folder": FOLDER,
         "ctl": CTL if voters.witness else "",
@@ -277,6 +281,7 @@ def join_plan(voters: Voters, *, begins: bool) -> dict[str, object]:
         "token": f"bastide-{voters.stack}",
         "data": DATA,
         "env": f"{FOLDER}/join.env",
+        "forming": FORMING,
         "ctl": CTL,
         "unit": UNIT,
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -20,18 +21,20 @@ _JOIN_SECONDS = 60
 def join(plan: dict[str, Any]) -> None:
     """Start the member; one without data first learns which cluster it belongs to.
 
-    `plan`: name, peers and endpoints (URLs by name), begins (whether no machine has data), token, data and env (paths),
-    ctl (etcdctl as root), unit.
+    `plan`: name, peers and endpoints (URLs by name), begins (whether there is no cluster yet), token, data, env and
+    forming (paths), ctl (etcdctl as root), unit.
     """
+    env, forming = Path(plan["env"]), Path(plan["forming"])
+    if plan["begins"] and forming.exists() and env.exists() and env.read_text() != _initial(plan, plan["peers"]):
+        # an earlier run began a cluster of other members and never got it together: nothing was ever written to it
+        subprocess.run(["systemctl", "stop", plan["unit"]], check=False, capture_output=True)
+        shutil.rmtree(plan["data"], ignore_errors=True)
     if not (Path(plan["data"]) / "member").is_dir():
-        peers = plan["peers"] if plan["begins"] else _admitted(plan)
-        env = Path(plan["env"])
+        text = _initial(plan, plan["peers"] if plan["begins"] else _admitted(plan))
+        if plan["begins"]:
+            forming.touch()
         fresh = env.with_name(f".{env.name}")
-        fresh.write_text(
-            f"ETCD_INITIAL_CLUSTER={','.join(f'{name}={url}' for name, url in peers.items())}\n"
-            f"ETCD_INITIAL_CLUSTER_STATE={'new' if plan['begins'] else 'existing'}\n"
-            f"ETCD_INITIAL_CLUSTER_TOKEN={plan['token']}\n"
-        )
+        fresh.write_text(text)
         fresh.replace(env)
     subprocess.run(["systemctl", "reset-failed", plan["unit"]], check=False, capture_output=True)
     # a member that begins a cluster is not ready before a second one is there: that is waited for afterwards
@@ -42,6 +45,15 @@ def join(plan: dict[str, Any]) -> None:
         _fail(done.stderr.strip())
     if not plan["begins"]:
         _until_started(plan)
+
+
+def _initial(plan: dict[str, Any], peers: dict[str, str]) -> str:
+    """What a member without data is told (etcd 3.5 manual, "Clustering Guide")."""
+    return (
+        f"ETCD_INITIAL_CLUSTER={','.join(f'{name}={url}' for name, url in peers.items())}\n"
+        f"ETCD_INITIAL_CLUSTER_STATE={'new' if plan['begins'] else 'existing'}\n"
+        f"ETCD_INITIAL_CLUSTER_TOKEN={plan['token']}\n"
+    )
 
 
 def _admitted(plan: dict[str, Any]) -> dict[str, str]:

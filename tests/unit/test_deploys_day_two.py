@@ -47,7 +47,7 @@ def site(data: str = OURS, *members: dict[str, Any], own: dict[str, Any] | None 
 
 
 def machines(primary: Any, standby: Any, *, etcd: bool = True) -> dict[str, Any]:
-    voter = {"etcd": {"data": etcd}}
+    voter = {"etcd": {"data": etcd, "forming": False, "healthy": etcd}}
     return {
         "primary": {"patroni": primary, **voter},
         "standby": {"patroni": standby, **voter},
@@ -90,6 +90,15 @@ def test_voters_begin_together_or_not_at_all() -> None:
     assert not begins(machines(site(""), site("")), VOTERS)
     assert not begins({"standby": seen["standby"]}, VOTERS), "limit=standby: the others may have a cluster"
     assert not begins({}, ())
+
+
+def test_what_a_killed_deploy_began_is_begun_again_unless_it_came_together_after_all() -> None:
+    seen = machines(site(""), site(""), etcd=False)
+    begun = {"data": True, "forming": True, "healthy": False}
+    assert begins({**seen, "primary": {"etcd": begun}}, VOTERS), "alone it would wait for a quorum for ever"
+    assert begins({name: {"etcd": begun} for name in VOTERS}, VOTERS)
+    assert not begins({**seen, "primary": {"etcd": {**begun, "healthy": True}}}, VOTERS), "two of three came together"
+    assert not begins({**seen, "primary": {"etcd": {**begun, "forming": False}}}, VOTERS), "a cluster that is down"
 
 
 def test_two_machines_that_both_claim_to_hold_the_cluster_are_named() -> None:

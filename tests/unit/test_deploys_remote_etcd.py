@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -60,3 +62,43 @@ def test_one_that_an_earlier_run_told_is_not_told_again(monkeypatch: pytest.Monk
     monkeypatch.setattr(etcd, "_ctl", members.ctl)
     assert etcd._admitted(PLAN) == PLAN["peers"]
     assert members.changes == []
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The plan of a member whose files are here, and whose unit nobody starts."""
+    done = subprocess.CompletedProcess([], 0, "", "")
+    monkeypatch.setattr(etcd.subprocess, "run", lambda *_, **__: done)
+    return PLAN | {
+        "begins": True,
+        "token": "bastide-prod",
+        "unit": "etcd.service",
+        "ctl": "bastide-etcdctl",
+        **{name: str(tmp_path / name) for name in ("data", "env", "forming")},
+    }
+
+
+def test_one_that_begins_says_so_until_all_have_come_together(machine: dict[str, Any]) -> None:
+    etcd.join(machine)
+    assert Path(machine["forming"]).exists()
+    assert "ETCD_INITIAL_CLUSTER_STATE=new\n" in Path(machine["env"]).read_text()
+
+
+def test_what_was_begun_with_other_members_is_begun_anew(machine: dict[str, Any]) -> None:
+    etcd.join(machine)
+    member = Path(machine["data"]) / "member"
+    member.mkdir(parents=True)
+    etcd.join(machine)
+    assert member.exists(), "the same members: it only waits for them"
+    etcd.join(machine | {"peers": PLAN["peers"] | {"standby": "https://elsewhere:2380"}})
+    assert not member.exists()
+    assert "elsewhere" in Path(machine["env"]).read_text()
+
+
+def test_data_of_a_cluster_that_came_together_are_never_taken_away(machine: dict[str, Any]) -> None:
+    etcd.join(machine)
+    Path(machine["forming"]).unlink()
+    member = Path(machine["data"]) / "member"
+    member.mkdir(parents=True)
+    etcd.join(machine | {"peers": PLAN["peers"] | {"standby": "https://elsewhere:2380"}})
+    assert member.exists()
