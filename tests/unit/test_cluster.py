@@ -125,5 +125,5 @@ def test_users_of_earlier_masters_stay_until_those_go() -> None:
 def test_a_member_asks_itself_whether_there_is_a_quorum() -> None:
     """All three would have to be well else, and a lost one could not be brought back."""
     none_yet = "[ ! -e /etc/etcd/join.env ] || [ -e /var/lib/etcd/forming ] || "
-    assert etcd.QUORUM_CHECK == none_yet + etcd.OWN_HEALTH
+    assert none_yet + etcd.OWN_HEALTH == etcd.QUORUM_CHECK
     assert "s/^# own: //p" in etcd.OWN_HEALTH
