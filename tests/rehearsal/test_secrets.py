@@ -7,14 +7,18 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from bastide.authority import Authority
+from bastide.cluster import password, role_verifier
 from bastide.console import Completed, run
 from bastide.mesh import machine_key
 from bastide.secrets import Keyring, keyring_from
 from bastide.stackfile import SECRETS_KEY, read
+from deploys import etcd
 from lab.place import lab_id
 from tests.rehearsal.canary import PATH, canary
 from tests.rehearsal.stack import Rehearsal, kill_tree, wait_for
@@ -22,9 +26,11 @@ from tests.rehearsal.watcher import Watcher, forms
 
 MACHINES = ("primary", "standby", "witness")
 # the engine hands a program its configuration, opened, in the first variable of that one process; the second is the
-# checks' own, of which their children get nothing; the third is the lab's object storage
-OPENED = frozenset({"PULUMI_CONFIG", "BASTIDE_STORAGE_SECRET_KEY", "MINIO_ROOT_PASSWORD"})
-
+# checks' own, of which their children get nothing; the third is the lab's object storage; etcdctl takes a password by
+# its environment or its argv only, and runs as root: proc(5) shows the environment to nobody else
+OPENED = frozenset({"PULUMI_CONFIG", "BASTIDE_STORAGE_SECRET_KEY", "MINIO_ROOT_PASSWORD", "ETCDCTL_PASSWORD"})
+# made again while the watcher looks; what the guards of a change ask by (root.env) stays
+DATABASE_FILES = "/etc/bastide/postgres/server.key /etc/pgbouncer/userlist.txt"
 
 PINGS_A_SECOND = 10
 # a handshake that meets a machine between its new key and the others' word of it is tried again after 5 s
@@ -43,9 +49,25 @@ def canaries(rehearsal: Rehearsal) -> list[str]:
     found += [master.get_secret_value().hex() for master in ring.masters.values()]
     found += [key.get_secret_value() for one in rehearsal.inventory() for key in [machine_key(ring, one).private]]
     found += [value for name, value in rehearsal.storage_keys().items() if "SECRET" in name]
+    found += database_secrets(rehearsal, ring)
     pems = [ring.bootstrap_host_key(name, 1).private.get_secret_value() for name in MACHINES]
     pems += [path.read_text() for path in (rehearsal.build / "keys").iterdir() if path.suffix != ".pub"]
     return [*found, *(pem.splitlines()[3] for pem in pems)]
+
+
+def database_secrets(rehearsal: Rehearsal, ring: Keyring) -> list[str]:
+    """Passwords and verifiers of every role, etcd's passwords, and a line of each certificate's key."""
+    wanted = read(rehearsal.file).postgres
+    assert wanted
+    roles = ("postgres", "patroni", "replicator", "rewinder", *wanted.roles)
+    found = [password(ring, role).get_secret_value() for role in roles]
+    found += [role_verifier(ring, role).get_secret_value() for role in wanted.roles]
+    for version in ring.masters:
+        found += [etcd.root_password(ring, version), etcd.patroni_password(ring, version)]
+    kinds = ("etcd", "postgres")
+    issued = [Authority(ring, kind).issue(name, datetime.now(UTC)) for kind in kinds for name in MACHINES]
+    # the second line is the first that holds nothing but the key
+    return [*found, *(one.key.get_secret_value().splitlines()[2] for one in issued)]
 
 
 def leaks(done: Completed, secrets: list[str]) -> list[str]:
@@ -108,7 +130,7 @@ def test_a_planned_secret_shows_that_it_differs_and_not_how(rehearsal: Rehearsal
 def test_no_process_and_no_temporary_file_shows_a_secret(rehearsal: Rehearsal) -> None:
     """While `make infra`, `make deploy`, a deploy of a secret and `make verify` run."""
     for machine in MACHINES:
-        rehearsal.exec(machine, f"rm -f {PATH} /etc/wireguard/wg0.conf")
+        rehearsal.exec(machine, f"rm -f {PATH} /etc/wireguard/wg0.conf {DATABASE_FILES}")
     here = [Path("/tmp"), rehearsal.build / "pulumi-home", rehearsal.build / "ssh"]
     secrets = canaries(rehearsal)
     lab = lab_id(rehearsal.stack)
