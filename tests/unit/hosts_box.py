@@ -180,8 +180,9 @@ class Box:
         if words[0] == "sudo":
             words = words[words.index("python3") if "python3" in words else words.index("sh") :]
         if self.no_python and words[0] == "python3":
-            channel.send_exit_status(127)
-            channel.close()
+            with contextlib.suppress(OSError, EOFError):
+                channel.send_exit_status(127)
+                channel.close()
             return
         process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert process.stdin
@@ -206,7 +207,8 @@ class Box:
         errors.start()
         drain(process.stdout, channel.sendall)
         errors.join()
-        with contextlib.suppress(OSError):
+        # the client may have hung up: paramiko says so as one or the other
+        with contextlib.suppress(OSError, EOFError):
             channel.send_exit_status(process.wait() & 0xFF)
             channel.close()
 
