@@ -16,6 +16,7 @@ from typing import Any
 from bastide.console import Completed, run
 from bastide.machines import Inventory, build_dir, inventory_path, load_inventory
 from bastide.stackfile import dump, load, stack_path
+from tests.rehearsal import warm
 from tools.env import environment
 
 # what a user's shell may have set for a stack of their own: none of it may reach the rehearsal
@@ -80,6 +81,11 @@ class Rehearsal:
         """`pytest tests/verify` on the rehearsal's machines."""
         words = ["pytest", "tests/verify", "-q", *argv]
         return run(words, cwd=self.root, env={**self.env, **self.storage_keys()}, check=check, timeout=timeout)
+
+    def verify_warm(self, *argv: str, keys: bool) -> Completed:
+        """The same for the sabotages, quicker (`tests.rehearsal.warm`); `keys`: whether the object storage is asked."""
+        env = {**os.environ, **self.env, **(self.storage_keys() if keys else {})}
+        return warm.verify(*argv, root=self.root, env=env)
 
     def storage_keys(self) -> dict[str, str]:
         """The variables that give the object storage's keys to the checks, as `make verify` sets them."""
