@@ -179,6 +179,16 @@ def guard(main: Callable[[], int | None]) -> NoReturn:
     sys.exit(code)
 
 
+def heed_interrupts() -> None:
+    """Take SIGINT again where a shell made its background job deaf to it (POSIX shell, 2.11).
+
+    Programs inherit that from whoever starts them, and Pulumi ends its plugins by SIGINT: each that does not hear it
+    is waited for for 5 s.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def tail_of(text: str, lines: int = _TAIL_LINES) -> str:
     """The last lines of a program's output: where it says why."""
     kept = [line.rstrip() for line in text.splitlines() if line.strip()]

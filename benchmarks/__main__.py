@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bastide.console import guard, say, step
+from bastide.console import guard, heed_interrupts, say, step
 from benchmarks.figures import Figure, as_text
 from benchmarks.measure import Bench
 from benchmarks.publish import publish
@@ -28,6 +28,7 @@ def main() -> int:
     parser.add_argument("--sizes", type=int, nargs="+", default=[3, 10, 20], help="numbers of machines, rising, from 3")
     parser.add_argument("--publish", action="store_true", help="also write docs/reference/speed.md and speed.svg")
     options = parser.parse_args()
+    heed_interrupts()
     bench = Bench(ROOT)
     figures: list[Figure] = []
     growth: Growth = {_DEPLOY: {}, _PLAIN: {}}

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bastide.console import guard, say, step
+from bastide.console import guard, heed_interrupts, say, step
 from benchmarks.measure import STACK, Bench
 from tests.rehearsal import outages
 from tests.rehearsal.acknowledged import MACHINES, Writers
@@ -66,6 +66,7 @@ def main() -> int:
     parser.add_argument("--stack", default="", help="a stack in the local cloud that is up; it is broken, and stays")
     parser.add_argument("--only", default="", help="only failures whose name has this word")
     options = parser.parse_args()
+    heed_interrupts()
     bench = Bench(ROOT)
     try:
         if not options.stack:

@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from bastide.console import run
+from bastide.console import heed_interrupts, run
 from lab.client import Lab
 from tests.rehearsal.bench import Bench, labs, made, sysctls
 from tests.rehearsal.stack import Rehearsal
 
 ROOT = Path(__file__).parents[2]
 STACK = "rehearsal"
+
+heed_interrupts()
 
 
 @pytest.fixture(scope="session")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-from bastide.console import guard, run, step
+from bastide.console import guard, heed_interrupts, run, step
 from bastide.errors import BastideError, CommandFailed, CommandTimedOut
 
 
@@ -90,3 +91,13 @@ def test_programs_start_while_another_thread_sets_variables() -> None:
     finally:
         over.set()
         meddler.join()
+
+
+def test_what_a_background_job_starts_can_be_interrupted() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        heed_interrupts()
+        done = run(["sh", "-c", "kill -s INT $$; echo deaf"], check=False)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert "deaf" not in done.stdout
