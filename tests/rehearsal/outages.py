@@ -11,6 +11,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from bastide.doors import POSTGRES
 from tests.rehearsal.acknowledged import MACHINES, SITES, Told, Writers
 from tests.rehearsal.stack import kill_tree, wait_for
 
@@ -180,11 +181,46 @@ def sites_apart(writers: Writers) -> Outage:
     return outage
 
 
-def lost(writers: Writers, *machines: str) -> Outage:
-    """Machines that do not lead lose power: the witness or the standby alone are not noticed for long."""
+def clients_cut_off(writers: Writers) -> Outage:
+    """The other site's clients do not reach the leader, all else does: nobody is replaced, and they wait."""
+    leader = writers.leader()
+    client = other(leader)
+    watch = Watch(writers, "clients of the other site cut off from the leader", leader)
+    table = "inet rehearsal_clients"
+    way = f"meta skuid haproxy ip daddr {writers.settings.mesh[leader]} tcp dport {POSTGRES}"
+    with writers.writing(*SITES):
+        watch.begins()
+        cut = time.monotonic()
+        writers.rehearsal.exec(
+            client,
+            f"nft add table {table}; nft add chain {table} output '{{ type filter hook output priority 0; }}'; "
+            f"nft add rule {table} output {way} drop",
+        )
+        try:
+            # longer than any lease lives
+            wait_for(lambda: time.monotonic() > cut + 25, "25 s without the other site's clients", seconds=30)
+            kept = writers.leader() == leader
+        finally:
+            writers.rehearsal.exec(client, f"nft delete table {table}")
+        healed = writers.healed()
+        for site in SITES:
+            writers.goes_on(site, seconds=30)
+    waited = writers.told().stopped(client, cut)
+    outage = watch.judged(healed)
+    outage.notes |= {"leader kept": kept, "their wait": round(waited, 1)}
+    return outage
+
+
+def lost(writers: Writers, *machines: str, leads_etcd: bool = False) -> Outage:
+    """Machines that do not lead lose power: the witness or the standby alone are not noticed for long.
+
+    `leads_etcd`: whether the leader leads the voters, too, so that it loses its followers.
+    """
     leader = writers.leader()
     assert leader not in machines
-    watch = Watch(writers, f"power cut of {' and '.join(machines)}", leader)
+    lead_etcd(writers, leader if leads_etcd else "witness")
+    whom = ", followers of the leader in etcd" if leads_etcd else ""
+    watch = Watch(writers, f"power cut of {' and '.join(machines)}{whom}", leader)
     with writers.writing(leader):
         watch.begins()
         for machine in machines:
@@ -199,6 +235,7 @@ def lost(writers: Writers, *machines: str) -> Outage:
         finally:
             for machine in machines:
                 writers.rehearsal.lab("start", machine)
+            lead_etcd(writers, "witness")
         writers.goes_on(leader, seconds=90)
         healed = writers.healed()
     return watch.judged(healed)
@@ -263,11 +300,14 @@ def slow_lines(writers: Writers, delay: str, loss: str = "") -> Outage:
     return outage
 
 
-def wrong_clock(writers: Writers, seconds: int) -> Outage:
-    """The follower's Patroni and Postgres live in another hour, and then lead; this host's clock is never touched."""
+def wrong_clock(writers: Writers, seconds: int, *, crash: bool = False) -> Outage:
+    """The follower's Patroni and Postgres live in another hour, and then lead; this host's clock is never touched.
+
+    `crash`: its machine loses power while it leads, and comes back in that hour; else it hands back.
+    """
     leader = writers.leader()
     follower = other(leader)
-    what = f"switchover to a server whose clock is {seconds} s wrong"
+    what = f"{'power cut of' if crash else 'switchover to'} a server whose clock is {seconds} s wrong"
     watch = Watch(writers, what, leader)
     folder = "/etc/systemd/system/patroni.service.d"
     library = "/usr/lib/$(uname -m)-linux-gnu/faketime/libfaketime.so.1"
@@ -281,11 +321,21 @@ def wrong_clock(writers: Writers, seconds: int) -> Outage:
             )
             writers.healed()
             ahead = float(writers.sql(follower, "select extract(epoch from clock_timestamp())")) - time.time()
-            watch.begins()
+            if not crash:
+                watch.begins()
             writers.switchover(follower)
             healed = writers.healed()
             writers.goes_on(leader, seconds=20)
-            writers.switchover(leader)
+            if crash:
+                watch.begins()
+                writers.rehearsal.lab("crash", follower)
+                try:
+                    writers.taken_over(leader, writers.settings.mesh[follower], seconds=90)
+                finally:
+                    writers.rehearsal.lab("start", follower)
+                healed = writers.healed()
+            else:
+                writers.switchover(leader)
         finally:
             writers.rehearsal.exec(follower, f"rm -f {folder}/wrong-clock.conf; {restart}")
         writers.healed()

@@ -145,6 +145,28 @@ def test_a_wrong_clock_moves_nobody_and_loses_nothing(writers: Writers) -> None:
 
 
 @pytest.mark.slow
+def test_a_leader_in_another_hour_may_die(writers: Writers) -> None:
+    outage = outages.wrong_clock(writers, -3600, crash=True)
+    assert -3700 < outage.notes["ahead"] < -3500, outage
+    judge(outage, within=35, servers=3)
+
+
+@pytest.mark.slow
+def test_clients_that_are_cut_off_move_nobody(writers: Writers) -> None:
+    """Only who leads is the cluster's to decide; whoever reaches the leader goes on, and the others once they do."""
+    outage = outages.clients_cut_off(writers)
+    judge(outage, within=5, servers=1)
+    assert outage.notes["leader kept"], outage
+    assert outage.notes["their wait"] > 20, "the cut was none"
+
+
+@pytest.mark.slow
+def test_when_the_leader_of_both_loses_its_followers_nobody_leads(writers: Writers) -> None:
+    leader = writers.leader()
+    judge(outages.lost(writers, "witness", other(leader), leads_etcd=True), within=120, servers=1)
+
+
+@pytest.mark.slow
 def test_in_fast_mode_what_was_lost_is_counted(writers: Writers) -> None:
     """It promises less, and how much less is shown; all is well again all the same."""
     rehearsal = writers.rehearsal
