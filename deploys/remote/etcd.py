@@ -25,9 +25,10 @@ def join(plan: dict[str, Any]) -> None:
     forming (paths), ctl (etcdctl as root), unit.
     """
     env, forming = Path(plan["env"]), Path(plan["forming"])
+    # one that waits for others is stopped to its end first: on its way down it would give away a leadership just won
+    subprocess.run(["systemctl", "stop", plan["unit"]], check=False, capture_output=True)
     if plan["begins"] and forming.exists() and env.exists() and env.read_text() != _initial(plan, plan["peers"]):
         # an earlier run began a cluster of other members and never got it together: nothing was ever written to it
-        subprocess.run(["systemctl", "stop", plan["unit"]], check=False, capture_output=True)
         shutil.rmtree(plan["data"], ignore_errors=True)
     if not (Path(plan["data"]) / "member").is_dir():
         text = _initial(plan, plan["peers"] if plan["begins"] else _admitted(plan))
@@ -39,7 +40,7 @@ def join(plan: dict[str, Any]) -> None:
     subprocess.run(["systemctl", "reset-failed", plan["unit"]], check=False, capture_output=True)
     # a member that begins a cluster is not ready before a second one is there: that is waited for afterwards
     done = subprocess.run(
-        ["systemctl", "restart", "--no-block", plan["unit"]], capture_output=True, text=True, check=False
+        ["systemctl", "start", "--no-block", plan["unit"]], capture_output=True, text=True, check=False
     )
     if done.returncode:
         _fail(done.stderr.strip())
