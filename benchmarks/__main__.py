@@ -37,6 +37,7 @@ def main() -> int:
         figures += _at_three(bench, options.rounds)
         figures += _connectors(bench, options.rounds)
         figures.append(_timed(f"{_DEPLOY}, 3 machines, with etcd and Postgres", options.rounds, bench.deploy, goal=4))
+        figures.append(_cluster(bench, options.cold_rounds))
         with step("the same stack without its database"):
             bench.without_postgres()
         for size in options.sizes:
@@ -72,6 +73,18 @@ def _at_three(bench: Bench, rounds: int) -> list[Figure]:
         _timed("pulumi preview, no change", rounds, bench.preview),
         _timed("deploy of one changed setting, 3 machines", rounds, bench.deploy_a_change),
     ]
+
+
+def _cluster(bench: Bench, rounds: int) -> Figure:
+    """The deploy ends when the replica streams and the databases are there."""
+    found = Figure("packages installed to a leader and a streaming replica, 3 machines", goal=25)
+    for number in range(rounds):
+        bench.forget_the_cluster()
+        with step(f"a cluster from nothing, {number + 1} of {rounds}"):
+            began = time.monotonic()
+            bench.deploy()
+            found.seconds.append(time.monotonic() - began)
+    return found
 
 
 def _connectors(bench: Bench, rounds: int) -> list[Figure]:

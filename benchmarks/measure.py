@@ -16,6 +16,7 @@ from typing import Any
 from bastide.console import run
 from bastide.machines import build_dir, inventory_path, load_inventory
 from bastide.stackfile import SETTINGS_KEY, dump, load, stack_path
+from deploys.patroni import DATA
 from tools.env import environment
 
 STACK = "bench"
@@ -60,6 +61,13 @@ class Bench:
         del document["config"][SETTINGS_KEY]["postgres"]
         path.write_text(dump(document), encoding="utf-8")
         self.up()
+
+    def forget_the_cluster(self) -> None:
+        """Packages and settings stay; what the voters and the servers hold is gone, as before their first start."""
+        stop = "systemctl stop patroni etcd 2>/dev/null; rm -rf /var/lib/etcd/bastide /etc/etcd/join.env"
+        for machine in load_inventory(inventory_path(STACK, self.root)):
+            script = f"{stop} {DATA}"
+            self._run([sys.executable, "-m", "lab", "--name", STACK, "exec", machine.name, "sh", "-c", script])
 
     def up(self) -> None:
         """`make up` on what is there."""

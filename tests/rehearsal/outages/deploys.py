@@ -1,0 +1,72 @@
+"""A failure meets a deploy: what the deploy said is given back, too."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+from tests.rehearsal.acknowledged import Writers
+from tests.rehearsal.outages.model import Outage, Watch, lead_etcd, other
+from tests.rehearsal.stack import kill_tree
+
+
+def deploy_during(writers: Writers) -> tuple[Outage, str]:
+    """Somebody deploys while nobody leads: what was said, too."""
+    leader = writers.leader()
+    client = other(leader)
+    lead_etcd(writers, "witness")
+    watch = Watch(writers, "power cut of the leader, and a deploy before another one leads", client)
+    with writers.writing(client):
+        watch.begins()
+        writers.rehearsal.lab("crash", leader)
+        writers.rehearsal.lab("start", leader)
+        done = writers.rehearsal.deploy(check=False)
+        writers.goes_on(client, seconds=90)
+        healed = writers.healed()
+        writers.goes_on(client, seconds=20)
+    outage = watch.judged(healed)
+    outage.notes["deploy"] = done.returncode
+    return outage, done.stdout + done.stderr
+
+
+def dies_in_a_deploy(writers: Writers) -> tuple[Outage, str]:
+    """The leader loses power in the midst of a deploy whose change restarts the servers: what was said, too."""
+    leader = writers.leader()
+    client = other(leader)
+    lead_etcd(writers, "witness")
+    assert writers.settings.postgres
+    more = writers.settings.postgres.max_connections + 10
+    watch = Watch(writers, "power cut of the leader in a deploy", client)
+    rehearsal = writers.rehearsal
+    words = ["pyinfra", "-y", "--fail-percent", "0", "hosts/inventory.py", "deploys/site.py"]
+    with writers.writing(client), rehearsal.settings_changed("postgres.max_connections", more):
+        deploy = subprocess.Popen(
+            words,
+            cwd=rehearsal.root,
+            env={**os.environ, **rehearsal.env},
+            text=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        try:
+            assert deploy.stderr is not None
+            said = ""
+            while "Starting operation: postgres | what all members share" not in said:
+                line = deploy.stderr.readline()
+                assert line, f"the deploy ended before its change: {said[-2000:]}"
+                said += line
+            watch.begins()
+            rehearsal.lab("crash", leader)
+            said += deploy.stderr.read()
+            code = deploy.wait(timeout=200)
+        finally:
+            if deploy.poll() is None:
+                kill_tree(deploy.pid)
+            rehearsal.lab("start", leader)
+        writers.goes_on(client, seconds=90)
+        healed = writers.healed()
+        rehearsal.deploy()
+        writers.goes_on(client, seconds=20)
+    outage = watch.judged(healed)
+    outage.notes["deploy"] = code
+    return outage, said

@@ -1,0 +1,102 @@
+"""The lines between machines are cut, or slow."""
+
+from __future__ import annotations
+
+import time
+
+from bastide.doors import POSTGRES
+from tests.rehearsal.acknowledged import SITES, Writers
+from tests.rehearsal.outages.model import Outage, Watch, other
+from tests.rehearsal.stack import wait_for
+
+
+def cut_off(writers: Writers) -> Outage:
+    """The leader's machine is cut off from everything, and its own clients go on asking it."""
+    leader = writers.leader()
+    client = other(leader)
+    watch = Watch(writers, "leader cut off from the others", client)
+    with writers.writing(*SITES):
+        watch.begins()
+        writers.rehearsal.lab("block", leader)
+        try:
+            writers.taken_over(client, writers.settings.mesh[leader], seconds=90)
+            # the clients beside it were told nothing since: neither yes, nor yes later
+            writable = writers.writable()
+        finally:
+            writers.rehearsal.lab("unblock", leader)
+        healed = writers.healed()
+        writers.goes_on(client, seconds=20)
+        writers.goes_on(leader, seconds=30)
+    outage = watch.judged(healed)
+    outage.notes["writable"] = writable
+    return outage
+
+
+def clients_cut_off(writers: Writers) -> Outage:
+    """The other site's clients do not reach the leader, all else does: nobody is replaced, and they wait."""
+    leader = writers.leader()
+    client = other(leader)
+    watch = Watch(writers, "clients of the other site cut off from the leader", leader)
+    table = "inet rehearsal_clients"
+    way = f"meta skuid haproxy ip daddr {writers.settings.mesh[leader]} tcp dport {POSTGRES}"
+    with writers.writing(*SITES):
+        watch.begins()
+        cut = time.monotonic()
+        writers.rehearsal.exec(
+            client,
+            f"nft add table {table}; nft add chain {table} output '{{ type filter hook output priority 0; }}'; "
+            f"nft add rule {table} output {way} drop",
+        )
+        try:
+            # longer than any lease lives
+            wait_for(lambda: time.monotonic() > cut + 25, "25 s without the other site's clients", seconds=30)
+            kept = writers.leader() == leader
+        finally:
+            writers.rehearsal.exec(client, f"nft delete table {table}")
+        healed = writers.healed()
+        for site in SITES:
+            writers.goes_on(site, seconds=30)
+    waited = writers.told().stopped(client, cut)
+    outage = watch.judged(healed)
+    outage.notes |= {"leader kept": kept, "their wait": round(waited, 1)}
+    return outage
+
+
+def sites_apart(writers: Writers) -> Outage:
+    """The two sites do not reach each other, and both reach the witness: the leader goes on, alone."""
+    leader = writers.leader()
+    watch = Watch(writers, "the sites cut off from each other", leader)
+    with writers.writing(*SITES):
+        watch.begins()
+        writers.rehearsal.lab("block", *SITES)
+        try:
+            writers.goes_on(leader, seconds=60)
+            kept = writers.leader() == leader
+        finally:
+            writers.rehearsal.lab("unblock", *SITES)
+        healed = writers.healed()
+        for site in SITES:
+            writers.goes_on(site, seconds=30)
+    outage = watch.judged(healed)
+    outage.notes["leader kept"] = kept
+    return outage
+
+
+def slow_lines(writers: Writers, delay: str, loss: str = "") -> Outage:
+    """The sites are far from each other."""
+    leader = writers.leader()
+    client = other(leader)
+    watch = Watch(writers, f"{delay} {loss} between the sites".replace("  ", " "), client)
+    with writers.writing(client):
+        writers.rehearsal.lab("slow", *SITES, delay, *([loss] if loss else []))
+        try:
+            watch.begins()
+            wait_for(lambda: time.monotonic() > watch.since + 30, "30 s on slow lines", seconds=40)
+            kept = writers.leader() == leader
+        finally:
+            writers.rehearsal.lab("unslow", *SITES)
+        healed = writers.healed()
+        writers.goes_on(client, seconds=20)
+    outage = watch.judged(healed)
+    outage.notes["leader kept"] = kept
+    return outage

@@ -1,0 +1,105 @@
+"""Machines lose power, reboot, or have no room left."""
+
+from __future__ import annotations
+
+import time
+
+from tests.rehearsal.acknowledged import MACHINES, Writers
+from tests.rehearsal.outages.model import Outage, Watch, lead_etcd, other
+from tests.rehearsal.stack import wait_for
+
+POWER_CUT = "power cut of the leader"
+
+
+def power_cut(writers: Writers, *, with_voters: bool = False) -> Outage:
+    """The leader's machine loses power, with or without the leadership of etcd."""
+    leader = writers.leader()
+    client = other(leader)
+    lead_etcd(writers, leader if with_voters else "witness")
+    what = POWER_CUT + (", which led etcd too" if with_voters else "")
+    watch = Watch(writers, what, client)
+    with writers.writing(client):
+        watch.begins()
+        writers.rehearsal.lab("crash", leader)
+        try:
+            writers.taken_over(client, writers.settings.mesh[leader], seconds=90)
+        finally:
+            writers.rehearsal.lab("start", leader)
+            lead_etcd(writers, "witness")
+        healed = writers.healed()
+        writers.goes_on(client, seconds=20)
+    return watch.judged(healed)
+
+
+def lost(writers: Writers, *machines: str, leads_etcd: bool = False) -> Outage:
+    """Machines that do not lead lose power: the witness or the standby alone are not noticed for long.
+
+    `leads_etcd`: whether the leader leads the voters, too, so that it loses its followers.
+    """
+    leader = writers.leader()
+    assert leader not in machines
+    lead_etcd(writers, leader if leads_etcd else "witness")
+    whom = ", followers of the leader in etcd" if leads_etcd else ""
+    watch = Watch(writers, f"power cut of {' and '.join(machines)}{whom}", leader)
+    with writers.writing(leader):
+        watch.begins()
+        for machine in machines:
+            writers.rehearsal.lab("crash", machine)
+        try:
+            if len(machines) == 1:
+                # it is missed after ttl: nothing may happen then either
+                wait_for(lambda: time.monotonic() > watch.since + 25, "25 s without it", seconds=30)
+                writers.goes_on(leader, seconds=60)
+            else:
+                wait_for(lambda: not writers.writable(), "nobody leads without a quorum", seconds=40)
+        finally:
+            for machine in machines:
+                writers.rehearsal.lab("start", machine)
+            lead_etcd(writers, "witness")
+        writers.goes_on(leader, seconds=90)
+        healed = writers.healed()
+    return watch.judged(healed)
+
+
+def all_rebooted(writers: Writers) -> Outage:
+    """All three machines at once, as after a mistake with an update."""
+    leader = writers.leader()
+    watch = Watch(writers, "reboot of all three at once", leader)
+    boots = {one: _boot(writers, one) for one in MACHINES}
+    with writers.writing(leader):
+        watch.begins()
+        for machine in MACHINES:
+            writers.rehearsal.lab("reboot", machine)
+        for machine in MACHINES:
+            wait_for(lambda one=machine: _boot(writers, one) not in ("", boots[one]), f"{machine} is back", seconds=60)  # type: ignore[misc]
+        writers.start(leader)
+        writers.goes_on(leader, seconds=90)
+        healed = writers.healed()
+    return watch.judged(healed)
+
+
+def full_disk(writers: Writers) -> Outage:
+    """The leader has no room left. It still answers, so nobody replaces it: it is asked to hand over, and can."""
+    leader = writers.leader()
+    client = other(leader)
+    watch = Watch(writers, "full disk on the leader, which is asked to hand over", client)
+    with writers.writing(client):
+        watch.begins()
+        writers.rehearsal.lab("fill", leader)
+        try:
+            wait_for(lambda: "No space left" in str(writers.told().reasons), "rows are refused", seconds=60)
+            voted = writers.voters_agree()
+            writers.ask_to_lead(client)
+            writers.taken_over(client, writers.settings.mesh[leader], seconds=60)
+        finally:
+            writers.rehearsal.lab("unfill", leader)
+        healed = writers.healed()
+        writers.goes_on(client, seconds=20)
+    outage = watch.judged(healed)
+    outage.notes["voters agree"] = voted
+    return outage
+
+
+def _boot(writers: Writers, machine: str) -> str:
+    done = writers.rehearsal.exec(machine, "cat /proc/sys/kernel/random/boot_id", check=False)
+    return done.stdout.strip() if done.ok else ""

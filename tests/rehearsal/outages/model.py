@@ -1,0 +1,85 @@
+"""What one failure cost, and the watch over it while rows are written."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from tests.rehearsal.acknowledged import SITES, Told, Writers
+from tests.rehearsal.stack import wait_for
+
+
+@dataclass
+class Outage:
+    """What one failure cost. `stopped`: seconds in which no row was acknowledged to the client that was watched."""
+
+    what: str
+    stopped: float
+    healed: float
+    acknowledged: int
+    unknown: int
+    lost: int
+    reigns: list[str]
+    warned: int = 0
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """One line."""
+        return " ".join(f"{key}={value}" for key, value in asdict(self).items())
+
+
+@dataclass
+class Watch:
+    """One failure at work: the client that is watched, and when the failure began."""
+
+    writers: Writers
+    what: str
+    machine: str
+    since: float = 0.0
+
+    def begins(self) -> None:
+        """From here on a stop is this failure's."""
+        self.since = time.monotonic()
+
+    def judged(self, healed: float) -> Outage:
+        """After the writers have ended: what they were told, against what is there."""
+        told: Told = self.writers.told()
+        told.until = max(ack.at for ack in told.of(self.machine))
+        outage = Outage(
+            what=self.what,
+            stopped=round(told.stopped(self.machine, self.since), 2),
+            healed=round(healed, 1),
+            acknowledged=len(told.acks),
+            unknown=sum(told.unknown.values()),
+            lost=len(self.writers.missing(told)),
+            reigns=told.reigns(),
+            warned=sum(ack.warned for ack in told.acks),
+            notes={"reasons": told.reasons} if told.reasons else {},
+        )
+        self.writers.clear()
+        return outage
+
+
+def other(site: str) -> str:
+    """The other one of the two sites."""
+    return next(one for one in SITES if one != site)
+
+
+def lead_etcd(writers: Writers, machine: str) -> None:
+    """Bring the leadership of the voters to a machine."""
+    script = (
+        'id=$(timeout 10 bastide-etcdctl member list | awk -F", " -v n="$1" \'$3 == n { print $1 }\'); '
+        "timeout 10 bastide-etcdctl move-leader $id"
+    )
+    # a machine whose leadership is to stay elsewhere: the witness would bring it back within seconds
+    timer = "start" if machine == "witness" else "stop"
+    writers.rehearsal.exec("witness", f"systemctl {timer} bastide-etcd-lead.timer")
+
+    def there() -> bool:
+        leads = writers.etcd_leader()
+        if leads and leads != machine:
+            writers.rehearsal.exec(leads, script.replace('"$1"', machine), check=False)
+        return leads == machine
+
+    wait_for(there, f"{machine} leads etcd", seconds=30)

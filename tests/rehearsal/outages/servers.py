@@ -1,0 +1,103 @@
+"""The server fails, or is handed over; its machine does not."""
+
+from __future__ import annotations
+
+import time
+
+from tests.rehearsal.acknowledged import Writers
+from tests.rehearsal.outages.model import Outage, Watch, other
+
+
+def switchover(writers: Writers) -> Outage:
+    """Somebody asks for it, as for an update of the leader's machine."""
+    leader = writers.leader()
+    watch = Watch(writers, "switchover", leader)
+    with writers.writing(leader):
+        watch.begins()
+        writers.switchover(other(leader))
+        healed = writers.healed()
+        writers.goes_on(leader, seconds=20)
+    return watch.judged(healed)
+
+
+def postgres_killed(writers: Writers) -> Outage:
+    """The leader's server is gone at once, its Patroni is not."""
+    leader = writers.leader()
+    client = other(leader)
+    watch = Watch(writers, "SIGKILL of the leader's Postgres", client)
+    with writers.writing(client):
+        watch.begins()
+        writers.rehearsal.exec(leader, f"kill -KILL {postmaster(writers, leader)}")
+        writers.goes_on(client, seconds=60)
+        healed = writers.healed()
+        writers.goes_on(client, seconds=20)
+    return watch.judged(healed)
+
+
+def postgres_stopped(writers: Writers) -> Outage:
+    """The leader's server neither answers nor ends: all of its processes stand still."""
+    leader = writers.leader()
+    client = other(leader)
+    watch = Watch(writers, "SIGSTOP of the leader's Postgres", client)
+    old = writers.settings.mesh[leader]
+    with writers.writing(client):
+        watch.begins()
+        pid = postmaster(writers, leader)
+        writers.rehearsal.exec(leader, f"pkill -STOP -P {pid}; kill -STOP {pid}")
+        try:
+            writers.taken_over(client, old, seconds=90)
+        finally:
+            writers.rehearsal.exec(leader, f"kill -CONT {pid} && pkill -CONT -P {pid} || true")
+        healed = writers.healed()
+        writers.goes_on(client, seconds=20)
+    return watch.judged(healed)
+
+
+def wrong_clock(writers: Writers, seconds: int, *, crash: bool = False) -> Outage:
+    """The follower's Patroni and Postgres live in another hour, and then lead; this host's clock is never touched.
+
+    `crash`: its machine loses power while it leads, and comes back in that hour; else it hands back.
+    """
+    leader = writers.leader()
+    follower = other(leader)
+    what = f"{'power cut of' if crash else 'switchover to'} a server whose clock is {seconds} s wrong"
+    watch = Watch(writers, what, leader)
+    folder = "/etc/systemd/system/patroni.service.d"
+    library = "/usr/lib/$(uname -m)-linux-gnu/faketime/libfaketime.so.1"
+    words = f"FAKETIME={seconds:+d} FAKETIME_DONT_FAKE_MONOTONIC=1 LD_PRELOAD={library}"
+    restart = "systemctl daemon-reload && timeout 60 systemctl restart patroni"
+    writers.rehearsal.exec(follower, "apt-get -qq update && apt-get -qq -y install libfaketime >/dev/null", timeout=300)
+    with writers.writing(leader):
+        try:
+            writers.rehearsal.exec(
+                follower, f'printf "[Service]\\nEnvironment={words}\\n" > {folder}/wrong-clock.conf; {restart}'
+            )
+            writers.healed()
+            ahead = float(writers.sql(follower, "select extract(epoch from clock_timestamp())")) - time.time()
+            if not crash:
+                watch.begins()
+            writers.switchover(follower)
+            healed = writers.healed()
+            writers.goes_on(leader, seconds=20)
+            if crash:
+                watch.begins()
+                writers.rehearsal.lab("crash", follower)
+                try:
+                    writers.taken_over(leader, writers.settings.mesh[follower], seconds=90)
+                finally:
+                    writers.rehearsal.lab("start", follower)
+                healed = writers.healed()
+            else:
+                writers.switchover(leader)
+        finally:
+            writers.rehearsal.exec(follower, f"rm -f {folder}/wrong-clock.conf; {restart}")
+        writers.healed()
+        writers.goes_on(leader, seconds=20)
+    outage = watch.judged(healed)
+    outage.notes["ahead"] = round(ahead)
+    return outage
+
+
+def postmaster(writers: Writers, machine: str) -> str:
+    """The process of the server."""
+    return writers.rehearsal.exec(machine, "head -n 1 /var/lib/postgresql/17/bastide/postmaster.pid").stdout.strip()
