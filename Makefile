@@ -30,6 +30,8 @@ FILE = stacks/Pulumi.$(stack).yaml
 comma := ,
 # what pytest calls "a or b"
 PICK = $(if $(only),-k "$(subst $(comma), or ,$(only))")
+# what to shorten first, said at the end of every run
+SLOWEST = --durations=15 --durations-min=20
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -144,10 +146,10 @@ destroy: ## pulumi destroy; refused while settings.protection is true
 	@$(IN) pulumi destroy --stack $(stack)
 
 test: sudo setup ## unit tests, the cloud's API, and the whole flow with its faults       [only=test_firewall]
-	@$(VENV)/pytest $(PICK)
+	@$(VENV)/pytest $(SLOWEST) $(PICK)
 
 test-full: sudo setup ## the same, with the slow faults too
-	@$(VENV)/pytest --full $(PICK)
+	@$(VENV)/pytest $(SLOWEST) --full $(PICK)
 
 lint: ## ruff and mypy --strict
 	@$(VENV)/ruff check . && $(VENV)/ruff format --check . && $(VENV)/mypy
