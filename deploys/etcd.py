@@ -43,29 +43,13 @@ QUORUM_CHECK = f"[ ! -e {FOLDER}/join.env ] || [ -e {FORMING} ] || {OWN_HEALTH}"
 """What must hold before anything is done to the next machine, where there is a member already."""
 _LEAD = "bastide-etcd-lead"
 _KEEP = "bastide-etcd-keep"
-# A member goes down only while all others are well: two of three must vote at any moment. One that does not run is
-# started by what follows.
-_RESTART = f"""\
-systemctl daemon-reload
-systemctl -q is-active {UNIT} || exit 0
-others=$(sed -n 's/^# others: //p' {FOLDER}/root.env)
-for other in $others; do
-    ETCDCTL_ENDPOINTS=$other {CTL} endpoint health >/dev/null 2>&1 ||
-        {{ echo "the voter at $other is not well: this one must not go down now" >&2; exit 1; }}
-done
-systemctl restart {UNIT} && for try in $(seq 50); do
-    ETCDCTL_ENDPOINTS=$(sed -n 's/^# own: //p' {FOLDER}/root.env) {CTL} endpoint health >/dev/null 2>&1 && exit 0
-    sleep 0.2
-done
-echo "the voter is not well after its restart" >&2; exit 1
-"""
 # The first snapshot at once: the timer takes the next one at night. One member after the other, since each answers
 # nobody for a moment; and only when it has caught up with the others: one that has not heard yet that passwords count
 # would let this in without one, and then refuse it.
 _TIMERS = f"""\
 systemctl daemon-reload && systemctl -q enable {{timers}} && systemctl restart {{timers}} || exit 1
 ls /var/lib/bastide-etcd/snapshot-*.db >/dev/null 2>&1 && exit 0
-problem=$({CTL} --endpoints=$(sed -n 's/^# own: //p' {FOLDER}/root.env) endpoint health 2>&1) &&
+problem=$({CTL} --endpoints={{own}} endpoint health 2>&1) &&
     systemctl start {_KEEP}.service || {{{{ echo "$problem" >&2; journalctl -qu {_KEEP} -n 5 -o cat >&2; exit 1; }}}}
 """
 
@@ -103,12 +87,12 @@ def voters_of(settings: Settings, machine: Machine, stack: str) -> Voters:
 @deploy("etcd")
 def etcd(wanted: Etcd, voters: Voters, keyring: Keyring, begins: bool) -> None:
     """`begins`: whether there is no cluster yet, so that one is begun (see deploys/claims.py)."""
-    guard = guard_of(voters)
+    guard, restart = guard_of(voters), _restart(voters)
     seen = ask(this_host(), **question(wanted, voters, keyring))
     runs = seen["etcd"]["data"] and seen["etcd"]["active"]
     # before the packages: etcd's starts it when it is installed, and PostgreSQL's begin a cluster of their own
     if not runs:
-        files(name="how it runs", name_="etcd", wanted=config_files(voters), settle=_RESTART)
+        files(name="how it runs", name_="etcd", wanted=config_files(voters), settle=restart)
     packages(name="packages", names=packages_of(voters))
     if not voters.witness:
         no_login(name="account of the database's packages", account="postgres")
@@ -123,7 +107,7 @@ def etcd(wanted: Etcd, voters: Voters, keyring: Keyring, begins: bool) -> None:
         # a Postgres that fills the disk takes no vote away
         volume(name="volume", name_="etcd", device=voters.volume, path=HOME, owner="etcd", group="etcd", mode=0o700)
     # the authorities first, on every machine: what is signed by a new one must be trusted before it is shown
-    files(name="authority", name_="etcd-ca", wanted=(authority_file(keyring),), settle=_RESTART, _serial=True)
+    files(name="authority", name_="etcd-ca", wanted=(authority_file(keyring),), settle=restart, _serial=True)
     files(name="certificate", name_="etcd-certificate", wanted=certificate_files(voters, keyring))
     files(name="root's access", name_="etcd-root", wanted=root_files(voters, keyring))
     phase(name="every voter is ready to begin")
@@ -143,7 +127,13 @@ def etcd(wanted: Etcd, voters: Voters, keyring: Keyring, begins: bool) -> None:
     phase(name="every voter is in")
     # one that runs goes down for a change only now, when one that was lost is back: two of three must vote
     if runs:
-        files(name="how it runs from now on", name_="etcd", wanted=config_files(voters), settle=_RESTART, _serial=True)
+        files(
+            name="how it runs from now on",
+            name_="etcd",
+            wanted=config_files(voters),
+            settle=restart,
+            _serial=True,
+        )
     if voters.witness:
         access(name="users and passwords", plan=access_plan(voters, keyring))
     unit(name="server", name_=UNIT, state="running")
@@ -151,9 +141,31 @@ def etcd(wanted: Etcd, voters: Voters, keyring: Keyring, begins: bool) -> None:
         name="upkeep",
         name_="etcd-upkeep",
         wanted=upkeep_files(wanted, voters),
-        settle=_TIMERS.format(timers=" ".join(timers(voters))),
+        settle=_TIMERS.format(timers=" ".join(timers(voters)), own=voters.endpoints()[voters.name]),
         _serial=True,
     )
+
+
+def _restart(voters: Voters) -> str:
+    """Let a member that runs take up what is new; one that does not run is started by what follows.
+
+    It goes down only while all others are well: two of three must vote at any moment.
+    """
+    endpoints = voters.endpoints()
+    own = endpoints.pop(voters.name)
+    return f"""\
+systemctl daemon-reload
+systemctl -q is-active {UNIT} || exit 0
+for other in {" ".join(endpoints.values())}; do
+    ETCDCTL_ENDPOINTS=$other {CTL} endpoint health >/dev/null 2>&1 ||
+        {{ echo "the voter at $other is not well: this one must not go down now" >&2; exit 1; }}
+done
+systemctl restart {UNIT} && for try in $(seq 50); do
+    ETCDCTL_ENDPOINTS={own} {CTL} endpoint health >/dev/null 2>&1 && exit 0
+    sleep 0.2
+done
+echo "the voter is not well after its restart" >&2; exit 1
+"""
 
 
 def question(wanted: Etcd, voters: Voters, keyring: Keyring) -> Question:
@@ -239,7 +251,6 @@ def root_files(voters: Voters, keyring: Keyring) -> tuple[File, ...]:
     text = render(
         "etcd/root.env.j2",
         own=endpoints[voters.name],
-        others=[url for name, url in endpoints.items() if name != voters.name],
         endpoints=[endpoints[voters.name], *(url for name, url in endpoints.items() if name != voters.name)],
         folder=FOLDER,
         password=root_password(keyring, keyring.newest),
