@@ -16,7 +16,7 @@ from typing import Any
 from bastide.console import run
 from bastide.machines import build_dir, inventory_path, load_inventory
 from bastide.stackfile import SETTINGS_KEY, dump, load, stack_path
-from deploys.patroni import DATA
+from deploys import etcd, patroni
 from tools.env import environment
 
 STACK = "bench"
@@ -63,10 +63,10 @@ class Bench:
         self.up()
 
     def forget_the_cluster(self) -> None:
-        """Packages and settings stay; what the voters and the servers hold is gone, as before their first start."""
-        stop = "systemctl stop patroni etcd 2>/dev/null; rm -rf /var/lib/etcd/bastide /etc/etcd/join.env"
+        """What the voters and the servers hold is gone, and etcd's snapshots; packages and files of settings stay."""
+        gone = f"{etcd.DATA} {etcd.FORMING} {etcd.FOLDER}/join.env {patroni.DATA} /var/lib/bastide-etcd/snapshot-*"
+        script = f"systemctl stop patroni etcd 2>/dev/null; rm -rf {gone}"
         for machine in load_inventory(inventory_path(STACK, self.root)):
-            script = f"{stop} {DATA}"
             self._run([sys.executable, "-m", "lab", "--name", STACK, "exec", machine.name, "sh", "-c", script])
 
     def up(self) -> None:

@@ -1,7 +1,7 @@
 """etcd on every machine: the voters that decide which Postgres leads: in the mesh only, over TLS, by password.
 
-A member comes in one of two ways, told by what all machines of the run say of themselves: nobody has data yet, then all
-begin a cluster together; or somebody has, then whoever has none joins it, in place of what it was before.
+A member comes in one of two ways, told by what all machines of the run say of themselves: nobody has data of a cluster
+yet, then all begin one together; or somebody has, then whoever has none joins it, in place of what it was before.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bastide.settings import Etcd, Settings
 from deploys.facts.machine import Question, ask, merged, this_host
 from deploys.guards import Guard
 from deploys.operations.accounts import no_login
-from deploys.operations.etcd import access, formed, join
+from deploys.operations.etcd import access, join
 from deploys.operations.files import File, files, files_question
 from deploys.operations.packages import packages, packages_question
 from deploys.operations.phase import phase
@@ -38,16 +38,19 @@ CTL = "/usr/local/sbin/bastide-etcdctl"
 OWN_HEALTH = f"ETCDCTL_ENDPOINTS=$(sed -n 's/^# own: //p' {FOLDER}/root.env) {CTL} endpoint health"
 """Whether this member sees a quorum: its answer needs one. Others may be away: a lost one is brought back like this."""
 FORMING = f"{HOME}/forming"
-"""Beside a member's data (and lost with them) from its first start until the voters have come together."""
+"""Beside a member's data, and lost with them, from its first start until it has heard a quorum: so long they are none
+of a cluster. The unit takes it away."""
 QUORUM_CHECK = f"[ ! -e {FOLDER}/join.env ] || [ -e {FORMING} ] || {OWN_HEALTH}"
 """What must hold before anything is done to the next machine, where there is a member already."""
 _LEAD = "bastide-etcd-lead"
 _KEEP = "bastide-etcd-keep"
 # The first snapshot at once: the timer takes the next one at night. One member after the other, since each answers
 # nobody for a moment; and only when it has caught up with the others: one that has not heard yet that passwords count
-# would let this in without one, and then refuse it.
+# would let this in without one, and then refuse it. On the witness the leadership comes first, which its timer would
+# bring right now: who asks while it moves is told that the leader has changed.
 _TIMERS = f"""\
 systemctl daemon-reload && systemctl -q enable {{timers}} && systemctl restart {{timers}} || exit 1
+[ ! -e /etc/systemd/system/{_LEAD}.service ] || systemctl start {_LEAD}.service || exit 1
 ls /var/lib/bastide-etcd/snapshot-*.db >/dev/null 2>&1 && exit 0
 problem=$({CTL} --endpoints={{own}} endpoint health 2>&1) &&
     systemctl start {_KEEP}.service || {{{{ echo "$problem" >&2; journalctl -qu {_KEEP} -n 5 -o cat >&2; exit 1; }}}}
@@ -123,7 +126,6 @@ def etcd(wanted: Etcd, voters: Voters, keyring: Keyring, begins: bool) -> None:
         for_what=f"a quorum of {UNIT} on {', '.join(voters.addresses)}",
         seen=seen["etcd"]["healthy"],
     )
-    formed(name="the cluster has come together", mark=FORMING)
     phase(name="every voter is in")
     # one that runs goes down for a change only now, when one that was lost is back: two of three must vote
     if runs:
@@ -224,7 +226,7 @@ def config_files(voters: Voters) -> tuple[File, ...]:
         File("/etc/default/etcd", text),
         File(
             f"/etc/systemd/system/{UNIT}.d/bastide.conf",
-            render("etcd/bastide.conf.j2", folder=FOLDER, mesh_unit="wg-quick@wg0.service"),
+            render("etcd/bastide.conf.j2", folder=FOLDER, forming=FORMING, mesh_unit="wg-quick@wg0.service"),
         ),
     )
 

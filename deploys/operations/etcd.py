@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from pyinfra.api.command import StringCommand
 from pyinfra.api.operation import operation
 
 from deploys import remote
@@ -20,27 +19,11 @@ def join(plan: dict[str, Any]) -> Commands:
     """
     host = this_host()
     seen = ask(host)["etcd"]
-    if seen["data"] and seen["active"]:
+    if seen["data"] and seen["active"] and not (plan["begins"] and seen["forming"]):
         host.noop("the member has its data and runs")
         return
     try:
         yield remote.command("etcd", "join", plan)
-    finally:
-        forget(host)
-
-
-@operation()
-def formed(mark: str) -> Commands:
-    """Note that the cluster has come together: from now on what a member holds is the cluster's, and counts.
-
-    + mark: the path that says that it has not
-    """
-    host = this_host()
-    if not ask(host)["etcd"]["forming"]:
-        host.noop("the cluster has come together before")
-        return
-    try:
-        yield StringCommand("rm", "-f", mark)
     finally:
         forget(host)
 

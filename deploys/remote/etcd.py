@@ -19,21 +19,32 @@ _JOIN_SECONDS = 60
 
 
 def join(plan: dict[str, Any]) -> None:
-    """Start the member; one without data first learns which cluster it belongs to.
+    """Start the member, unless it runs; one without data first learns which cluster it belongs to.
+
+    Data are taken away in one case: they are of a cluster that never came together (`forming`), none is there, and the
+    members are others now. etcd's unit takes the mark away when the member has heard a quorum, as root.
 
     `plan`: name, peers and endpoints (URLs by name), begins (whether there is no cluster yet), token, data, env and
     forming (paths), ctl (etcdctl as root), unit.
     """
-    env, forming = Path(plan["env"]), Path(plan["forming"])
+    data, env, forming = Path(plan["data"]), Path(plan["env"]), Path(plan["forming"])
+    told = env.read_text() if env.exists() else ""
+    anew = plan["begins"] and forming.exists() and told not in ("", _initial(plan, plan["peers"]))
+    active = subprocess.run(["systemctl", "-q", "is-active", plan["unit"]], check=False).returncode == 0
+    if active and (data / "member").is_dir() and not anew:
+        return
     # one that waits for others is stopped to its end first: on its way down it would give away a leadership just won
-    subprocess.run(["systemctl", "stop", plan["unit"]], check=False, capture_output=True)
-    if plan["begins"] and forming.exists() and env.exists() and env.read_text() != _initial(plan, plan["peers"]):
-        # an earlier run began a cluster of other members and never got it together: nothing was ever written to it
-        shutil.rmtree(plan["data"], ignore_errors=True)
-    if not (Path(plan["data"]) / "member").is_dir():
+    stopped = subprocess.run(["systemctl", "stop", plan["unit"]], capture_output=True, text=True, check=False)
+    if stopped.returncode:
+        _fail(stopped.stderr.strip())
+    if anew and data.exists():
+        shutil.rmtree(data)
+    if not (data / "member").is_dir():
         text = _initial(plan, plan["peers"] if plan["begins"] else _admitted(plan))
         if plan["begins"]:
             forming.touch()
+        else:
+            forming.unlink(missing_ok=True)
         fresh = env.with_name(f".{env.name}")
         fresh.write_text(text)
         fresh.replace(env)

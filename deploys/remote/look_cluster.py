@@ -21,10 +21,8 @@ def tables(names: list[str]) -> dict[str, dict[str, str]]:
 
 
 def etcd(wanted: dict[str, str]) -> dict[str, Any]:
-    """This machine's member: whether it has data, of a cluster that never came together, runs and sees a quorum.
-
-    Where `ctl` is given, also who may come in.
-    """
+    """This machine's member: whether it has data, whether they are of a cluster that is still forming, whether it runs
+    and sees a quorum; where `ctl` is given, who may come in."""
     data = (ROOT / wanted["data"].lstrip("/") / "member").is_dir()
     forming = (ROOT / wanted["forming"].lstrip("/")).exists()
     active = _out("systemctl", "is-active", "etcd.service").strip() == "active"

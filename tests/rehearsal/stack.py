@@ -84,8 +84,8 @@ class Rehearsal:
 
     def verify_warm(self, *argv: str, keys: bool) -> Completed:
         """The same for the sabotages, quicker (`tests.rehearsal.warm`); `keys`: whether the object storage is asked."""
-        env = {**os.environ, **self.env, **(self.storage_keys() if keys else {})}
-        return warm.verify(*argv, root=self.root, env=env)
+        own = self.env  # it takes what is foreign out of ours
+        return warm.verify(*argv, root=self.root, env={**os.environ, **own, **(self.storage_keys() if keys else {})})
 
     def storage_keys(self) -> dict[str, str]:
         """The variables that give the object storage's keys to the checks, as `make verify` sets them."""

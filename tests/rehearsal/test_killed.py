@@ -15,12 +15,15 @@ from contextlib import suppress
 import pytest
 
 from bastide.console import run
+from deploys.remote import COMMAND
 from tests.rehearsal.conftest import ROOT, remove
 from tests.rehearsal.stack import Rehearsal, kill_tree, wait_for
 
+MACHINES = ("primary", "standby", "witness")
 # of a `make up` from nothing with everything cached, at least: what is later than its end kills nothing
 LAST_SECOND = 60.0
 ROUNDS = 20
+EARLY = 25.0
 OFTEN = 1  # rounds that run in every test; the rest only with --full
 
 
@@ -38,6 +41,8 @@ def _moments() -> list[object]:
     step = LAST_SECOND / ROUNDS
     moments = [round(number * step + chance.uniform(0, step), 1) for number in range(ROUNDS)]
     chance.shuffle(moments)
+    # what runs in every test is over on any machine before a `make up` could be
+    moments.sort(key=lambda moment: moment > EARLY)
     marks = [[] if number < OFTEN else [pytest.mark.slow] for number in range(ROUNDS)]
     return [
         pytest.param(moment, marks=mark, id=f"after {moment} s") for moment, mark in zip(moments, marks, strict=True)
@@ -67,15 +72,25 @@ def test_a_kill_between_two_voters_first_starts_is_completed_by_the_next(stack: 
         assert first.poll() is None, "make up had ended before a voter began"
 
     kill_when(stack, begun)
+    # what runs on a machine goes on when the deploy is killed: to its end first, or it would begin a second voter yet
+    for machine in MACHINES:
+        wait_for(lambda one=machine: not running(stack, one), f"nothing of the deploy runs on {machine}", seconds=60)  # type: ignore[misc]
     # all three begin at once: put back two of them to where they were before, and the first to where it is alone
     back = "systemctl stop etcd; rm -rf /var/lib/etcd/bastide"
     for machine in ("standby", "witness"):
         stack.exec(machine, f"{back} /var/lib/etcd/forming /etc/etcd/join.env")
     stack.exec("primary", f"{back}; touch /var/lib/etcd/forming; systemctl start --no-block etcd")
     wait_for(lambda: on_primary(stack, "-d", "/var/lib/etcd/bastide/member"), "a voter alone", seconds=20)
+    for machine in ("standby", "witness"):
+        stack.exec(machine, "[ ! -e /var/lib/etcd/bastide ] && [ ! -e /etc/etcd/join.env ]")
     completed(stack)
-    for machine in ("primary", "standby", "witness"):
+    for machine in MACHINES:
         stack.exec(machine, "[ ! -e /var/lib/etcd/forming ]")
+
+
+def running(stack: Rehearsal, machine: str) -> bool:
+    """Whether a script of a deploy runs there (deploys/remote)."""
+    return stack.lab("exec", machine, "pgrep", "-fx", COMMAND, check=False).ok
 
 
 def on_primary(stack: Rehearsal, *condition: str) -> bool:
@@ -92,7 +107,8 @@ def kill_when(stack: Rehearsal, moment: Callable[[subprocess.Popen[bytes]], None
     try:
         moment(first)
     finally:
-        kill_tree(first.pid)
+        if first.poll() is None:
+            kill_tree(first.pid)
         first.wait(timeout=30)
 
 

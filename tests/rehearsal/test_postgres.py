@@ -120,8 +120,11 @@ def test_a_slow_line_moves_nobody(writers: Writers, delay: str, loss: str) -> No
 
 @pytest.mark.slow
 def test_a_deploy_in_the_midst_of_a_failover_says_so_and_the_next_one_is_silent(writers: Writers) -> None:
+    leader = writers.leader()
     outage, said = outages.deploy_during(writers)
     judge(outage, within=60, servers=2)
+    assert outage.notes["deploy"] != 0, "a machine is missing, and nobody was told"
+    assert f"[{leader}]" in said
     assert "Traceback" not in said, said[-2000:]
     writers.rehearsal.deploy()
     assert writers.rehearsal.dry() == {}
@@ -130,7 +133,8 @@ def test_a_deploy_in_the_midst_of_a_failover_says_so_and_the_next_one_is_silent(
 @pytest.mark.slow
 def test_a_leader_that_dies_in_a_deploy_is_deployed_by_the_next_one(writers: Writers) -> None:
     outage, said = outages.dies_in_a_deploy(writers)
-    judge(outage, within=60, servers=2)
+    # the one that took over still waits for its restart: the next deploy hands back and does it
+    judge(outage, within=60, servers=3)
     assert "Traceback" not in said, said[-2000:]
     writers.rehearsal.deploy()
     assert writers.rehearsal.dry() == {}
@@ -140,14 +144,14 @@ def test_a_leader_that_dies_in_a_deploy_is_deployed_by_the_next_one(writers: Wri
 def test_a_wrong_clock_moves_nobody_and_loses_nothing(writers: Writers) -> None:
     """An hour: who leads is decided by leases that etcd counts down, not by anybody's calendar."""
     outage = outages.wrong_clock(writers, 3600)
-    assert 3500 < outage.notes["ahead"] < 3700, outage
+    assert [round(seconds, -2) for seconds in outage.notes["ahead"]] == [3600], outage
     judge(outage, within=10, servers=3)
 
 
 @pytest.mark.slow
 def test_a_leader_in_another_hour_may_die(writers: Writers) -> None:
     outage = outages.wrong_clock(writers, -3600, crash=True)
-    assert -3700 < outage.notes["ahead"] < -3500, outage
+    assert [round(seconds, -2) for seconds in outage.notes["ahead"]] == [-3600, -3600], outage
     judge(outage, within=35, servers=3)
 
 

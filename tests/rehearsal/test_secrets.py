@@ -65,8 +65,9 @@ def database_secrets(rehearsal: Rehearsal, ring: Keyring) -> list[str]:
     for version in ring.masters:
         found += [etcd.root_password(ring, version), etcd.patroni_password(ring, version)]
     kinds = ("etcd", "postgres")
-    issued = [Authority(ring, kind).issue(name, datetime.now(UTC)) for kind in kinds for name in MACHINES]
-    # the second line is the first that holds nothing but the key
+    names = [*MACHINES, *(f"{name}-patroni" for name in MACHINES)]
+    issued = [Authority(ring, kind).issue(name, datetime.now(UTC)) for kind in kinds for name in names]
+    # the second line holds the key's end; the first begins with what all keys begin with
     return [*found, *(one.key.get_secret_value().splitlines()[2] for one in issued)]
 
 

@@ -17,7 +17,8 @@ import pytest
 from bastide.console import Completed
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-# what the checks import; not the checks themselves, which pytest rewrites when it imports them
+# What the checks import; not the checks themselves, which pytest rewrites when it imports them, and no module that
+# takes keys out of the environment (tests.verify.storage). Found from the repository's root only.
 _CONTEXT.set_forkserver_preload(["pytest", "tests.verify.evidence_plugin", "tests.verify.looks", "tests.verify.world"])
 
 
@@ -29,11 +30,14 @@ def verify(*words: str, root: Path, env: Mapping[str, str], timeout: float = 300
     with tempfile.NamedTemporaryFile(suffix=".txt") as out:
         process = _CONTEXT.Process(target=_run, args=(words, str(root), dict(env), out.name))
         process.start()
-        process.join(timeout)
-        if process.exitcode is None:
-            process.kill()
-            process.join()
-            raise TimeoutError(f"pytest tests/verify {' '.join(words)}: not within {timeout:g} s")
+        try:
+            process.join(timeout)
+            if process.exitcode is None:
+                raise TimeoutError(f"pytest tests/verify {' '.join(words)}: not within {timeout:g} s")
+        finally:
+            if process.exitcode is None:
+                process.kill()
+                process.join()
         return Completed(process.exitcode, out.read().decode(errors="replace"), "")
 
 

@@ -67,8 +67,13 @@ def test_one_that_an_earlier_run_told_is_not_told_again(monkeypatch: pytest.Monk
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The plan of a member whose files are here, and whose unit nobody starts."""
-    done = subprocess.CompletedProcess([], 0, "", "")
-    monkeypatch.setattr(etcd.subprocess, "run", lambda *_, **__: done)
+
+    def run(words: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess(words, 3 if "is-active" in words else 0, "", "")
+
+    monkeypatch.setattr(etcd.subprocess, "run", run)
+    monkeypatch.setattr(etcd, "_admitted", lambda _: PLAN["peers"])
+    monkeypatch.setattr(etcd, "_until_started", lambda _: None)
     return PLAN | {
         "begins": True,
         "token": "bastide-prod",
@@ -93,6 +98,34 @@ def test_what_was_begun_with_other_members_is_begun_anew(machine: dict[str, Any]
     etcd.join(machine | {"peers": PLAN["peers"] | {"standby": "https://elsewhere:2380"}})
     assert not member.exists()
     assert "elsewhere" in Path(machine["env"]).read_text()
+
+
+def test_only_who_begins_takes_data_away(machine: dict[str, Any]) -> None:
+    etcd.join(machine)
+    member = Path(machine["data"]) / "member"
+    member.mkdir(parents=True)
+    etcd.join(machine | {"begins": False, "peers": PLAN["peers"] | {"standby": "https://elsewhere:2380"}})
+    assert member.exists()
+
+
+def test_one_that_is_let_in_is_not_forming(machine: dict[str, Any]) -> None:
+    Path(machine["forming"]).touch()
+    etcd.join(machine | {"begins": False})
+    assert not Path(machine["forming"]).exists()
+    assert "ETCD_INITIAL_CLUSTER_STATE=existing\n" in Path(machine["env"]).read_text()
+
+
+def test_data_are_not_taken_from_under_a_member_that_does_not_stop(
+    machine: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    etcd.join(machine)
+    member = Path(machine["data"]) / "member"
+    member.mkdir(parents=True)
+    failed = subprocess.CompletedProcess([], 1, "", "it does not stop")
+    monkeypatch.setattr(etcd.subprocess, "run", lambda *_, **__: failed)
+    with pytest.raises(SystemExit):
+        etcd.join(machine | {"peers": PLAN["peers"] | {"standby": "https://elsewhere:2380"}})
+    assert member.exists()
 
 
 def test_data_of_a_cluster_that_came_together_are_never_taken_away(machine: dict[str, Any]) -> None:

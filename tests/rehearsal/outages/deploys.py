@@ -11,7 +11,7 @@ from tests.rehearsal.stack import kill_tree
 
 
 def deploy_during(writers: Writers) -> tuple[Outage, str]:
-    """Somebody deploys while nobody leads: what was said, too."""
+    """Somebody deploys while the leader's machine is gone and nobody leads: what was said, too."""
     leader = writers.leader()
     client = other(leader)
     lead_etcd(writers, "witness")
@@ -19,9 +19,11 @@ def deploy_during(writers: Writers) -> tuple[Outage, str]:
     with writers.writing(client):
         watch.begins()
         writers.rehearsal.lab("crash", leader)
-        writers.rehearsal.lab("start", leader)
-        done = writers.rehearsal.deploy(check=False)
-        writers.goes_on(client, seconds=90)
+        try:
+            done = writers.rehearsal.deploy(check=False)
+            writers.taken_over(client, writers.settings.mesh[leader], seconds=90)
+        finally:
+            writers.rehearsal.lab("start", leader)
         healed = writers.healed()
         writers.goes_on(client, seconds=20)
     outage = watch.judged(healed)

@@ -41,22 +41,21 @@ def clients_cut_off(writers: Writers) -> Outage:
     way = f"meta skuid haproxy ip daddr {writers.settings.mesh[leader]} tcp dport {POSTGRES}"
     with writers.writing(*SITES):
         watch.begins()
-        cut = time.monotonic()
-        writers.rehearsal.exec(
-            client,
-            f"nft add table {table}; nft add chain {table} output '{{ type filter hook output priority 0; }}'; "
-            f"nft add rule {table} output {way} drop",
-        )
         try:
+            writers.rehearsal.exec(
+                client,
+                f"nft add table {table}; nft add chain {table} output '{{ type filter hook output priority 0; }}'; "
+                f"nft add rule {table} output {way} drop",
+            )
             # longer than any lease lives
-            wait_for(lambda: time.monotonic() > cut + 25, "25 s without the other site's clients", seconds=30)
+            wait_for(lambda: time.monotonic() > watch.since + 25, "25 s without the other site's clients", seconds=30)
             kept = writers.leader() == leader
         finally:
             writers.rehearsal.exec(client, f"nft delete table {table}")
         healed = writers.healed()
         for site in SITES:
             writers.goes_on(site, seconds=30)
-    waited = writers.told().stopped(client, cut)
+    waited = writers.told().stopped(client, watch.since)
     outage = watch.judged(healed)
     outage.notes |= {"leader kept": kept, "their wait": round(waited, 1)}
     return outage

@@ -55,9 +55,9 @@ def lost(writers: Writers, *machines: str, leads_etcd: bool = False) -> Outage:
         finally:
             for machine in machines:
                 writers.rehearsal.lab("start", machine)
-            lead_etcd(writers, "witness")
         writers.goes_on(leader, seconds=90)
         healed = writers.healed()
+        lead_etcd(writers, "witness")
     return watch.judged(healed)
 
 

@@ -73,7 +73,7 @@ def wrong_clock(writers: Writers, seconds: int, *, crash: bool = False) -> Outag
                 follower, f'printf "[Service]\\nEnvironment={words}\\n" > {folder}/wrong-clock.conf; {restart}'
             )
             writers.healed()
-            ahead = float(writers.sql(follower, "select extract(epoch from clock_timestamp())")) - time.time()
+            ahead = [_ahead(writers, follower)]
             if not crash:
                 watch.begins()
             writers.switchover(follower)
@@ -87,6 +87,7 @@ def wrong_clock(writers: Writers, seconds: int, *, crash: bool = False) -> Outag
                 finally:
                     writers.rehearsal.lab("start", follower)
                 healed = writers.healed()
+                ahead.append(_ahead(writers, follower))
             else:
                 writers.switchover(leader)
         finally:
@@ -94,10 +95,15 @@ def wrong_clock(writers: Writers, seconds: int, *, crash: bool = False) -> Outag
         writers.healed()
         writers.goes_on(leader, seconds=20)
     outage = watch.judged(healed)
-    outage.notes["ahead"] = round(ahead)
+    outage.notes["ahead"] = ahead
     return outage
 
 
 def postmaster(writers: Writers, machine: str) -> str:
     """The process of the server."""
     return writers.rehearsal.exec(machine, "head -n 1 /var/lib/postgresql/17/bastide/postmaster.pid").stdout.strip()
+
+
+def _ahead(writers: Writers, machine: str) -> int:
+    """Seconds by which a server's clock is wrong."""
+    return round(float(writers.sql(machine, "select extract(epoch from clock_timestamp())")) - time.time())
