@@ -27,6 +27,8 @@ IN = set -e; eval "$$($(VENV)/python -m tools env --stack $(stack))";
 # what the checks of the buckets need, where the passphrase is there; by the environment, never by words of a command
 KEYS = eval "$$(python -m stacks storage-keys $(stack))";
 FILE = stacks/Pulumi.$(stack).yaml
+# what a hint adds to a target
+OF = $(if $(filter-out lab,$(stack)), stack=$(stack))
 comma := ,
 # what pytest calls "a or b"
 PICK = $(if $(only),-k "$(subst $(comma), or ,$(only))")
@@ -45,7 +47,7 @@ up bans unban cluster switchover reinit pause resume: SHOWN = $(if $(verbose),,p
 up: fit sudo setup lab infra deploy prove ## from nothing to a proven platform and its security page
 	@echo
 	@echo "next: open build/$(stack)/security.html      look around: ssh -F build/$(stack)/ssh_config primary"
-	@echo "      change $(FILE), then make deploy      remove the local cloud again: make down"
+	@echo "      change $(FILE), then make deploy$(OF)      remove the local cloud again: make down$(OF)"
 
 # said first, before anything is asked for or installed; a stack without a local cloud does not care
 fit:

@@ -133,7 +133,8 @@ def save_inventory(inventory: Inventory, path: Path) -> None:
 
 def load_inventory(path: Path) -> Inventory:
     """Read an inventory. Raises `StackError` when it is missing, or of another version."""
-    hint = "run `make inventory` first"
+    stack = path.parent.name
+    hint = f"run `make inventory stack={stack}` first; where there are no machines yet, `make up stack={stack}`"
     try:
         data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

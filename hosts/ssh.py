@@ -31,6 +31,7 @@ _HEADER = (
     "# with a new server (`python -m hosts enroll`, or pyinfra). Commit it: it tells a machine from an impostor.\n"
 )
 _PENDING = "# pending "
+_LONGEST_NAME = 32  # useradd(8)
 _SOCKET_PATH_MAX = 107 - 17  # sun_path (unix(7)) without its NUL, less the suffix that ssh adds while it binds
 # ssh_config(5): a key and nothing else opens a session, and only the recorded host key is accepted
 _SAFE = {
@@ -170,7 +171,8 @@ def _pinned(host_key_alias: str, known: Path, sockets: Path) -> dict[str, str]:
     return {
         "HostKeyAlias": host_key_alias,
         "UserKnownHostsFile": _quoted(known),
-        "ControlPath": _quoted(sockets / hashlib.sha256(host_key_alias.encode()).hexdigest()[:8]),
+        # another user's connection is another one: `-l NAME` must not ride on who logged in before
+        "ControlPath": _quoted(sockets / hashlib.sha256(host_key_alias.encode()).hexdigest()[:8])[:-1] + '-%r"',
     }
 
 
@@ -189,7 +191,7 @@ def _socket_folder(folder: Path) -> Path:
     It lives and dies with the configuration, since ssh does not start at all when the folder is missing.
     """
     near = folder / "ssh"
-    if len(str(near / "12345678")) > _SOCKET_PATH_MAX:
+    if len(str(near / f"12345678-{'n' * _LONGEST_NAME}")) > _SOCKET_PATH_MAX:
         tag = hashlib.sha256(str(near).encode()).hexdigest()[:8]
         near = Path(tempfile.gettempdir()) / f"bastide-{os.getuid()}-{tag}"
     near.mkdir(mode=0o700, exist_ok=True)

@@ -12,7 +12,11 @@ from lab import words
 def parser() -> argparse.ArgumentParser:
     """The parser of `python -m lab`."""
     top = argparse.ArgumentParser(prog="python -m lab", description="A local cloud of real Debian 13 machines.")
-    top.add_argument("--name", default=os.environ.get("BASTIDE_LAB") or "lab", help="which lab (default: %(default)s)")
+    top.add_argument(
+        "--name",
+        default=os.environ.get("BASTIDE_LAB") or os.environ.get("BASTIDE_STACK") or "lab",
+        help="which lab (default: %(default)s)",
+    )
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
     _whole(verbs)
     _machine(verbs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import secrets
 import shlex
 import socket
@@ -98,6 +99,10 @@ def storage_variables(stack: str, root: Path) -> str:
 
 def _write_lab_file(stack: str, root: Path) -> None:
     """The example with keys that exist: the automation's and one for each person, private parts under build/."""
+    if not re.fullmatch(r"[a-z][a-z0-9-]{0,30}", stack):  # as lab.place has it: a lab has its stack's name
+        raise StackError(
+            f"'{stack}' is no name for a lab", "use lower case letters, digits and dashes, starting with a letter"
+        )
     keys = build_dir(stack, root) / "keys"
     keys.mkdir(parents=True, exist_ok=True)
     keys.chmod(0o700)

@@ -34,6 +34,7 @@ def shown(words: list[str], log: Path) -> int:
     except CommandFailed as error:
         say("\n".join(_read(log).splitlines()[-_TAIL_LINES:]))
         say(f"the whole output: {_short(log)}")
+        say(" next: mend what it says, then the same command again: it goes on from there")
         return error.returncode
     for line in account(_read(log)):
         say(f"  {line}")
