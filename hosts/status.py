@@ -16,6 +16,7 @@ from typing import Any
 
 from bastide.console import run, say
 from bastide.errors import BastideError, CommandFailed
+from bastide.evidence import digest
 from bastide.findings import Finding
 from bastide.machines import Inventory, Machine, build_dir, inventory_path, load_inventory
 from bastide.provider import state_locks
@@ -219,6 +220,10 @@ def proofs_line(report: Report, now: datetime) -> Finding:
     elsewhere = [verdict.control.id for verdict in report.unproven if verdict.state == "not_provable_here"]
     what = f"proofs: {len(report.proven)} of {len(report.verdicts)} sentences, the oldest {_age(int(oldest))} old"
     what += f", not provable here: {', '.join(elsewhere)}" if elsewhere else ""
+    wanted = digest(report.settings)
+    if open_ and rows and all(row.settings != wanted for row in rows):
+        changed = f"{what}; the stack file was changed since"
+        return Finding("missing", changed, "`make plan`, then `make deploy` and `make prove`")
     if open_:
         return Finding("missing", f"{what}, not proven: {_some(open_)}", "`make verify`, it says why")
     return Finding("ok", what)

@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
+from bastide.controls import CONTROLS, facts
 from bastide.machines import Inventory, Machine
-from hosts.status import Seen, cluster_lines, machine_lines
+from bastide.report import Report, judge
+from hosts.status import Seen, cluster_lines, machine_lines, proofs_line
+from tests.unit import proofs
 
 HEAD = "a" * 40
 MACHINE = Machine("db", "primary", "fsn1", "1", 1, "192.0.2.1", "2001:db8::1", "10.20.0.11", "ssh-ed25519 AAAA")
@@ -84,3 +87,21 @@ def test_a_cluster_that_is_not_well_ends_with_the_next_step(
     assert text.startswith("✗")
     assert said in text.partition("; next: ")[0]
     assert step in text.partition("; next: ")[2]
+
+
+def test_proofs_of_other_settings_are_said_to_be_that() -> None:
+    """Not one sentence of the page stands any more: that nothing was looked at would be the wrong trail."""
+    elsewhere = proofs.SETTINGS.base.model_copy(update={"timezone": "Europe/Lisbon"})
+    changed = proofs.SETTINGS.model_copy(update={"base": elsewhere})
+    assert "next" in str(_proofs(changed))
+    assert "the stack file was changed since" in str(_proofs(changed))
+    assert "`make deploy` and `make prove`" in str(_proofs(changed))
+    assert "changed since" not in str(_proofs(proofs.SETTINGS))
+
+
+def _proofs(settings: Any) -> object:
+    machines = proofs.inventory()
+    evidence = proofs.all_green(machines)
+    values = facts(settings, machines)
+    verdicts = tuple(judge(one, values, settings, machines, evidence, proofs.AT) for one in CONTROLS)
+    return proofs_line(Report("example", settings, machines, evidence, verdicts), proofs.AT)
