@@ -138,7 +138,7 @@ def _backend(stack: str, settings: Settings, root: Path) -> Iterator[Finding]:
             "missing", f"the state backend does not answer: {tail_of(done.stderr, 1)}", "see PULUMI_BACKEND_URL"
         )
     elif stack not in {entry["name"] for entry in json.loads(done.stdout)}:
-        yield Finding("missing", f"the backend knows no stack {stack}", f"python -m stacks init {stack}")
+        yield Finding("missing", f"the backend knows no stack {stack}", f"make up stack={stack}")
     else:
         yield Finding("ok", "the state backend answers, and there is a passphrase")
 

@@ -137,7 +137,7 @@ def _pulumi(stack: str, root: Path, *arguments: str) -> str:
 
 def _pulumi_error(stack: str, done: Completed) -> StackError:
     said = done.stderr.lower()
-    create = "run `make up`" if stack == DEFAULT_STACK else f"run `python -m stacks init {stack}`, then `pulumi up`"
+    create = f"run `make up{'' if stack == DEFAULT_STACK else f' stack={stack}'}`"
     for sign, message, hint in (
         ("no stack named", f"the stack {stack} does not exist yet", create),
         ("does not have output property", f"the stack {stack} has no machines yet", "run `pulumi up` first"),
