@@ -58,6 +58,8 @@ class MachineChange:
     note: str = ""
     operations: tuple[str, ...] = ()
     files: tuple[FileChange, ...] = ()
+    said: tuple[str, ...] = ()
+    """What the deploy would say of it: who or what is there undeclared."""
 
     @property
     def differs(self) -> bool:
@@ -71,6 +73,7 @@ class MachineChange:
             return
         yield f"  {names}:" + (f" {self.note}" if self.note else "")
         yield from (f"    {operation}" for operation in self.operations)
+        yield from (f"      ! {sentence}" for sentence in self.said)
         for file in self.files:
             yield from file.lines()
 

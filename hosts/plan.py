@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +31,9 @@ from hosts.stack import Stack, load_stack
 _PULUMI_SECONDS = 300.0
 _PYINFRA_SECONDS = 600.0
 _REACH_SECONDS = 10.0
+# how a deploy warns of what it finds on a machine (host.log), and what pyinfra makes of it at a terminal
+_WARNING = re.compile(r"\s*\[(?P<name>[^\]]+)\] ! (?P<said>.*\S)")
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 # steps of a preview that change nothing at the provider
 _REVISION = "revision"
 _REVISION_PATH = "/etc/bastide/revision"
@@ -196,7 +200,14 @@ def _dry_run(stack: Stack, names: list[str]) -> Iterator[MachineChange]:
                 for item in files
                 if item["machine"] == name
             ),
+            said=said_of(name, done.stderr),
         )
+
+
+def said_of(name: str, text: str) -> tuple[str, ...]:
+    """The warnings of a machine in what pyinfra printed, each once."""
+    found = (_WARNING.match(line) for line in _COLOURS.sub("", text).splitlines())
+    return tuple(dict.fromkeys(one["said"] for one in found if one and one["name"] == name))
 
 
 def _plan(done: Completed) -> list[dict[str, Any]]:

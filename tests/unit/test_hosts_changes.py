@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from hosts.changes import Changes, FileChange, Kind, MachineChange, ResourceChange
-from hosts.plan import resource_changes
+from hosts.plan import resource_changes, said_of
 
 FIREWALL = ResourceChange("update", "Firewall", "firewall", ("+ 443",))
 WELL = MachineChange("primary", "compared")
@@ -79,3 +80,17 @@ def test_what_is_read_from_a_preview() -> None:
     assert (create.op, create.kind, create.name, create.diff) == ("create", "Server", "primary", ())
     assert [line for line in update.diff if line[0] in "+-"] == ['-  "a": "1"', '+  "a": "2"']
     assert hidden.diff == ("userData: secret or computed, differs",)
+
+
+def test_what_is_there_undeclared_is_named() -> None:
+    printed = (
+        "    [standby] ! the account mallory is not declared: it is closed\n"
+        "    [\x1b[1mprimary\x1b[0m] ! another\n"
+        "    [standby] ! the account mallory is not declared: it is closed\n"
+        "    [standby] No changes\n"
+    )
+    said = said_of("standby", printed)
+    assert said == ("the account mallory is not declared: it is closed",)
+    assert said_of("primary", printed) == ("another",)
+    work = replace(WORK, said=said)
+    assert "      ! the account mallory is not declared: it is closed" in list(work.lines("standby"))
