@@ -166,11 +166,12 @@ def test_windows_do_not_meet(sight: Sight, machine: Machine, settings: Settings,
 
 @pytest.mark.control("updates-03")
 @pytest.mark.look(asked("timers"))
-def test_the_window_runs_what_asks_the_peers(sight: Sight) -> None:
+def test_the_window_runs_what_asks_the_peers(sight: Sight, note: Callable[[str], None]) -> None:
     """What the window starts is the program that asks all peers, and nothing beside it."""
     service = units(sight.data)["bastide-reboot.service"]
     assert service["LoadState"] == "loaded", f"bastide-reboot.service is {service['LoadState']}"
     wanted = f"/usr/bin/python3 -I {PROGRAM} reboot"
+    note(f"it runs `{command(service)}`")
     assert command(service) == wanted, f"the window runs something else: {command(service)}"
 
 
@@ -190,10 +191,11 @@ def test_the_program_knows_every_peer(
 
 @pytest.mark.control("updates-03")
 @pytest.mark.look(asked("aptconfig"))
-def test_nothing_else_reboots_after_upgrades(sight: Sight) -> None:
+def test_nothing_else_reboots_after_upgrades(sight: Sight, note: Callable[[str], None]) -> None:
     """Debian's unattended-upgrades, which knows no peers, does not reboot."""
     single, _ = apt_values(sight.data)
     reboots = single.get("Unattended-Upgrade::Automatic-Reboot", "false").lower()
+    note(f"Automatic-Reboot is {reboots}")
     assert reboots in ("false", "0", "no", "off"), "unattended-upgrades reboots by itself and asks nobody"
 
 
@@ -222,20 +224,22 @@ def test_every_source_is_declared_and_checked(sight: Sight, settings: Settings, 
 
 @pytest.mark.control("updates-04")
 @pytest.mark.look(asked("aptoptions"))
-def test_no_source_is_spared(sight: Sight) -> None:
+def test_no_source_is_spared(sight: Sight, note: Callable[[str], None]) -> None:
     """No source says of itself that it needs no check."""
+    note(f"{len(sight.data.text.splitlines())} sources with such an option")
     assert sight.data.text == "", f"a source is spared from checks: {sight.data.text.splitlines()[0].strip()}"
 
 
 @pytest.mark.control("updates-04")
 @pytest.mark.look(asked("aptconfig"))
-def test_no_check_is_switched_off(sight: Sight) -> None:
+def test_no_check_is_switched_off(sight: Sight, note: Callable[[str], None]) -> None:
     """No option of apt lets packages in whose archive is not signed, or was signed with something weak or old."""
     single, _ = apt_values(sight.data)
     dangerous = re.compile(
         r"(Acquire::(Allow\w*(Insecure|Weak)\w*|Check-Valid-Until|Check-Date)|APT::Get::AllowUnauthenticated"
         r"|Acquire::https::\S*Verify-(Peer|Host)|APT::Hashes::\S+::(Weak|Untrusted)|Acquire::AllowReleaseInfoChange)"
     )
+    note(f"{sum(bool(dangerous.fullmatch(key)) for key in single)} options that bear on it, of {len(single)}")
     off_is_bad = ("Check-Valid-Until", "Check-Date", "Verify-Peer", "Verify-Host", "Untrusted", "Weak")
     for key, value in single.items():
         if dangerous.fullmatch(key):
@@ -246,6 +250,7 @@ def test_no_check_is_switched_off(sight: Sight) -> None:
 
 @pytest.mark.control("updates-04")
 @pytest.mark.look(asked("aptkeys"))
-def test_no_key_counts_for_every_archive(sight: Sight) -> None:
+def test_no_key_counts_for_every_archive(sight: Sight, note: Callable[[str], None]) -> None:
     """The keys that count for every archive are those of Debian's own package, unchanged."""
+    note(f"{len(sight.data.text.split())} others")
     assert sight.data.text == "", f"keys that count for every archive: {', '.join(sight.data.text.split())}"
