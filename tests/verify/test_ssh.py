@@ -114,7 +114,7 @@ def test_penalties_spare_operators_only(
     assert not strangers, f"spared without being operators: {', '.join(sorted(strangers))}"
     punished = [str(one) for one in operators | members if not any(_inside(one, other) for other in exempt)]
     assert not punished, f"operators who are not spared: {', '.join(sorted(punished))}"
-    note(f"penalties: {penalties.partition(' ')[0]} ...; spared: {count(len(exempt), 'network')} of operators")
+    note(f"penalties: {penalties.partition(' ')[0]} ...; spared: {count(len(exempt), 'network')}")
 
 
 @pytest.mark.control("ssh-04")
