@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from typing import IO, NoReturn
 from bastide.errors import BastideError, CommandFailed, CommandTimedOut
 
 _HEARTBEAT_SECONDS = 15.0
+_MAKE = re.compile(r"`make [^`\n]+`")
 _TAIL_LINES = 12
 _depth = threading.local()
 
@@ -145,7 +147,18 @@ def step(title: str, *, quiet_under: float = 0.0) -> Iterator[None]:
 def say(text: str) -> None:
     """Print a line for the user, at once."""
     # one write a line: lines of several threads do not mix
-    print(f"{text}\n", end="", flush=True)
+    print(f"{of_stack(text)}\n", end="", flush=True)
+
+
+def of_stack(text: str) -> str:
+    """A text whose commands (`make deploy`) are for the stack that is worked on ($BASTIDE_STACK) as they stand.
+
+    Typed without it, make takes the stack `lab`: `make down` for another one would take away the wrong one.
+    """
+    stack = os.environ.get("BASTIDE_STACK", "")
+    if stack in ("", "lab"):
+        return text
+    return _MAKE.sub(lambda found: found[0] if "stack=" in found[0] else f"{found[0][:-1]} stack={stack}`", text)
 
 
 def warn(text: str) -> None:
@@ -165,9 +178,9 @@ def guard(main: Callable[[], int | None]) -> NoReturn:
         sys.stdout.flush()
     except BastideError as error:
         sys.stdout.flush()
-        print(f"error: {error.message}", file=sys.stderr)
+        print(f"error: {of_stack(error.message)}", file=sys.stderr)
         if error.hint:
-            print(f" next: {error.hint}", file=sys.stderr)
+            print(f" next: {of_stack(error.hint)}", file=sys.stderr)
         code = 1
     except KeyboardInterrupt:
         print("\nstopped; run the same command again to go on", file=sys.stderr)

@@ -45,7 +45,7 @@ def test_a_changed_setting_is_shown_file_by_file_and_not_done(rehearsal: Rehears
         code, data = report(rehearsal, "plan")
     assert (done.returncode, code) == (2, 2)
     assert "+SystemMaxUse=400M" in done.stdout
-    assert "next: `make deploy`" in done.stdout.splitlines()[-1]
+    assert "next: `make deploy stack=rehearsal`" in done.stdout.splitlines()[-1]
     assert {machine["name"]: machine["operations"] for machine in data["machines"]} == {
         name: ["base | limits of the journal"] for name in ("primary", "standby", "witness")
     }
@@ -70,7 +70,7 @@ def test_a_server_that_is_planned_is_not_reached(rehearsal: Rehearsal) -> None:
         done = hosts(rehearsal, "plan")
     assert done.returncode == 2, done.stderr
     assert "+ create Server third" in done.stdout
-    assert "comes after `make infra`" in done.stdout
+    assert "comes after `make infra stack=rehearsal`" in done.stdout
     assert state(rehearsal) == before
 
 

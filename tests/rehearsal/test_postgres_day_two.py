@@ -86,7 +86,7 @@ def test_a_pause_is_not_forgotten(rehearsal: Rehearsal, writers: Writers) -> Non
     assert "next: `make resume` as soon as you are done" in said(day_two(rehearsal, "pause"))
     try:
         assert "PAUSED: nobody takes over when the leader fails" in status(rehearsal)
-        assert "next: `make resume`" in status(rehearsal)
+        assert "next: `make resume stack=rehearsal`" in status(rehearsal)
         refused = day_two(rehearsal, "switchover", check=False)
         assert "the cluster is paused" in said(refused)
         with rehearsal.settings_changed("postgres.max_connections", 210):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bastide.console import guard, heed_interrupts, run, step
+from bastide.console import guard, heed_interrupts, of_stack, run, step
 from bastide.errors import BastideError, CommandFailed, CommandTimedOut
 
 
@@ -101,3 +101,14 @@ def test_what_a_background_job_starts_can_be_interrupted() -> None:
     finally:
         signal.signal(signal.SIGINT, before)
     assert "deaf" not in done.stdout
+
+
+def test_a_command_that_is_shown_is_for_the_stack_that_is_worked_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "next: `make infra` and `make deploy only=ssh`; or `make up stack=other`, `makeinfo`"
+    for own in ("", "lab"):
+        monkeypatch.setenv("BASTIDE_STACK", own)
+        assert of_stack(text) == text
+    monkeypatch.setenv("BASTIDE_STACK", "prod")
+    assert of_stack(text) == (
+        "next: `make infra stack=prod` and `make deploy only=ssh stack=prod`; or `make up stack=other`, `makeinfo`"
+    )
