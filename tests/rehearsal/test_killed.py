@@ -23,8 +23,8 @@ MACHINES = ("primary", "standby", "witness")
 # of a `make up` from nothing with everything cached, at least: what is later than its end kills nothing
 LAST_SECOND = 60.0
 ROUNDS = 20
-EARLY = 25.0
-OFTEN = 1  # rounds that run in every test; the rest only with --full
+# when Pulumi has begun to make machines, and no machine was made a cluster's
+EARLY_SECOND = 8.0
 
 
 @pytest.fixture(scope="module")
@@ -41,27 +41,22 @@ def _moments() -> list[object]:
     step = LAST_SECOND / ROUNDS
     moments = [round(number * step + chance.uniform(0, step), 1) for number in range(ROUNDS)]
     chance.shuffle(moments)
-    # what runs in every test is over on any machine before a `make up` could be
-    moments.sort(key=lambda moment: moment > EARLY)
-    marks = [[] if number < OFTEN else [pytest.mark.slow] for number in range(ROUNDS)]
-    return [
-        pytest.param(moment, marks=mark, id=f"after {moment} s") for moment, mark in zip(moments, marks, strict=True)
-    ]
+    return [pytest.param(moment, id=f"after {moment} s") for moment in moments]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", _moments())
 def test_a_killed_up_is_completed_by_the_next(stack: Rehearsal, moment: float) -> None:
-    def passed(first: subprocess.Popen[bytes]) -> None:
-        with suppress(subprocess.TimeoutExpired):
-            first.wait(timeout=moment)
-        assert first.poll() is None, "make up had ended before the kill: LAST_SECOND is too late for this machine"
-
-    kill_when(stack, passed)
+    remove(stack)
+    kill_when(stack, after(moment))
     completed(stack)
 
 
-def test_a_kill_between_two_voters_first_starts_is_completed_by_the_next(stack: Rehearsal) -> None:
-    """One voter has begun, and alone it waits for a quorum for ever: the next deploy must not take it for a cluster."""
+def test_two_kills_are_completed_by_the_next(stack: Rehearsal) -> None:
+    """While machines are made, and then between two voters' first starts.
+
+    One voter has begun, and alone it waits for a quorum for ever: the next deploy must not take it for a cluster.
+    """
 
     def begun(first: subprocess.Popen[bytes]) -> None:
         wait_for(
@@ -71,6 +66,8 @@ def test_a_kill_between_two_voters_first_starts_is_completed_by_the_next(stack: 
         )
         assert first.poll() is None, "make up had ended before a voter began"
 
+    remove(stack)
+    kill_when(stack, after(EARLY_SECOND))
     kill_when(stack, begun)
     # what runs on a machine goes on when the deploy is killed: to its end first, or it would begin a second voter yet
     for machine in MACHINES:
@@ -88,6 +85,17 @@ def test_a_kill_between_two_voters_first_starts_is_completed_by_the_next(stack: 
         stack.exec(machine, "[ ! -e /var/lib/etcd/forming ]")
 
 
+def after(seconds: float) -> Callable[[subprocess.Popen[bytes]], None]:
+    """A moment that many seconds from the start."""
+
+    def passed(first: subprocess.Popen[bytes]) -> None:
+        with suppress(subprocess.TimeoutExpired):
+            first.wait(timeout=seconds)
+        assert first.poll() is None, "make up had ended before the kill: it comes too late for this machine"
+
+    return passed
+
+
 def running(stack: Rehearsal, machine: str) -> bool:
     """Whether a script of a deploy runs there (deploys/remote)."""
     return stack.lab("exec", machine, "pgrep", "-fx", COMMAND, check=False).ok
@@ -99,8 +107,7 @@ def on_primary(stack: Rehearsal, *condition: str) -> bool:
 
 
 def kill_when(stack: Rehearsal, moment: Callable[[subprocess.Popen[bytes]], None]) -> None:
-    """`make up` from nothing, killed with all that it started when `moment`, which is given its process, returns."""
-    remove(stack)
+    """`make up`, killed with all that it started when `moment`, which is given its process, returns."""
     words = ["make", "--no-print-directory", "up", f"stack={stack.stack}", "lab=1"]
     env = {**os.environ, **stack.env}
     first = subprocess.Popen(words, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
