@@ -127,6 +127,10 @@ def shared(wanted: Cluster) -> dict[str, Any]:
         "maximum_lag_on_failover": postgres.max_failover_lag_mb * 2**20,
         # a server that does not come up again within this time is given up while another one can lead
         "primary_start_timeout": 30,
+        # One that does not come down is killed: the other site has every row. PostgreSQL 17 waits for ever when it is
+        # told to stop while it recovers from a crash, and the leader keeps its lease all the while. Seen with a full
+        # disk: the checkpoint before a switchover panics (replorigin_checkpoint.tmp), and the stop meets the recovery.
+        "primary_stop_timeout": 30,
         "postgresql": {
             "use_pg_rewind": True,
             "use_slots": True,

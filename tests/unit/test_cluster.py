@@ -82,6 +82,7 @@ def test_times_fit_together() -> None:
     """Patroni 4.0 manual: loop_wait + 2 * retry_timeout <= ttl, or a leader would lose its lock by being slow."""
     shared = patroni.shared(cluster_of(NAMES, PRIMARY, "prod"))
     assert shared["loop_wait"] + 2 * shared["retry_timeout"] <= shared["ttl"]
+    assert 0 < shared["primary_stop_timeout"] < 60, "a server that does not come down would keep the lease for ever"
     assert shared["synchronous_mode"]
     assert not shared["synchronous_mode_strict"]
     assert not shared["failsafe_mode"]
