@@ -96,6 +96,14 @@ def test_a_postgres_that_stands_still_is_left_behind(writers: Writers) -> None:
 
 
 @pytest.mark.slow
+def test_a_server_that_does_not_come_down_is_killed(writers: Writers) -> None:
+    """PostgreSQL 17 does not, told to stop while it recovers from a crash; Patroni by itself waits for ever."""
+    outage = outages.never_down(writers)
+    assert outage.stopped > 20, f"it came down: {outage}"
+    judge(outage, within=60, servers=2)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["witness", "standby"])
 def test_one_of_the_others_may_go(writers: Writers, which: str) -> None:
     """Writes wait for a dead standby only until it is not waited for any more."""

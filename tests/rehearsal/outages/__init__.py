@@ -9,7 +9,7 @@ from tests.rehearsal.outages.deploys import deploy_during, dies_in_a_deploy
 from tests.rehearsal.outages.lines import clients_cut_off, cut_off, sites_apart, slow_lines
 from tests.rehearsal.outages.machines import POWER_CUT, all_rebooted, full_disk, lost, power_cut
 from tests.rehearsal.outages.model import Outage, other
-from tests.rehearsal.outages.servers import postgres_killed, postgres_stopped, switchover, wrong_clock
+from tests.rehearsal.outages.servers import never_down, postgres_killed, postgres_stopped, switchover, wrong_clock
 
 __all__ = [
     "POWER_CUT",
@@ -21,6 +21,7 @@ __all__ = [
     "dies_in_a_deploy",
     "full_disk",
     "lost",
+    "never_down",
     "other",
     "postgres_killed",
     "postgres_stopped",

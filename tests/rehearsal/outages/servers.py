@@ -53,6 +53,22 @@ def postgres_stopped(writers: Writers) -> Outage:
     return watch.judged(healed)
 
 
+def never_down(writers: Writers) -> Outage:
+    """The leader is asked to hand over, and its server does not come down: a part of it stands still."""
+    leader = writers.leader()
+    client = other(leader)
+    watch = Watch(writers, "handover by a server that does not come down", client)
+    with writers.writing(client):
+        watch.begins()
+        # not the checkpointer: the checkpoint before the handover would wait for it
+        writers.rehearsal.exec(leader, f"pkill -STOP -P {postmaster(writers, leader)} -f 'background writer'")
+        writers.ask_to_lead(client)
+        writers.taken_over(client, writers.settings.mesh[leader], seconds=90)
+        healed = writers.healed()
+        writers.goes_on(client, seconds=20)
+    return watch.judged(healed)
+
+
 def wrong_clock(writers: Writers, seconds: int, *, crash: bool = False) -> Outage:
     """The follower's Patroni and Postgres live in another hour, and then lead; this host's clock is never touched.
 
