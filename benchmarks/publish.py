@@ -22,7 +22,8 @@ machines of the local cloud share those cores with what is measured. Machines di
 ![Seconds against the number of machines](speed.svg)
 
 A baseline is the plain minimum that any tool would have to do: one fresh OpenSSH connection a machine, all side by
-side, each with one command as root. `python -m benchmarks --help` has the numbers of rounds.
+side, each with one command as root. `python -m benchmarks --help` has the numbers of rounds. Where the time goes, and
+why a goal was missed: [one process deploys to all](../decisions/0016-one-process-deploys-to-all.md).
 """
 
 
