@@ -72,6 +72,11 @@ class Voters:
         """Its own."""
         return self.addresses[self.name]
 
+    @property
+    def endpoint(self) -> str:
+        """Where its own clients come to."""
+        return self.endpoints()[self.name]
+
     def endpoints(self) -> dict[str, str]:
         """Where each member's clients come to, by name."""
         return {name: f"https://{address}:{ETCD_CLIENT}" for name, address in self.addresses.items()}
@@ -143,7 +148,7 @@ def etcd(wanted: Etcd, voters: Voters, keyring: Keyring, begins: bool) -> None:
         name="upkeep",
         name_="etcd-upkeep",
         wanted=upkeep_files(wanted, voters),
-        settle=_TIMERS.format(timers=" ".join(timers(voters)), own=voters.endpoints()[voters.name]),
+        settle=_TIMERS.format(timers=" ".join(timers(voters)), own=voters.endpoint),
         _serial=True,
     )
 
@@ -153,17 +158,16 @@ def _restart(voters: Voters) -> str:
 
     It goes down only while all others are well: two of three must vote at any moment.
     """
-    endpoints = voters.endpoints()
-    own = endpoints.pop(voters.name)
+    others = " ".join(url for url in voters.endpoints().values() if url != voters.endpoint)
     return f"""\
 systemctl daemon-reload
 systemctl -q is-active {UNIT} || exit 0
-for other in {" ".join(endpoints.values())}; do
+for other in {others}; do
     ETCDCTL_ENDPOINTS=$other {CTL} endpoint health >/dev/null 2>&1 ||
         {{ echo "the voter at $other is not well: this one must not go down now" >&2; exit 1; }}
 done
 systemctl restart {UNIT} && for try in $(seq 50); do
-    ETCDCTL_ENDPOINTS={own} {CTL} endpoint health >/dev/null 2>&1 && exit 0
+    ETCDCTL_ENDPOINTS={voters.endpoint} {CTL} endpoint health >/dev/null 2>&1 && exit 0
     sleep 0.2
 done
 echo "the voter is not well after its restart" >&2; exit 1
@@ -199,7 +203,7 @@ def _asked(voters: Voters) -> dict[str, object]:
     return {
         "data": DATA,
         "forming": FORMING,
-        "health": f"{voters.endpoints()[voters.name]}/health",
+        "health": f"{voters.endpoint}/health",
         "folder": FOLDER,
         "ctl": CTL if voters.witness else "",
     }
@@ -252,8 +256,8 @@ def root_files(voters: Voters, keyring: Keyring) -> tuple[File, ...]:
     endpoints = voters.endpoints()
     text = render(
         "etcd/root.env.j2",
-        own=endpoints[voters.name],
-        endpoints=[endpoints[voters.name], *(url for name, url in endpoints.items() if name != voters.name)],
+        own=voters.endpoint,
+        endpoints=[voters.endpoint, *(url for name, url in endpoints.items() if name != voters.name)],
         folder=FOLDER,
         password=root_password(keyring, keyring.newest),
     )
@@ -318,7 +322,7 @@ def timers(voters: Voters) -> list[str]:
 def upkeep_files(wanted: Etcd, voters: Voters) -> tuple[File, ...]:
     """A snapshot and a defragmentation a day; and on the witness, the leadership: see the reasons in the templates."""
     found: list[tuple[str, dict[str, object]]] = [
-        (f"{_KEEP}.service", {"days": wanted.snapshot_days, "own": voters.endpoints()[voters.name]}),
+        (f"{_KEEP}.service", {"days": wanted.snapshot_days, "own": voters.endpoint}),
         (f"{_KEEP}.timer", {"minute": 7 + 10 * list(voters.addresses).index(voters.name)}),
     ]
     if voters.witness:
@@ -328,6 +332,6 @@ def upkeep_files(wanted: Etcd, voters: Voters) -> tuple[File, ...]:
         for name, values in found
     ]
     if voters.witness:
-        text = render("etcd/etcd-lead.j2", ctl=CTL, own=voters.endpoints()[voters.name])
+        text = render("etcd/etcd-lead.j2", ctl=CTL, own=voters.endpoint)
         units.append(File("/usr/local/lib/bastide/etcd-lead", text, mode=0o755))
     return tuple(units)

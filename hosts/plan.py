@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ from bastide import stackfile
 from bastide.console import Completed, run, tail_of
 from bastide.errors import BastideError, StackError
 from bastide.machines import Machine
+from bastide.transcript import machine_lines
 from hosts.changes import Changes, FileChange, Kind, MachineChange, ResourceChange
 from hosts.enroll import open_strictly, target
 from hosts.provider import provider_of
@@ -31,9 +31,8 @@ from hosts.stack import Stack, load_stack
 _PULUMI_SECONDS = 300.0
 _PYINFRA_SECONDS = 600.0
 _REACH_SECONDS = 10.0
-# how a deploy warns of what it finds on a machine (host.log), and what pyinfra makes of it at a terminal
-_WARNING = re.compile(r"\s*\[(?P<name>[^\]]+)\] ! (?P<said>.*\S)")
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+# how a deploy warns of what it finds on a machine (host.log)
+_WARNING = "! "
 # steps of a preview that change nothing at the provider
 _REVISION = "revision"
 _REVISION_PATH = "/etc/bastide/revision"
@@ -206,8 +205,8 @@ def _dry_run(stack: Stack, names: list[str]) -> Iterator[MachineChange]:
 
 def said_of(name: str, text: str) -> tuple[str, ...]:
     """The warnings of a machine in what pyinfra printed, each once."""
-    found = (_WARNING.match(line) for line in _COLOURS.sub("", text).splitlines())
-    return tuple(dict.fromkeys(one["said"] for one in found if one and one["name"] == name))
+    found = (said for one, said in machine_lines(text) if one == name and said.startswith(_WARNING))
+    return tuple(dict.fromkeys(said.removeprefix(_WARNING) for said in found))
 
 
 def _plan(done: Completed) -> list[dict[str, Any]]:

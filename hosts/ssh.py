@@ -172,7 +172,7 @@ def _pinned(host_key_alias: str, known: Path, sockets: Path) -> dict[str, str]:
         "HostKeyAlias": host_key_alias,
         "UserKnownHostsFile": _quoted(known),
         # another user's connection is another one: `-l NAME` must not ride on who logged in before
-        "ControlPath": _quoted(sockets / hashlib.sha256(host_key_alias.encode()).hexdigest()[:8])[:-1] + '-%r"',
+        "ControlPath": _quoted(sockets / hashlib.sha256(host_key_alias.encode()).hexdigest()[:8], "-%r"),
     }
 
 
@@ -180,9 +180,9 @@ def _block(name: str, options: dict[str, str]) -> str:
     return f"\nHost {name}\n" + "".join(f"  {key} {value}\n" for key, value in options.items())
 
 
-def _quoted(path: Path) -> str:
-    """A path in ssh_config(5): in quotes for spaces, with % doubled since these options expand tokens."""
-    return '"' + str(path).replace("%", "%%") + '"'
+def _quoted(path: Path, tokens: str = "") -> str:
+    """A path in ssh_config(5): in quotes for spaces, its % doubled since these options expand tokens; then `tokens`."""
+    return '"' + str(path).replace("%", "%%") + tokens + '"'
 
 
 def _socket_folder(folder: Path) -> Path:

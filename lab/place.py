@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 
-from bastide.errors import LabError
+from bastide.lab_name import check_lab_name
 
 ROOT = Path("/var/lib/bastide-lab")
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -158,9 +158,6 @@ def lab_id(name: str, checkout: Path = CHECKOUT) -> str:
     Eight characters, so that `bl-<id>` and a suffix fit an interface name (15, IFNAMSIZ). Raises `LabError` when the
     name is not fit.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9-]{0,30}", name):
-        raise LabError(
-            f"'{name}' is no name for a lab", "use lower case letters, digits and dashes, starting with a letter"
-        )
+    check_lab_name(name)
     digest = hashlib.sha256(f"{checkout}\0{name}".encode()).hexdigest()
     return name.replace("-", "")[:3] + digest[:5]

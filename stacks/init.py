@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import re
 import secrets
 import shlex
 import socket
@@ -18,6 +17,7 @@ from ruamel.yaml.comments import CommentedMap
 from bastide.console import run, say
 from bastide.errors import StackError
 from bastide.files import write_whole
+from bastide.lab_name import check_lab_name
 from bastide.machines import build_dir
 from bastide.secrets import StorageKeys, new_master, storage_keys_from
 from bastide.stackfile import SECRETS_KEY, SETTINGS_KEY, dump, load, read, stack_path
@@ -32,7 +32,7 @@ def init_stack(stack: str, root: Path, *, lab: bool) -> None:
 
     With `lab` a missing stack file is made from the example, with fresh keys, a free port, and a passphrase file under
     build/. Without, a missing file is an error: a real stack is a person's decision.
-    Raises `StackError` or `SettingsError`; `CommandFailed` when pulumi refuses.
+    Raises `StackError`, `SettingsError` or `LabError`; `CommandFailed` when pulumi refuses.
     """
     file = stack_path(stack, root)
     made = []
@@ -99,10 +99,7 @@ def storage_variables(stack: str, root: Path) -> str:
 
 def _write_lab_file(stack: str, root: Path) -> None:
     """The example with keys that exist: the automation's and one for each person, private parts under build/."""
-    if not re.fullmatch(r"[a-z][a-z0-9-]{0,30}", stack):  # as lab.place has it: a lab has its stack's name
-        raise StackError(
-            f"'{stack}' is no name for a lab", "use lower case letters, digits and dashes, starting with a letter"
-        )
+    check_lab_name(stack)
     keys = build_dir(stack, root) / "keys"
     keys.mkdir(parents=True, exist_ok=True)
     keys.chmod(0o700)

@@ -11,14 +11,13 @@ from pathlib import Path
 
 from bastide.console import run, say, step
 from bastide.errors import CommandFailed
+from bastide.transcript import machine_lines, plain
 
 _TAIL_LINES = 40
 # pyinfra's own routine; everything else that a machine says is for people (notes, first contacts, refusals)
-_MACHINE = re.compile(r"^\s*\[(?P<name>[^\]]+)\] (?P<said>.*\S)")
 _ROUTINE = ("Connected", "Ready: ", "No changes", "Success", "Skipped")
 _TOTAL = re.compile(r"^\s*Grand total\s+(\d+)\s+(\S+)\s+(\S+)\s+(\S+)", re.MULTILINE)
 _RESOURCES = re.compile(r"^Resources:\n((?:[ \t]+.+\n)+)", re.MULTILINE)
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def shown(words: list[str], log: Path) -> int:
@@ -43,10 +42,9 @@ def shown(words: list[str], log: Path) -> int:
 
 def account(text: str) -> Iterator[str]:
     """What a user should see of a run that went well."""
-    for line in text.splitlines():
-        found = _MACHINE.match(line)
-        if found and not found["said"].startswith(_ROUTINE):
-            yield f"[{found['name']}] {found['said']}"
+    for name, said in machine_lines(text):
+        if not said.startswith(_ROUTINE):
+            yield f"[{name}] {said}"
     if found := _RESOURCES.search(text):
         yield ", ".join(" ".join(line.split()) for line in found[1].splitlines())
     if found := _TOTAL.search(text):
@@ -55,11 +53,11 @@ def account(text: str) -> Iterator[str]:
 
 
 def _read(log: Path) -> str:
-    return _COLOURS.sub("", log.read_text(encoding="utf-8", errors="replace"))
+    return plain(log.read_text(encoding="utf-8", errors="replace"))
 
 
 def _machines(text: str) -> int:
-    return len({found["name"] for line in text.splitlines() if (found := _MACHINE.match(line))})
+    return len({name for name, _ in machine_lines(text)})
 
 
 def _short(path: Path) -> str:

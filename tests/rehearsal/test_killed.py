@@ -16,10 +16,10 @@ import pytest
 
 from bastide.console import run
 from deploys.remote import COMMAND
+from tests.rehearsal.acknowledged import MACHINES
 from tests.rehearsal.conftest import ROOT, remove
 from tests.rehearsal.stack import Rehearsal, kill_tree, wait_for
 
-MACHINES = ("primary", "standby", "witness")
 # of a `make up` from nothing with everything cached, at least: what is later than its end kills nothing
 LAST_SECOND = 60.0
 ROUNDS = 20
