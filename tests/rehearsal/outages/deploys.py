@@ -6,7 +6,7 @@ import os
 import subprocess
 
 from tests.rehearsal.acknowledged import Writers
-from tests.rehearsal.outages.model import Outage, Watch, lead_etcd, other
+from tests.rehearsal.outages.model import Outage, Watch, lead_etcd, other, without_power
 from tests.rehearsal.stack import kill_tree
 
 
@@ -18,12 +18,9 @@ def deploy_during(writers: Writers) -> tuple[Outage, str]:
     watch = Watch(writers, "power cut of the leader, and a deploy before another one leads", client)
     with writers.writing(client):
         watch.begins()
-        writers.rehearsal.lab("crash", leader)
-        try:
+        with without_power(writers, leader):
             done = writers.rehearsal.deploy(check=False)
             writers.taken_over(client, writers.settings.mesh[leader], seconds=90)
-        finally:
-            writers.rehearsal.lab("start", leader)
         healed = writers.healed()
         writers.goes_on(client, seconds=20)
     outage = watch.judged(healed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from tests.rehearsal.acknowledged import MACHINES, Writers
-from tests.rehearsal.outages.model import Outage, Watch, lead_etcd, other
+from tests.rehearsal.outages.model import Outage, Watch, lead_etcd, other, without_power
 from tests.rehearsal.stack import wait_for
 
 POWER_CUT = "power cut of the leader"
@@ -20,11 +20,10 @@ def power_cut(writers: Writers, *, with_voters: bool = False) -> Outage:
     watch = Watch(writers, what, client)
     with writers.writing(client):
         watch.begins()
-        writers.rehearsal.lab("crash", leader)
         try:
-            writers.taken_over(client, writers.settings.mesh[leader], seconds=90)
+            with without_power(writers, leader):
+                writers.taken_over(client, writers.settings.mesh[leader], seconds=90)
         finally:
-            writers.rehearsal.lab("start", leader)
             lead_etcd(writers, "witness")
         healed = writers.healed()
         writers.goes_on(client, seconds=20)
@@ -43,18 +42,13 @@ def lost(writers: Writers, *machines: str, leads_etcd: bool = False) -> Outage:
     watch = Watch(writers, f"power cut of {' and '.join(machines)}{whom}", leader)
     with writers.writing(leader):
         watch.begins()
-        for machine in machines:
-            writers.rehearsal.lab("crash", machine)
-        try:
+        with without_power(writers, *machines):
             if len(machines) == 1:
                 # it is missed after ttl: nothing may happen then either
                 wait_for(lambda: time.monotonic() > watch.since + 25, "25 s without it", seconds=30)
                 writers.goes_on(leader, seconds=60)
             else:
                 wait_for(lambda: not writers.writable(), "nobody leads without a quorum", seconds=40)
-        finally:
-            for machine in machines:
-                writers.rehearsal.lab("start", machine)
         writers.goes_on(leader, seconds=90)
         healed = writers.healed()
         lead_etcd(writers, "witness")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -64,6 +66,18 @@ class Watch:
 def other(site: str) -> str:
     """The other one of the two sites."""
     return next(one for one in SITES if one != site)
+
+
+@contextmanager
+def without_power(writers: Writers, *machines: str) -> Iterator[None]:
+    """Machines lose power, and get it back after the block, however that ends."""
+    for machine in machines:
+        writers.rehearsal.lab("crash", machine)
+    try:
+        yield
+    finally:
+        for machine in machines:
+            writers.rehearsal.lab("start", machine)
 
 
 def lead_etcd(writers: Writers, machine: str) -> None:

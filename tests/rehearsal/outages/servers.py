@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from tests.rehearsal.acknowledged import Writers
-from tests.rehearsal.outages.model import Outage, Watch, other
+from tests.rehearsal.outages.model import Outage, Watch, other, without_power
 
 
 def switchover(writers: Writers) -> Outage:
@@ -97,11 +97,8 @@ def wrong_clock(writers: Writers, seconds: int, *, crash: bool = False) -> Outag
             writers.goes_on(leader, seconds=20)
             if crash:
                 watch.begins()
-                writers.rehearsal.lab("crash", follower)
-                try:
+                with without_power(writers, follower):
                     writers.taken_over(leader, writers.settings.mesh[follower], seconds=90)
-                finally:
-                    writers.rehearsal.lab("start", follower)
                 healed = writers.healed()
                 ahead.append(_ahead(writers, follower))
             else:
