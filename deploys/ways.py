@@ -31,12 +31,17 @@ def haproxy_file(wanted: Cluster) -> File:
     text = render(
         "postgres/haproxy.cfg.j2",
         listeners=[
-            {"name": "leader", "port": LEADER_PORT, "check": "/primary", "seen_within": "300ms"},
+            {
+                "name": "leader",
+                "port": LEADER_PORT,
+                "check": "/primary",
+                "looks": "inter 200ms fastinter 50ms downinter 200ms",
+            },
             {
                 "name": "replicas",
                 "port": REPLICA_PORT,
                 "check": f"/replica?lag={wanted.postgres.max_failover_lag_mb}MB",
-                "seen_within": "2s",
+                "looks": "inter 1s fastinter 200ms downinter 2s",
             },
         ],
         sites=wanted.sites,
