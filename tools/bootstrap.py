@@ -60,6 +60,9 @@ def _virtual_environment(root: Path, log: Path) -> None:
     if stamp.exists() and stamp.read_text() == wanted and (venv / "bin" / "python").exists():
         say("python: .venv is complete")
         return
+    if venv.is_symlink():
+        # what it leads to is another project's, and would be emptied
+        venv.unlink()
     stamp.unlink(missing_ok=True)
     log.unlink(missing_ok=True)
     with step("make .venv"):

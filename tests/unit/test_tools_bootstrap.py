@@ -139,6 +139,21 @@ def test_an_interrupted_venv_is_completed_and_a_second_run_does_nothing(
     assert len(ran) == 3
 
 
+def test_the_venv_of_another_project_is_not_emptied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link in place of .venv, as in a second worktree."""
+    theirs, project = tmp_path / "theirs", tmp_path / "project"
+    (theirs / "bin").mkdir(parents=True)
+    (theirs / "bin" / "python").write_text("theirs")
+    project.mkdir()
+    _project(project)
+    (project / ".venv").symlink_to(theirs)
+    monkeypatch.setattr(packages, "install_missing", lambda log: None)
+    monkeypatch.setattr(bootstrap, "_logged", lambda *_: (project / ".venv").mkdir(exist_ok=True))
+    bootstrap.bootstrap(project)
+    assert not (project / ".venv").is_symlink()
+    assert (theirs / "bin" / "python").read_text() == "theirs"
+
+
 def test_a_venv_is_really_made_and_kept_when_it_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = [sys.executable, "-m", "venv", "--without-pip", str(tmp_path / ".venv")]
     subprocess.run(words, check=True)
