@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 import urllib.request
@@ -21,6 +22,8 @@ from tools.env import environment
 
 # what a user's shell may have set for a stack of their own: none of it may reach the rehearsal
 FOREIGN = ("PULUMI_", "HCLOUD_", "BASTIDE_", "MAKE", "MFLAGS")
+
+DEPLOY = ["pyinfra", "-y", "--fail-percent", "0", "hosts/inventory.py", "deploys/site.py"]
 
 
 class Rehearsal:
@@ -49,6 +52,19 @@ class Rehearsal:
             assert done.ok, f"{' '.join(words)} failed:\n{done.stdout[-3000:]}\n{done.stderr[-2000:]}"
         return done
 
+    def killed(self, words: list[str], moment: Callable[[subprocess.Popen[bytes]], None]) -> None:
+        """A command that is killed with all that it started when `moment`, which is given its process, returns."""
+        env = {**os.environ, **self.env}
+        silent = subprocess.DEVNULL
+        process = subprocess.Popen(words, cwd=self.root, env=env, stdout=silent, stderr=silent)
+        try:
+            moment(process)
+            assert process.poll() is None, f"{words[0]} had ended: it was too late for a kill"
+        finally:
+            if process.poll() is None:
+                kill_tree(process.pid)
+            process.wait(timeout=30)
+
     def lab(self, *argv: str, input: str | None = None, check: bool = True, timeout: float = 60) -> Completed:
         """`python -m lab --name rehearsal VERB ...`."""
         words = [sys.executable, "-m", "lab", "--name", self.stack, *argv]
@@ -67,8 +83,7 @@ class Rehearsal:
 
     def deploy(self, *argv: str, check: bool = True, timeout: float = 300) -> Completed:
         """pyinfra on the rehearsal's machines; further words are added to its command line."""
-        words = ["pyinfra", "-y", "--fail-percent", "0", "hosts/inventory.py", "deploys/site.py", *argv]
-        return run(words, cwd=self.root, env=self.env, check=check, timeout=timeout)
+        return run([*DEPLOY, *argv], cwd=self.root, env=self.env, check=check, timeout=timeout)
 
     def dry(self, *argv: str, deploy: str = "deploys/site.py") -> dict[str, list[str]]:
         """What a deploy would change: operation name to hosts, from `pyinfra --dry --json`."""

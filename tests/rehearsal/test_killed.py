@@ -5,7 +5,6 @@ A lab and stack of its own, since each round begins with nothing.
 
 from __future__ import annotations
 
-import os
 import random
 import subprocess
 import time
@@ -18,7 +17,7 @@ from bastide.console import run
 from deploys.remote import COMMAND
 from tests.rehearsal.acknowledged import MACHINES
 from tests.rehearsal.conftest import ROOT, remove
-from tests.rehearsal.stack import Rehearsal, kill_tree, wait_for
+from tests.rehearsal.stack import Rehearsal, wait_for
 
 # of a `make up` from nothing with everything cached, at least: what is later than its end kills nothing
 LAST_SECOND = 60.0
@@ -48,7 +47,7 @@ def _moments() -> list[object]:
 @pytest.mark.parametrize("moment", _moments())
 def test_a_killed_up_is_completed_by_the_next(stack: Rehearsal, moment: float) -> None:
     remove(stack)
-    kill_when(stack, after(moment))
+    stack.killed(up(stack), after(moment))
     completed(stack)
 
 
@@ -64,11 +63,10 @@ def test_two_kills_are_completed_by_the_next(stack: Rehearsal) -> None:
             "a voter's first start",
             seconds=240,
         )
-        assert first.poll() is None, "make up had ended before a voter began"
 
     remove(stack)
-    kill_when(stack, after(EARLY_SECOND))
-    kill_when(stack, begun)
+    stack.killed(up(stack), after(EARLY_SECOND))
+    stack.killed(up(stack), begun)
     # what runs on a machine goes on when the deploy is killed: to its end first, or it would begin a second voter yet
     for machine in MACHINES:
         wait_for(lambda one=machine: not running(stack, one), f"nothing of the deploy runs on {machine}", seconds=60)  # type: ignore[misc]
@@ -85,13 +83,17 @@ def test_two_kills_are_completed_by_the_next(stack: Rehearsal) -> None:
         stack.exec(machine, "[ ! -e /var/lib/etcd/forming ]")
 
 
+def up(stack: Rehearsal) -> list[str]:
+    """`make up` as a user types it."""
+    return ["make", "--no-print-directory", "up", f"stack={stack.stack}", "lab=1"]
+
+
 def after(seconds: float) -> Callable[[subprocess.Popen[bytes]], None]:
     """A moment that many seconds from the start."""
 
     def passed(first: subprocess.Popen[bytes]) -> None:
         with suppress(subprocess.TimeoutExpired):
             first.wait(timeout=seconds)
-        assert first.poll() is None, "make up had ended before the kill: it comes too late for this machine"
 
     return passed
 
@@ -104,19 +106,6 @@ def running(stack: Rehearsal, machine: str) -> bool:
 def on_primary(stack: Rehearsal, *condition: str) -> bool:
     """test(1) on the primary; False, too, as long as there is no primary."""
     return stack.lab("exec", "primary", "test", *condition, check=False).ok
-
-
-def kill_when(stack: Rehearsal, moment: Callable[[subprocess.Popen[bytes]], None]) -> None:
-    """`make up`, killed with all that it started when `moment`, which is given its process, returns."""
-    words = ["make", "--no-print-directory", "up", f"stack={stack.stack}", "lab=1"]
-    env = {**os.environ, **stack.env}
-    first = subprocess.Popen(words, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        moment(first)
-    finally:
-        if first.poll() is None:
-            kill_tree(first.pid)
-        first.wait(timeout=30)
 
 
 def completed(stack: Rehearsal) -> None:

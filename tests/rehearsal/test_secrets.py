@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,10 +17,10 @@ from bastide.console import Completed, run
 from bastide.mesh import machine_key
 from bastide.secrets import Keyring, keyring_from
 from bastide.stackfile import SECRETS_KEY, read
-from deploys import etcd
+from deploys import voter
 from lab.place import lab_id
 from tests.rehearsal.canary import PATH, canary
-from tests.rehearsal.stack import Rehearsal, kill_tree, wait_for
+from tests.rehearsal.stack import DEPLOY, Rehearsal, wait_for
 from tests.rehearsal.watcher import Watcher, forms
 
 MACHINES = ("primary", "standby", "witness")
@@ -63,7 +62,7 @@ def database_secrets(rehearsal: Rehearsal, ring: Keyring) -> list[str]:
     found = [password(ring, role).get_secret_value() for role in roles]
     found += [role_verifier(ring, role).get_secret_value() for role in wanted.roles]
     for version in ring.masters:
-        found += [etcd.root_password(ring, version), etcd.patroni_password(ring, version)]
+        found += [voter.root_password(ring, version), voter.patroni_password(ring, version)]
     kinds = ("etcd", "postgres")
     names = [*MACHINES, *(f"{name}-patroni" for name in MACHINES)]
     issued = [Authority(ring, kind).issue(name, datetime.now(UTC)) for kind in kinds for name in names]
@@ -180,8 +179,16 @@ def test_the_master_is_changed_in_two_steps(rehearsal: Rehearsal) -> None:
     rehearsal.pulumi("preview", "--expect-no-changes")
 
     keys = {name: mesh_key(rehearsal, name) for name in MACHINES}
+
+    def rotated(deploy: subprocess.Popen[bytes]) -> None:
+        wait_for(
+            lambda: deploy.poll() is not None or mesh_key(rehearsal, "witness") != keys["witness"],
+            "the witness has another key",
+            seconds=60,
+        )
+
     with pinged(rehearsal) as missed:
-        killed_when(rehearsal, lambda: mesh_key(rehearsal, "witness") != keys["witness"])
+        rehearsal.killed(DEPLOY, rotated)
         assert mesh_key(rehearsal, "primary") == keys["primary"], "it was too late for a kill"
         rehearsal.make("deploy")
     # one machine at a time, witness first: no pair is without an answer for longer than the handshake of one new key
@@ -220,19 +227,6 @@ def test_removing_a_stack_keeps_its_settings(rehearsal: Rehearsal, tmp_path: Pat
 def mesh_key(rehearsal: Rehearsal, machine: str) -> str:
     """The public key that a machine has in the mesh."""
     return rehearsal.exec(machine, "wg show wg0 public-key").stdout.strip()
-
-
-def killed_when(rehearsal: Rehearsal, moment: Callable[[], bool]) -> None:
-    """A deploy of everything that ends by kill -9 when something has come true."""
-    words = ["pyinfra", "-y", "--fail-percent", "0", "hosts/inventory.py", "deploys/site.py"]
-    env = {**os.environ, **rehearsal.env}
-    process = subprocess.Popen(words, cwd=rehearsal.root, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        wait_for(lambda: moment() or process.poll() is not None, "the moment for a kill", seconds=60)
-    finally:
-        kill_tree(process.pid)
-        process.wait(timeout=30)
-    assert process.returncode == -9, "it was too late for a kill"
 
 
 @contextmanager

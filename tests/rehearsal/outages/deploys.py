@@ -7,7 +7,7 @@ import subprocess
 
 from tests.rehearsal.acknowledged import Writers
 from tests.rehearsal.outages.model import Outage, Watch, lead_etcd, other, without_power
-from tests.rehearsal.stack import kill_tree
+from tests.rehearsal.stack import DEPLOY, kill_tree
 
 
 def deploy_during(writers: Writers) -> tuple[Outage, str]:
@@ -37,10 +37,9 @@ def dies_in_a_deploy(writers: Writers) -> tuple[Outage, str]:
     more = writers.settings.postgres.max_connections + 10
     watch = Watch(writers, "power cut of the leader in a deploy", client)
     rehearsal = writers.rehearsal
-    words = ["pyinfra", "-y", "--fail-percent", "0", "hosts/inventory.py", "deploys/site.py"]
     with writers.writing(client), rehearsal.settings_changed("postgres.max_connections", more):
         deploy = subprocess.Popen(
-            words,
+            DEPLOY,
             cwd=rehearsal.root,
             env={**os.environ, **rehearsal.env},
             text=True,
