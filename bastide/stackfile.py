@@ -19,6 +19,7 @@ from ruamel.yaml.error import YAMLError
 
 from bastide.errors import SettingsError, StackError
 from bastide.settings import Settings
+from bastide.settings.common import Mistakes
 from bastide.settings.servers import belongs_to_other
 
 SETTINGS_KEY = "bastide:settings"
@@ -90,7 +91,8 @@ def parse(data: Any, source: str) -> Settings:  # noqa: ANN401 - whatever a YAML
     try:
         return Settings.model_validate(_plain(data))
     except ValidationError as error:
-        mistakes = [_sentence(source, data, dict(item)) for item in error.errors(include_url=False)]
+        items = [dict(item) for item in error.errors(include_url=False)]
+        mistakes = [sentence for item in items for sentence in _sentences(source, data, item)]
         raise SettingsError(mistakes, _see_example()) from None
 
 
@@ -159,6 +161,17 @@ def _has_plain_text(value: Any) -> bool:  # noqa: ANN401
     if isinstance(value, Mapping):
         return set(value) != {"secure"} and any(_has_plain_text(item) for item in value.values())
     return True
+
+
+def _sentences(source: str, data: Any, item: dict[str, Any]) -> list[str]:  # noqa: ANN401
+    error = item.get("ctx", {}).get("error")
+    if not isinstance(error, Mistakes):
+        return [_sentence(source, data, item)]
+    found = []
+    for sentence in error.sentences:
+        line = _line_of(data, sentence.split(maxsplit=1)[0].rstrip(":").split("."))
+        found.append(f"{source}{f':{line}' if line else ''}: settings.{sentence}")
+    return found
 
 
 def _sentence(source: str, data: Any, item: dict[str, Any]) -> str:  # noqa: ANN401

@@ -16,7 +16,7 @@ from typing import Any
 from bastide.console import run
 from bastide.machines import build_dir, inventory_path, load_inventory
 from bastide.stackfile import SETTINGS_KEY, dump, load, stack_path
-from deploys import etcd, patroni
+from deploys import patroni, voter
 from tools.env import environment
 
 STACK = "bench"
@@ -64,7 +64,7 @@ class Bench:
 
     def forget_the_cluster(self) -> None:
         """What the voters and the servers hold is gone, and etcd's snapshots; packages and files of settings stay."""
-        gone = f"{etcd.DATA} {etcd.FORMING} {etcd.FOLDER}/join.env {patroni.DATA} /var/lib/bastide-etcd/snapshot-*"
+        gone = f"{voter.DATA} {voter.FORMING} {voter.FOLDER}/join.env {patroni.DATA} /var/lib/bastide-etcd/snapshot-*"
         script = f"systemctl stop patroni etcd 2>/dev/null; rm -rf {gone}"
         for machine in load_inventory(inventory_path(STACK, self.root)):
             self._run([sys.executable, "-m", "lab", "--name", STACK, "exec", machine.name, "sh", "-c", script])

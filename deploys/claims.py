@@ -15,13 +15,19 @@ _PARTIAL = "?"
 
 
 def begins(seen: Mapping[str, Answer], voters: Collection[str]) -> bool:
-    """Whether there is no cluster of voters, so that one is begun: only known when all of them are asked.
+    """Whether there is no cluster of voters, so that one is begun: only known when all of them are asked. One that has
+    no vote in the stack file any more may be its last member.
 
     A voter that lost its data and began anew by itself would be taken for what it was before, with an empty log. What a
     deploy began that was killed before the voters came together is no cluster yet: alone it would never have a quorum.
     """
-    asked = [seen[name]["etcd"] for name in voters if "etcd" in seen.get(name, {})]
-    return len(asked) == len(voters) > 0 and not any(_has_cluster(one) for one in asked)
+    asked = [name for name in voters if "etcd" in seen.get(name, {})]
+    return len(asked) == len(voters) > 0 and not _holders(seen)
+
+
+def without_data(seen: Mapping[str, Answer], voters: Collection[str]) -> frozenset[str]:
+    """The voters that are new or have lost their data: they come in later, and nobody waits for their answer."""
+    return frozenset(name for name in voters if "etcd" in seen.get(name, {}) and not seen[name]["etcd"]["data"])
 
 
 def claims(seen: Mapping[str, Answer], data: str, voters: Collection[str], adopt: str = "") -> list[str]:
@@ -30,11 +36,13 @@ def claims(seen: Mapping[str, Answer], data: str, voters: Collection[str], adopt
     `adopt` names the machine whose data the operator declares to be the cluster's, after etcd has lost all.
     """
     sites = {name: answer["patroni"] for name, answer in seen.items() if answer.get("patroni")}
-    return [*_whose(sites, data, adopt, begun=not begins(seen, voters)), *_paused(sites)]
+    return [*_whose(sites, data, adopt, begun=not begins(seen, voters)), *_few_stay(seen, voters), *_paused(sites)]
 
 
-def _has_cluster(voter: Answer) -> bool:
-    return bool(voter["data"] and (voter["healthy"] or not voter["forming"]))
+def _holders(seen: Mapping[str, Answer]) -> list[str]:
+    """The machines that hold a voter's data of a cluster that came together."""
+    asked = {name: answer["etcd"] for name, answer in seen.items() if "etcd" in answer}
+    return [name for name, one in asked.items() if one["data"] and (one["healthy"] or not one["forming"])]
 
 
 def _whose(sites: Mapping[str, Answer], data: str, adopt: str, *, begun: bool) -> Iterator[str]:
@@ -64,6 +72,18 @@ def _whose(sites: Mapping[str, Answer], data: str, adopt: str, *, begun: bool) -
         yield (
             f"{' and '.join(ids)} hold the data of different clusters (system identifiers: {both}), and nobody leads; "
             f"none is ever wiped: see which is this stack's, then on the other {_away(data)}"
+        )
+
+
+def _few_stay(seen: Mapping[str, Answer], voters: Collection[str]) -> Iterator[str]:
+    """Who is dismissed goes before others come: what all voters know must not lie on one of them alone meanwhile."""
+    holders = _holders(seen)
+    stay = [name for name in holders if name in voters]
+    # a run on some machines dismisses nobody
+    if set(voters) <= set(seen) and len(holders) > len(stay) < 2:
+        yield (
+            f"{', '.join(holders)} vote today, and with etcd.voters: {', '.join(voters)} only "
+            f"{', '.join(stay) or 'nobody'} of them would stay; change one, deploy, then the next one"
         )
 
 

@@ -103,9 +103,10 @@ class Statement:
 
 @dataclass(frozen=True)
 class Shape:
-    """What is wanted, without a secret."""
+    """What is wanted, without a secret. `sites`: how many have a pool that comes with its own connections."""
 
     postgres: Postgres
+    sites: int
     names: tuple[str, ...] = field(default=())
 
     def question(self) -> dict[str, Any]:
@@ -113,9 +114,9 @@ class Shape:
         return {"query": _QUERY, "inside": _INSIDE, "names": list(self.names)}
 
 
-def shape(postgres: Postgres) -> Shape:
-    """The shape that the settings say."""
-    return Shape(postgres, ("postgres", *postgres.databases))
+def shape(postgres: Postgres, sites: int) -> Shape:
+    """The shape that the settings say, for a cluster of so many sites."""
+    return Shape(postgres, sites, ("postgres", *postgres.databases))
 
 
 def access(postgres: Postgres, keyring: Keyring) -> dict[str, SecretStr]:
@@ -155,7 +156,7 @@ def _roles(wanted: Shape, keys: Mapping[str, SecretStr], seen: dict[str, Any]) -
     for name in wanted.postgres.roles:
         role = seen["roles"].get(name)
         key = keys[name].get_secret_value()
-        limit = _limit(wanted.postgres, name)
+        limit = _limit(wanted, name)
         plain = "LOGIN NOSUPERUSER NOCREATEROLE NOCREATEDB NOREPLICATION NOBYPASSRLS"
         if role is None:
             yield _for_all(
@@ -273,9 +274,10 @@ def _own_extensions(seen: dict[str, Any]) -> Iterator[Statement]:
             yield Statement("postgres", f"CREATE EXTENSION {extension}", f"extension {extension}")
 
 
-def _limit(postgres: Postgres, role: str) -> int:
-    """On both sites together, in all its databases."""
-    return 2 * sum(database.connections for database in postgres.databases.values() if role in database.roles)
+def _limit(wanted: Shape, role: str) -> int:
+    """On all sites together, in all its databases."""
+    databases = wanted.postgres.databases.values()
+    return wanted.sites * sum(database.connections for database in databases if role in database.roles)
 
 
 def _has(key: SecretStr, digest: str) -> bool:

@@ -12,7 +12,7 @@ from bastide.errors import BastideError
 from bastide.machines import Machine
 from bastide.secrets import Keyring
 from bastide.settings import Settings
-from deploys import etcd, patroni, postgres
+from deploys import patroni, postgres, voter
 from deploys.facts.machine import Answer, Question, ask
 from deploys.operations.postgres import is_paused, leader_of, restart_waits
 
@@ -28,7 +28,7 @@ select json_build_object(
 def question(wanted: Settings, machine: Machine, stack: str) -> Question:
     """What a machine is asked to say how the cluster is. Raises `BastideError` for a stack without one."""
     cluster = member(wanted, machine, stack)
-    asked: Question = {"voters": etcd.CTL} if machine.name in wanted.voters else {}
+    asked: Question = {"voters": voter.CTL} if machine.name in wanted.voters else {}
     return asked | {**postgres.look(cluster), "replication": _REPLICATION} if cluster else asked
 
 

@@ -125,7 +125,9 @@ def postgres(wanted: Cluster, keyring: Keyring) -> None:
         # of a cluster that this run has made
         own_passwords(name="passwords among members, for good", keys=own_access(keyring))
         databases(
-            name="databases, roles and rights", shape=shape(wanted.postgres), keys=access(wanted.postgres, keyring)
+            name="databases, roles and rights",
+            shape=shape(wanted.postgres, len(wanted.sites)),
+            keys=access(wanted.postgres, keyring),
         )
         files(name="way to the leader", name_="haproxy", wanted=(haproxy_file(wanted),), settle=RELOAD_HAPROXY)
         files(name="pool", name_="pgbouncer", wanted=pool_files(wanted, keyring), settle=RELOAD_PGBOUNCER)
@@ -152,7 +154,7 @@ def question(wanted: Cluster, keyring: Keyring) -> Question:
         {
             "units": [UNIT, "haproxy.service", "pgbouncer.service"],
             **look(wanted),
-            "databases": shape(wanted.postgres).question(),
+            "databases": shape(wanted.postgres, len(wanted.sites)).question(),
         },
     )
 

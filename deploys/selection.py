@@ -13,7 +13,7 @@ from bastide.doors import doors
 from bastide.errors import BastideError
 from bastide.mesh import mesh_of
 from bastide.settings import Settings
-from deploys import base, etcd, fail2ban, firewall, postgres, ssh, updates, users, wireguard
+from deploys import base, etcd, fail2ban, firewall, postgres, ssh, updates, users, voter, wireguard
 from deploys.facts.machine import Question, merged
 from deploys.operations.files import files_question
 from deploys.operations.revision import keyring_file, revision_file
@@ -73,10 +73,10 @@ def questions(only: tuple[str, ...]) -> Callable[[Host], Question]:
 
 def etcd_question(host: Host, wanted: Settings) -> Question:
     """What etcd asks of a host, in a stack that has it."""
-    if host.data.machine.name not in wanted.voters:
+    if not wanted.voters:
         return {}
-    voters = etcd.voters_of(wanted, host.data.machine, host.data.stack)
-    return etcd.question(wanted.etcd, voters, host.data.keyring)
+    voters = voter.voters_of(wanted, host.data.machine, host.data.stack)
+    return etcd.no_vote_question(voters) if not voters.votes else etcd.question(wanted.etcd, voters, host.data.keyring)
 
 
 def postgres_question(host: Host, wanted: Settings) -> Question:
@@ -94,11 +94,11 @@ def adopted(word: object, wanted: Settings) -> None:
 
 def a_site(word: object, wanted: Settings, key: str, example: str) -> str:
     """The machine that `--data KEY=` names: one that carries Postgres. Raises `BastideError` for any other word."""
-    sites = [name for name, server in wanted.servers.items() if server.role != "witness"]
+    sites = ", ".join(wanted.sites)
     if word is None:
-        raise BastideError(f"which machine? there are {', '.join(sites)}", example)
-    if word not in sites:
-        raise BastideError(f"{key}={word}: no machine of this name carries Postgres", f"there are {', '.join(sites)}")
+        raise BastideError(f"which machine? there are {sites}", example)
+    if word not in wanted.sites:
+        raise BastideError(f"{key}={word}: no machine of this name carries Postgres", f"there are {sites}")
     return str(word)
 
 

@@ -20,8 +20,8 @@ from bastide.doors import doors
 from bastide.mesh import mesh_of
 from bastide.settings import Settings
 from deploys.base import base
-from deploys.claims import begins
-from deploys.etcd import etcd, voters_of
+from deploys.claims import begins, without_data
+from deploys.etcd import etcd, no_vote
 from deploys.facts.machine import this_host
 from deploys.fail2ban import fail2ban
 from deploys.firewall import firewall
@@ -36,6 +36,7 @@ from deploys.selection import adopted, for_people, questions, selected
 from deploys.ssh import ssh
 from deploys.updates import plan_of, updates
 from deploys.users import users
+from deploys.voter import voters_of
 from deploys.wireguard import plan_of as mesh_plan
 from deploys.wireguard import wireguard
 
@@ -93,14 +94,22 @@ if "fail2ban" in only:
     )
 
 # after the firewall and the mesh, which its parts speak over, and before what is decided by it
-if "etcd" in only and host.data.machine.name in wanted.voters:
+voters = voters_of(wanted, host.data.machine, host.data.stack)
+whole = set(wanted.servers) <= set(answers(this_host()))
+if "etcd" in only and voters.votes:
     etcd(
         wanted=wanted.etcd,
-        voters=voters_of(wanted, host.data.machine, host.data.stack),
+        voters=voters,
         keyring=host.data.keyring,
         begins=begins(answers(this_host()), wanted.voters),
+        awaited=without_data(answers(this_host()), wanted.voters),
+        whole=whole,
         _sudo=True,
     )
+if "etcd" in only and wanted.voters:
+    phase(name="the voters are settled")
+if "etcd" in only and wanted.voters and not voters.votes:
+    no_vote(voters=voters, witness=next(iter(wanted.by_role("witness"))), whole=whole, _sudo=True)
 if "postgres" in only and wanted.postgres:
     # the first to start makes the cluster when there is none, or the one whose data are said to be the cluster's
     first = (host.data.get("adopt") or "primary") in (host.name, host.data.machine.role)

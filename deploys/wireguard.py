@@ -18,7 +18,7 @@ from bastide.machines import Machine
 from bastide.mesh import INTERFACE, Mesh, MeshKey, machine_key, machine_keys, mesh_of
 from bastide.secrets import Keyring
 from bastide.settings import Settings
-from deploys import etcd
+from deploys import voter
 from deploys.facts.machine import Answer, Question, merged, this_host
 from deploys.operations.admit import TABLE, admit
 from deploys.operations.files import File, as_wanted, files
@@ -34,7 +34,7 @@ UNIT = f"wg-quick@{INTERFACE}.service"
 PACKAGES = ("iputils-ping", "wireguard-tools")
 IN_PROGRAM = "wireguard-go"
 """The package that does it where the kernel cannot."""
-QUORUM_CHECKS: tuple[str, ...] = (etcd.QUORUM_CHECK,)
+QUORUM_CHECKS: tuple[str, ...] = (voter.QUORUM_CHECK,)
 """Shell lines that must hold on every machine before the next one gets a new key. A capability whose members talk over
 the mesh adds its own: while one machine is away for a moment, all others must be there."""
 # WireGuard's own part of a packet over IPv6, the larger one (wireguard.com/papers/wireguard.pdf, 5.4.6)

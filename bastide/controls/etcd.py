@@ -49,10 +49,11 @@ CONTROLS = (
 def facts(settings: Settings, inventory: Inventory) -> dict[str, str]:
     """What its sentences are filled with. Without databases nothing is proven, and the sentences are not printed."""
     size = settings.etcd.volume_gb
+    vote = [machine for machine in inventory if machine.name in settings.voters]
     return {
-        "voters": count(len(inventory.machines), "voter"),
-        "voter_places": count(len({(one.country, one.place.city) for one in inventory}), "place"),
-        "quorum": str(len(inventory.machines) // 2 + 1),
+        "voters": count(len(vote), "voter"),
+        "voter_places": count(len({(one.country, one.place.city) for one in vote}), "place"),
+        "quorum": str(len(vote) // 2 + 1),
         "voter_disk": f"a volume of {size} GB of its own" if size else "each server's own disk",
         "snapshot_days": count(settings.etcd.snapshot_days, "day"),
     }

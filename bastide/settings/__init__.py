@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from bastide.settings.base import Base, Journal
-from bastide.settings.common import Area, Name, key_blob
+from bastide.settings.common import Area, Mistakes, Name, key_blob
 from bastide.settings.company import Company
 from bastide.settings.dns import Dns, RecordSet, Zone
 from bastide.settings.etcd import Etcd
@@ -122,9 +122,9 @@ class Settings(Area):
         problems += self.dns.problems(tuple(self.servers)) if self.dns else []
         if (minutes := len(self.servers) * self.updates.reboot.minutes_apart) > 24 * 60:
             problems.append(f"updates.reboot: the windows of all servers take {minutes} minutes, a day has 1440")
-        problems += self._voters()
+        problems += self._cluster()
         if problems:
-            raise ValueError("; ".join(problems))
+            raise Mistakes(problems)
         return self
 
     @property
@@ -157,9 +157,15 @@ class Settings(Area):
 
     @property
     def volumes(self) -> dict[str, int]:
-        """The volumes that `pulumi up` makes: gigabytes by server."""
+        """The volumes that `pulumi up` makes: gigabytes by server. Who has no vote has one, too: it may get a vote by
+        a deploy alone, and none is taken away from under a voter that runs."""
         size = self.etcd.volume_gb
-        return {} if size is None else {name: size for name in self.voters if name in self.made}
+        return {} if size is None or self.postgres is None else dict.fromkeys(self.made, size)
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """The servers that carry everything, in the file's order: the primary and the standbys."""
+        return tuple(name for name, server in self.servers.items() if server.role != "witness")
 
     @property
     def voters(self) -> tuple[str, ...]:
@@ -205,12 +211,17 @@ class Settings(Area):
                 problems.append("servers: the witness must stand in a location of its own")
         return problems
 
-    def _voters(self) -> list[str]:
+    def _cluster(self) -> list[str]:
         if self.postgres is None:
             return []
         problems = []
         if self.wireguard is None:
             problems.append("postgres needs wireguard: its parts speak to each other in the mesh only")
+        if (needed := self.postgres.connections(len(self.sites))) > self.postgres.max_connections:
+            problems.append(
+                f"postgres.max_connections must be at least {needed} for what all databases' connections come to on "
+                f"{len(self.sites)} sites (got {self.postgres.max_connections}); raise it or lower connections"
+            )
         voters = self.voters
         problems += [f"etcd.voters: there is no server {name}" for name in voters if name not in self.servers]
         if len(set(voters)) != len(voters):

@@ -29,6 +29,14 @@ _NOT_PUBLIC4 = tuple(
 _GLOBAL_UNICAST6 = ipaddress.IPv6Network("2000::/3")  # RFC 4291, 2.4
 
 
+class Mistakes(ValueError):
+    """What is wrong between areas: sentences, each beginning with a path like `etcd.voters`."""
+
+    def __init__(self, sentences: list[str]) -> None:
+        super().__init__("; ".join(sentences))
+        self.sentences = sentences
+
+
 class Area(BaseModel):
     """A part of the settings. Frozen, and unknown keys are mistakes: a typo must never be a silent default."""
 

@@ -15,6 +15,6 @@ class Etcd(Area):
     voters: tuple[Name, ...] = ()
     """Servers that vote, an odd number; by itself the primary, a standby in another country and the witness."""
     volume_gb: Annotated[int, Field(ge=10, le=100)] | None = 10
-    """Gigabytes of the volume that keeps a voter alive when Postgres fills the disk; null for none."""
+    """Gigabytes of each server's volume, which keeps a voter alive when Postgres fills the disk; null for none."""
     snapshot_days: Annotated[int, Field(ge=1, le=366)] = 14
     """Days for which each machine keeps the snapshot that it takes every day."""

@@ -95,15 +95,12 @@ class Postgres(Area):
         """The names of all declared roles."""
         return tuple(dict.fromkeys(name for database in self.databases.values() for name in database.roles))
 
+    def connections(self, sites: int) -> int:
+        """How many the pools of so many sites may use together, and ten for replication, Patroni and people."""
+        return sites * sum(one.connections * len(one.roles) for one in self.databases.values()) + 10
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.durability == "fast" and self.without_standby == "stop":
             raise ValueError("without_standby: stop belongs to durability zero-loss: with fast nothing waits")
-        # on each site PgBouncer may use them all; ten are for replication, Patroni and people
-        asked = sum(database.connections * len(database.roles) for database in self.databases.values())
-        if 2 * asked + 10 > self.max_connections:
-            raise ValueError(
-                f"databases: their connections on two sites need max_connections {2 * asked + 10} (got "
-                f"{self.max_connections}); lower connections or raise it"
-            )
         return self

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from pyinfra import logger
+from pyinfra.api.command import FunctionCommand
+from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
+from pyinfra.api.state import State
 
 from deploys import remote
 from deploys.facts.machine import ask, forget, this_host
@@ -26,6 +30,60 @@ def join(plan: dict[str, Any]) -> Commands:
         yield remote.command("etcd", "join", plan)
     finally:
         forget(host)
+
+
+@operation()
+def dismiss(plan: dict[str, Any]) -> Commands:
+    """Have the cluster count nobody who is not among the planned members.
+
+    + plan: as `deploys/remote/etcd.py` has it for `join`
+    """
+    host = this_host()
+    seen = ask(host)["etcd"]
+    # one without data is told by its own coming in; one that does not say who votes may come to know it in this run
+    if not seen["data"] or (seen["members"] and not without_vote(seen["members"], plan["peers"])):
+        host.noop("nobody else votes")
+        return
+    try:
+        yield remote.command("etcd", "dismiss", plan)
+    finally:
+        forget(host)
+
+
+def without_vote(members: list[str], peers: dict[str, str]) -> list[str]:
+    """Those of the cluster's members (names; the peer URL of one that was never there) that are none of `peers`."""
+    return [one for one in members if one not in peers and one not in peers.values()]
+
+
+@operation()
+def leave(plan: dict[str, Any], witness: str) -> Commands:
+    """Stop this machine's member and leave nothing of it: when the witness's cluster does not count it any more.
+
+    + plan: as `deploys/remote/etcd.py` has it
+    + witness: the host that is asked
+    """
+    host = this_host()
+    seen = ask(host)
+    if not seen["etcd"]["data"] and not seen["etcd"]["active"] and seen["files"][plan["gone"][-1]] is None:
+        host.noop("no member, and nothing of one")
+        return
+    try:
+        yield FunctionCommand(_counts_no_more, (plan["member"], witness), {})
+        yield remote.command("etcd", "leave", plan)
+    finally:
+        forget(host)
+
+
+def _counts_no_more(state: State, host: Host, member: str, witness: str) -> bool:
+    """Whether the witness says who votes, and this member is not among them; says so when not."""
+    asked = state.inventory.get_host(witness)
+    forget(asked)
+    members = ask(asked)["etcd"]["members"]
+    if members and member not in members:
+        return True
+    why = "still counts it" if members else "does not say who votes"
+    host.log_styled(f"its voter stays: {witness} {why}; next: the same again", fg="red", log_func=logger.error)
+    return False
 
 
 @operation()

@@ -1,4 +1,4 @@
-"""Runs on the machine as root: brings a member into its cluster, and makes its users.
+"""Runs on the machine as root: brings a member into its cluster or out of it, and makes its users.
 
 Standard library only, since it is sent to the machine as it stands here. Passwords come over standard input and go to
 etcdctl by its environment or standard input, never by argv.
@@ -16,16 +16,20 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 _JOIN_SECONDS = 60
+_SETTLE_SECONDS = 20
 
 
 def join(plan: dict[str, Any]) -> None:
     """Start the member, unless it runs; one without data first learns which cluster it belongs to.
 
-    Data are taken away in one case: they are of a cluster that never came together (`forming`), none is there, and the
-    members are others now. etcd's unit takes the mark away when the member has heard a quorum, as root.
+    Data are taken away in two cases. They are of a cluster that never came together (`forming`), none is there, and the
+    members are others now; etcd's unit takes the mark away when the member has heard a quorum, as root. Or they are of
+    a membership that has ended: the others' cluster answers, and does not count this member (on a volume that outlived
+    its server, whose vote was given to another one meanwhile).
 
-    `plan`: name, peers and endpoints (URLs by name), begins (whether there is no cluster yet), token, data, env and
-    forming (paths), ctl (etcdctl as root), unit.
+    `plan`: name, peers and endpoints (URLs by name), begins (whether there is no cluster yet), dismisses (whether those
+    who are no peers lose their vote), token, data, env and forming (paths), ctl (etcdctl as root), unit, root
+    (passwords: the wanted one, then earlier ones).
     """
     data, env, forming = Path(plan["data"]), Path(plan["env"]), Path(plan["forming"])
     told = env.read_text() if env.exists() else ""
@@ -37,7 +41,7 @@ def join(plan: dict[str, Any]) -> None:
     stopped = subprocess.run(["systemctl", "stop", plan["unit"]], capture_output=True, text=True, check=False)
     if stopped.returncode:
         _fail(stopped.stderr.strip())
-    if anew and data.exists():
+    if data.exists() and (anew or (not plan["begins"] and _has_left(plan))):
         shutil.rmtree(data)
     if not (data / "member").is_dir():
         text = _initial(plan, plan["peers"] if plan["begins"] else _admitted(plan))
@@ -68,29 +72,116 @@ def _initial(plan: dict[str, Any], peers: dict[str, str]) -> str:
     )
 
 
+def _has_left(plan: dict[str, Any]) -> bool:
+    """Whether the others have a quorum and do not count this member. They may be down: then nobody knows."""
+    for password in plan["root"]:
+        words = (_at_others(plan), "-w", "json", "member", "list")
+        done = _run(plan, words, {"ETCDCTL_PASSWORD": password}, None)
+        if done.returncode == 0:
+            return not any(_is_mine(member, plan) for member in json.loads(done.stdout)["members"])
+    return False
+
+
+def _at_others(plan: dict[str, Any]) -> str:
+    """etcdctl's word for who is asked about a member that does not run itself."""
+    return f"--endpoints={','.join(url for name, url in plan['endpoints'].items() if name != plan['name'])}"
+
+
+def _is_mine(member: dict[str, Any], plan: dict[str, Any]) -> bool:
+    return member.get("name") == plan["name"] or plan["peers"][plan["name"]] in member["peerURLs"]
+
+
 def _admitted(plan: dict[str, Any]) -> dict[str, str]:
     """Tell the cluster of this member, in place of what it was before. Returns the members that it must know."""
-    others = [url for name, url in plan["endpoints"].items() if name != plan["name"]]
-    words = [f"--endpoints={','.join(others)}"]
-    members = _members(plan, words)
-    mine = plan["peers"][plan["name"]]
-    for member in members:
-        if member.get("name") == plan["name"] or mine in member["peerURLs"]:
+    members = _Members(plan, _at_others(plan))
+    there = members.there()
+    for member in there:
+        if _is_mine(member, plan):
             if not member.get("name"):
                 # an earlier run told them and was killed: this member is expected already
-                return _known(members, plan)
-            _ctl(plan, *words, "member", "remove", format(member["ID"], "x"))
-    _ctl(plan, *words, "member", "add", plan["name"], f"--peer-urls={mine}")
-    return _known(_members(plan, words), plan)
+                return _known(there, plan)
+            members.remove(member)
+    # one that is gone for good and has no vote any more goes first: etcd takes nobody in while somebody does not answer
+    if plan["dismisses"]:
+        members.dismiss()
+    members.change("add", plan["name"], f"--peer-urls={plan['peers'][plan['name']]}")
+    return _known(members.there(), plan)
+
+
+def dismiss(plan: dict[str, Any]) -> None:
+    """Take out of the cluster whoever is not among the planned members; etcd refuses what would cost it its quorum
+    (etcd 3.5 manual, "Design of runtime reconfiguration"). `plan`: as `join` has it."""
+    _Members(plan).dismiss()
+
+
+class _Members:
+    """The cluster's list of members, as root."""
+
+    def __init__(self, plan: dict[str, Any], *words: str) -> None:
+        self.plan = plan
+        self.words = words
+        self.env = {"ETCDCTL_PASSWORD": _root_password(plan, *words)}
+
+    def there(self) -> list[dict[str, Any]]:
+        """All of them, as etcdctl prints them: ID, peerURLs, and name, once they have started."""
+        text = _ctl(self.plan, *self.words, "-w", "json", "member", "list", env=self.env)
+        found: list[dict[str, Any]] = json.loads(text)["members"]
+        return found
+
+    def dismiss(self) -> None:
+        """Remove all that are not planned."""
+        peers = self.plan["peers"]
+        for member in self.there():
+            # one that was announced and never started has no name yet
+            wanted = member["name"] in peers if member.get("name") else set(member["peerURLs"]) & set(peers.values())
+            if not wanted:
+                self.remove(member)
+
+    def remove(self, member: dict[str, Any]) -> None:
+        """Take one out."""
+        self.change("remove", format(member["ID"], "x"))
+
+    def change(self, *words: str) -> None:
+        """One change of the list. etcd refuses it until all members have heard each other for 5 s (HealthInterval in
+        server/etcdserver/server.go): after another change that is waited for."""
+        deadline = time.monotonic() + _SETTLE_SECONDS
+        while True:
+            done = _run(self.plan, (*self.words, "member", *words), self.env, None)
+            if done.returncode == 0:
+                return
+            if "unhealthy cluster" not in done.stderr or time.monotonic() > deadline:
+                _fail(f"etcdctl member {' '.join(words)}: {done.stderr.strip()[-500:]}")
+            time.sleep(0.5)
+
+
+def leave(plan: dict[str, Any]) -> None:
+    """Stop a member that its cluster does not count any more, and take away what it kept and what it came in with.
+
+    `plan`: member, units, and the paths that go, in this order. The last one tells the next run that something is left.
+    """
+    for unit in plan["units"]:
+        if _load_state(unit) != "not-found":
+            done = subprocess.run(
+                ["systemctl", "disable", "-q", "--now", unit], capture_output=True, text=True, check=False
+            )
+            if done.returncode:
+                _fail(done.stderr.strip())
+            subprocess.run(["systemctl", "reset-failed", unit], check=False, capture_output=True)
+    for path in map(Path, plan["gone"]):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    subprocess.run(["systemctl", "daemon-reload"], check=True)
+
+
+def _load_state(unit: str) -> str:
+    shown = subprocess.run(["systemctl", "show", "-P", "LoadState", unit], capture_output=True, text=True, check=False)
+    return shown.stdout.strip()
 
 
 def _known(members: list[dict[str, Any]], plan: dict[str, Any]) -> dict[str, str]:
     return {member.get("name") or plan["name"]: member["peerURLs"][0] for member in members}
-
-
-def _members(plan: dict[str, Any], words: list[str]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(_ctl(plan, *words, "-w", "json", "member", "list"))["members"]
-    return found
 
 
 def _until_started(plan: dict[str, Any]) -> None:
@@ -130,10 +221,10 @@ def access(plan: dict[str, Any]) -> None:
     _ctl(plan, "auth", "enable", env=env)
 
 
-def _root_password(plan: dict[str, Any]) -> str:
+def _root_password(plan: dict[str, Any], *words: str) -> str:
     """The one that opens now; any, as long as nobody asks for one."""
     for password in plan["root"]:
-        done = _run(plan, ("user", "list"), {"ETCDCTL_PASSWORD": password}, None)
+        done = _run(plan, (*words, "user", "list"), {"ETCDCTL_PASSWORD": password}, None)
         if done.returncode == 0:
             return str(password)
     _fail(f"none of root's passwords opens etcd: {done.stderr.strip()[-300:]}")

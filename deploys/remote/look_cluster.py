@@ -22,7 +22,7 @@ def tables(names: list[str]) -> dict[str, dict[str, str]]:
 
 def etcd(wanted: dict[str, str]) -> dict[str, Any]:
     """This machine's member: whether it has data, whether they are of a cluster that is still forming, whether it runs
-    and sees a quorum; where `ctl` is given, who may come in."""
+    and sees a quorum; where `ctl` is given, who may come in, and who votes (by name, or peer URL before its start)."""
     data = (ROOT / wanted["data"].lstrip("/") / "member").is_dir()
     forming = (ROOT / wanted["forming"].lstrip("/")).exists()
     active = _out("systemctl", "is-active", "etcd.service").strip() == "active"
@@ -34,6 +34,7 @@ def etcd(wanted: dict[str, str]) -> dict[str, Any]:
         "auth": False,
         "opens": False,
         "users": [],
+        "members": [],
     }
     folder = str(ROOT / wanted["folder"].lstrip("/"))
     with contextlib.suppress(OSError, ValueError):
@@ -43,7 +44,9 @@ def etcd(wanted: dict[str, str]) -> dict[str, Any]:
     if found["healthy"] and wanted["ctl"]:
         found["auth"] = "Authentication Status: true" in _out(wanted["ctl"], "auth", "status")
         users = _out(wanted["ctl"], "user", "list").split()
-        found |= {"opens": "root" in users, "users": users}
+        members = (_etcdctl(wanted["ctl"], "member", "list") or {}).get("members", [])
+        names = [one.get("name") or one["peerURLs"][0] for one in members]
+        found |= {"opens": "root" in users, "users": users, "members": names}
     return found
 
 

@@ -81,6 +81,7 @@ class Writers:
         self.rehearsal = rehearsal
         self.settings: Settings = read(rehearsal.file)
         assert self.settings.postgres, "the stack has no postgres"
+        self.sites = self.settings.sites
         self.database, declared = next(iter(self.settings.postgres.databases.items()))
         self.role = next(role for role, right in declared.roles.items() if right == "writer")
         self.owner = next(role for role, right in declared.roles.items() if right == "owner")
@@ -174,7 +175,7 @@ class Writers:
 
     def clear(self) -> None:
         """Leave nothing of earlier writers: neither rows nor records."""
-        for machine in SITES:
+        for machine in self.sites:
             self.stop(machine)
             self.rehearsal.exec(machine, f"rm -rf {_PLACE} /run/{_UNIT}.json")
         self.begun = {}
@@ -186,7 +187,7 @@ class Writers:
         leader = self.leader()
         end = self.sql(leader, "select pg_current_wal_lsn()")
         lost: set[tuple[str, int]] = set()
-        for machine in SITES:
+        for machine in self.sites:
             if machine != leader:
                 reached = f"select pg_last_wal_replay_lsn() >= '{end}'"
                 wait_for(lambda one=machine, q=reached: self.sql(one, q) == "t", "the replica has it all", seconds=20)  # type: ignore[misc]
@@ -204,7 +205,7 @@ class Writers:
 
     def members(self) -> dict[str, dict[str, Any]]:
         """Patroni's members by name, as the first site that answers sees them; {} when none does."""
-        for machine in SITES:
+        for machine in self.sites:
             url = f"https://{self.settings.mesh[machine]}:{PATRONI}/cluster"
             done = self.rehearsal.exec(machine, f"curl -sf -m 3 --cacert {FOLDER}/ca.crt {url}", check=False)
             if done.ok:
@@ -218,20 +219,20 @@ class Writers:
     def writable(self) -> list[str]:
         """Machines whose server would take a write, by the server's own word."""
         ask = "timeout 5 runuser -u postgres -- psql -XAtqc 'select pg_is_in_recovery()'"
-        return [one for one in SITES if self.rehearsal.exec(one, ask, check=False).stdout.strip() == "f"]
+        return [one for one in self.sites if self.rehearsal.exec(one, ask, check=False).stdout.strip() == "f"]
 
     def healthy(self) -> bool:
-        """One leads and runs, every other one streams from it, as a synchronous standby where that is wanted."""
+        """One leads and runs, every other one streams from it, one of them in sync where that is wanted."""
         assert self.settings.postgres
-        follows = "sync_standby" if self.settings.postgres.durability == "zero-loss" else "replica"
-        members = list(self.members().values())
-        leaders = [one for one in members if one["role"] == "leader" and one["state"] == "running"]
-        followers = [one for one in members if one["role"] == follows and one["state"] == "streaming"]
+        members = self.members()
+        leads, *follow = sorted((one["role"], one["state"]) for one in members.values()) or [("", "")]
+        in_sync = [role for role, _ in follow if role == "sync_standby"]
         return (
-            len(members) == len(SITES)
-            and len(leaders) == 1
-            and len(followers) == len(SITES) - 1
-            and len({one["timeline"] for one in members}) == 1
+            set(members) == set(self.sites)
+            and leads == ("leader", "running")
+            and {state for _, state in follow} == {"streaming"}
+            and len(in_sync) == (self.settings.postgres.durability == "zero-loss")
+            and len({one["timeline"] for one in members.values()}) == 1
         )
 
     def voters_agree(self) -> bool:

@@ -9,10 +9,27 @@ from collections.abc import Iterator
 import pytest
 
 from bastide.console import Completed, run
+from bastide.stackfile import load
 from deploys.patroni import DATA
 from tests.rehearsal.acknowledged import SITES, Writers
 from tests.rehearsal.stack import Rehearsal, wait_for
 from tests.rehearsal.test_provider import servers
+
+# Debian's archive has one release at a time. The stand-in for a newer one is the same program under another number: a
+# package of its own, which the package manager installs over the present one.
+_STAND_IN_RELEASE = """
+cd $(mktemp -d) && apt-get -qq update && apt-get -qq download postgresql-17 2>&1
+dpkg-deb -R postgresql-17_*.deb tree
+sed -i 's/{now}/{newer}/g' tree/usr/lib/postgresql/17/bin/postgres
+sed -i 's/^Version: .*/&+standin1/' tree/DEBIAN/control
+(cd tree && find usr -type f -exec md5sum {{}} + >DEBIAN/md5sums)
+dpkg-deb --root-owner-group -Znone -b tree newer.deb >/dev/null
+apt-get -qq -y -o APT::Sandbox::User=root install ./newer.deb >/dev/null; rm -r "$PWD"
+"""
+_OWN_RELEASE = """
+apt-get -qq -y --allow-downgrades install postgresql-17=$(
+    dpkg-query -W -f '${Version}' postgresql-17 | sed 's/+standin1$//') >/dev/null
+"""
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +73,11 @@ def begun(writers: Writers) -> dict[str, str]:
 def set_to(writers: Writers) -> dict[str, str]:
     """How many connections each server takes."""
     return {site: writers.sql(site, "show max_connections") for site in SITES}
+
+
+def releases(writers: Writers) -> dict[str, str]:
+    """Which release each server runs."""
+    return {site: writers.sql(site, "show server_version").split()[0] for site in SITES}
 
 
 def test_how_it_is_stands_in_two_places(rehearsal: Rehearsal, writers: Writers) -> None:
@@ -132,6 +154,58 @@ def test_a_changed_setting_rolls_through_in_one_deploy(rehearsal: Rehearsal, wri
     assert writers.missing(told) == []
     assert told.stopped(other, writers_began) < 15
     writers.healed()
+
+
+@pytest.mark.slow
+def test_a_newer_release_rolls_through_in_one_deploy(rehearsal: Rehearsal, writers: Writers) -> None:
+    """Installed by the package manager, it changes no server that runs, and is said to wait; a deploy restarts all."""
+    leader = writers.leader()
+    (other,) = set(SITES) - {leader}
+    now = writers.sql(leader, "show server_version").split()[0]
+    newer = now.partition(".")[0] + "." + "9" * len(now.partition(".")[2])
+    try:
+        for site in SITES:
+            rehearsal.exec(site, _STAND_IN_RELEASE.format(now=now, newer=newer), timeout=300)
+        assert releases(writers) == dict.fromkeys(SITES, now)
+        assert "a restart is pending" in said(day_two(rehearsal, "cluster_status"))
+        with writers.writing(other):
+            rehearsal.deploy("--data", "only=postgres")
+            assert releases(writers) == dict.fromkeys(SITES, newer)
+            assert writers.leader() == other
+            writers.healed()
+            writers.goes_on(other, seconds=20)
+        assert writers.missing(writers.told()) == []
+        assert rehearsal.dry() == {}
+    finally:
+        for site in SITES:
+            rehearsal.exec(site, _OWN_RELEASE, timeout=300)
+        rehearsal.deploy("--data", "only=postgres")
+    assert releases(writers) == dict.fromkeys(SITES, now)
+    writers.healed()
+
+
+def test_another_owner_gets_what_the_first_one_made_and_nothing_is_dropped(
+    rehearsal: Rehearsal, writers: Writers
+) -> None:
+    """Tables and sequences change hands; a role that nobody names any more stays, and cannot log in."""
+    owner, heir = writers.owner, f"{writers.owner}2"
+    roles = dict(load(rehearsal.file)["config"]["bastide:settings"]["postgres"]["databases"][writers.database]["roles"])
+    whose = "select string_agg(distinct pg_get_userbyid(relowner), ' ') from pg_class where relname ~ '^kept'"
+    writers.sql(writers.leader(), f'set role "{owner}"; create table kept (n serial primary key)')
+    try:
+        renamed = {heir if role == owner else role: right for role, right in roles.items()}
+        with rehearsal.settings_changed(f"postgres.databases.{writers.database}.roles", renamed):
+            rehearsal.deploy("--data", "only=postgres")
+            assert writers.sql(writers.leader(), whose) == heir
+            can = f"select rolname, rolcanlogin from pg_roles where rolname in ('{owner}', '{heir}') order by 1"
+            assert writers.sql(writers.leader(), can).split() == [f"{owner}|f", f"{heir}|t"]
+            assert rehearsal.dry("--data", "only=postgres") == {}
+        rehearsal.deploy("--data", "only=postgres")
+        assert writers.sql(writers.leader(), whose) == owner
+    finally:
+        writers.sql(writers.leader(), "drop table if exists kept")
+    writers.sql(writers.leader(), f'drop owned by "{heir}"; drop role "{heir}"')
+    assert rehearsal.dry("--data", "only=postgres") == {}
 
 
 def test_a_copy_is_made_anew_by_name_and_not_the_only_one(rehearsal: Rehearsal, writers: Writers) -> None:

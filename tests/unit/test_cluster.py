@@ -12,7 +12,7 @@ from pydantic import SecretBytes
 from bastide.cluster import cluster_of, password, role_verifier
 from bastide.secrets import Keyring
 from bastide.settings import Settings
-from deploys import etcd, patroni, ways
+from deploys import patroni, voter, ways
 from deploys.guards import Guard
 from tests.unit.deploys_box import MACHINES, SETTINGS
 
@@ -103,28 +103,41 @@ def test_a_guard_lets_in_accounts_and_closes_ports_to_all_others() -> None:
     assert guard.drift({"tables": {"bastide_postgres": {"live": "a", "loaded": "a"}}}) == ""
 
 
-def test_a_voter_knows_its_fellows_and_tells_no_secret_in_its_plan() -> None:
-    voters = etcd.voters_of(NAMES, STANDBY, "prod")
-    plan = etcd.join_plan(voters, begins=False)
+def test_a_voter_knows_its_fellows_and_tells_no_secret() -> None:
+    voters = voter.voters_of(NAMES, STANDBY, "prod")
+    plan = voter.join_plan(voters, KEYRING, begins=False, dismisses=True)
     assert plan["peers"] == {name: f"https://{NAMES.mesh[name]}:2380" for name in ("primary", "standby", "witness")}
     assert (plan["name"], plan["begins"], plan["token"]) == ("standby", False, "bastide-prod")
-    secret = etcd.root_password(KEYRING, "v1")
-    assert secret not in str(plan)
-    assert secret not in str(etcd.root_files(voters, KEYRING))
-    assert etcd.timers(voters) == ["bastide-etcd-keep.timer"]
-    assert "bastide-etcd-lead.timer" in etcd.timers(etcd.voters_of(NAMES, WITNESS, "prod"))
+    assert voter.root_password(KEYRING, "v1") not in str(voter.root_files(voters, KEYRING))
+    assert voter.timers(voters) == ["bastide-etcd-keep.timer"]
+    assert "bastide-etcd-lead.timer" in voter.timers(voter.voters_of(NAMES, WITNESS, "prod"))
+
+
+def test_who_has_no_vote_is_told_of_those_who_have_and_reaches_none_with_other_accounts() -> None:
+    data = NAMES.model_dump()
+    data["servers"]["third"] = {"role": "standby", "location": "hel1", "private_address": "10.20.0.14"}
+    more = Settings.model_validate({**data, "etcd": {"voters": ("primary", "third", "witness")}})
+    left = voter.voters_of(more, STANDBY, "prod")
+    assert not left.votes
+    assert list(left.addresses) == ["primary", "third", "witness"]
+    guard = voter.guard_of(left)
+    others = voter.guard_of(voter.voters_of(NAMES, STANDBY, "prod"))
+    assert set(guard.addresses) - set(others.addresses) == {"10.21.0.14"}, "whoever votes, and who does not"
+    assert guard.accounts == ("root", "postgres"), "there is no account etcd"
+    assert "etcd-server" not in voter.packages_of(left)
+    assert set(more.volumes) == {"primary", "standby", "third", "witness"}, "none is taken from under one that runs"
 
 
 def test_users_of_earlier_masters_stay_until_those_go() -> None:
     both = Keyring("prod", {"v1": SecretBytes(b"\1" * 32), "v2": SecretBytes(b"\2" * 32)})
-    plan = etcd.access_plan(etcd.voters_of(NAMES, WITNESS, "prod"), both)
-    assert plan["users"] == {f"patroni-{version}": etcd.patroni_password(both, version) for version in ("v1", "v2")}
-    assert plan["root"] == [etcd.root_password(both, "v2"), etcd.root_password(both, "v1")]
+    plan = voter.access_plan(voter.voters_of(NAMES, WITNESS, "prod"), both)
+    assert plan["users"] == {f"patroni-{version}": voter.patroni_password(both, version) for version in ("v1", "v2")}
+    assert plan["root"] == [voter.root_password(both, "v2"), voter.root_password(both, "v1")]
     assert plan["prefix"] == "/bastide/prod/"
 
 
 def test_a_member_asks_itself_whether_there_is_a_quorum() -> None:
     """All three would have to be well else, and a lost one could not be brought back."""
     none_yet = "[ ! -e /etc/etcd/join.env ] || [ -e /var/lib/etcd/forming ] || "
-    assert none_yet + etcd.OWN_HEALTH == etcd.QUORUM_CHECK
-    assert "s/^# own: //p" in etcd.OWN_HEALTH
+    assert none_yet + voter.OWN_HEALTH == voter.QUORUM_CHECK
+    assert "s/^# own: //p" in voter.OWN_HEALTH

@@ -22,8 +22,10 @@ def postgres(**databases: Any) -> Postgres:
     return Postgres.model_validate({"databases": databases or {"app": APP}, "max_connections": 1000})
 
 
-def todo(wanted: Postgres, seen: dict[str, Any], keyring: Keyring = KEYRING) -> list[database.Statement]:
-    return database.statements(database.shape(wanted), database.access(wanted, keyring), seen)
+def todo(
+    wanted: Postgres, seen: dict[str, Any], keyring: Keyring = KEYRING, *, sites: int = 2
+) -> list[database.Statement]:
+    return database.statements(database.shape(wanted, sites), database.access(wanted, keyring), seen)
 
 
 def digest(role: str) -> str:
@@ -147,3 +149,8 @@ def test_a_new_master_gives_every_role_a_new_password() -> None:
     both = Keyring("prod", {"v1": SecretBytes(b"\1" * 32), "v2": SecretBytes(b"\2" * 32)})
     found = todo(postgres(), converged(), both)
     assert [one.shown for one in found] == [f"set the password of {role}" for role in APP["roles"]]
+
+
+def test_each_site_brings_its_own_connections() -> None:
+    made = [one.text for one in todo(postgres(), EMPTY, sites=3) if one.shown == "make role app"]
+    assert "CONNECTION LIMIT 60 " in made[0]

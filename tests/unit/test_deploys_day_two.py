@@ -8,7 +8,7 @@ import pytest
 
 from bastide.errors import BastideError
 from deploys import day_two
-from deploys.claims import begins, claims
+from deploys.claims import begins, claims, without_data
 from deploys.operations.postgres import restart_waits, version_number
 from deploys.remote import postgres as remote
 from deploys.selection import a_site, adopted
@@ -99,6 +99,35 @@ def test_what_a_killed_deploy_began_is_begun_again_unless_it_came_together_after
     assert begins({name: {"etcd": begun} for name in VOTERS}, VOTERS)
     assert not begins({**seen, "primary": {"etcd": {**begun, "healthy": True}}}, VOTERS), "two of three came together"
     assert not begins({**seen, "primary": {"etcd": {**begun, "forming": False}}}, VOTERS), "a cluster that is down"
+
+
+def test_most_voters_are_not_exchanged_at_once() -> None:
+    none = {"etcd": {"data": False, "forming": False, "healthy": False}}
+    seen = machines(site(OURS), site(OURS)) | {"third": none, "fourth": none}
+    assert claims(seen, DATA, ("primary", "third", "witness")) == []
+    (said,) = claims(seen, DATA, ("third", "fourth", "witness"))
+    assert said.startswith(
+        "primary, standby, witness vote today, and with etcd.voters: third, fourth, witness only wit"
+    )
+    assert claims({"standby": seen["standby"]}, DATA, ("third", "fourth", "witness")) == [], "limit=standby"
+    five = dict.fromkeys(("third", "fourth"), seen["witness"])
+    assert claims(seen | five, DATA, VOTERS) == [], "five become three"
+
+
+def test_no_second_cluster_of_voters_begins_beside_one_whose_members_lost_their_vote() -> None:
+    none = {"etcd": {"data": False, "forming": False, "healthy": False}}
+    seen = machines(site(OURS), site(OURS)) | dict.fromkeys(("third", "fourth", "witness"), none)
+    assert not begins(seen, ("third", "fourth", "witness"))
+    (said,) = claims(seen, DATA, ("third", "fourth", "witness"))
+    assert "only nobody of them would stay" in said
+    assert len(claims(seen, DATA, ("primary", "third", "witness"))) == 1, "the witness has lost its data"
+
+
+def test_nobody_waits_for_a_voter_that_holds_nothing() -> None:
+    none = {"etcd": {"data": False, "forming": False, "healthy": False}}
+    seen = machines(site(OURS), site(OURS)) | {"standby": none}
+    assert without_data(seen, VOTERS) == {"standby"}
+    assert without_data({"primary": seen["primary"]}, VOTERS) == frozenset(), "who was not asked is waited for"
 
 
 def test_two_machines_that_both_claim_to_hold_the_cluster_are_named() -> None:

@@ -15,6 +15,8 @@ PLAN: dict[str, Any] = {
     "name": "standby",
     "peers": {name: f"https://{name}:2380" for name in ("primary", "standby", "witness")},
     "endpoints": {name: f"https://{name}:2379" for name in ("primary", "standby", "witness")},
+    "root": ["new", "old"],
+    "dismisses": True,
 }
 
 
@@ -22,27 +24,39 @@ class Members:
     """The list of members as etcdctl keeps it, and what was changed in it."""
 
     def __init__(self, *names: str, expected: str = "") -> None:
-        self.members = [{"ID": 10 + n, "name": name, "peerURLs": [PLAN["peers"][name]]} for n, name in enumerate(names)]
+        self.members = [
+            {"ID": 10 + n, "name": name, "peerURLs": [f"https://{name}:2380"]} for n, name in enumerate(names)
+        ]
         if expected:
             self.members.append({"ID": 99, "peerURLs": [PLAN["peers"][expected]]})
         self.changes: list[tuple[str, ...]] = []
+        self.unsettled = 0
 
-    def ctl(self, plan: dict[str, Any], *words: str, **_: object) -> str:
-        del plan
-        assert words[0] == "--endpoints=https://primary:2379,https://witness:2379", "its own does not answer"
+    def run(
+        self, plan: dict[str, Any], words: tuple[str, ...], env: dict[str, str], stdin: object
+    ) -> subprocess.CompletedProcess[str]:
+        del plan, stdin
+        if env != {"ETCDCTL_PASSWORD": "old"}:
+            return subprocess.CompletedProcess(words, 1, "", "authentication failed")
+        if words[0].startswith("--"):
+            assert words[0] == "--endpoints=https://primary:2379,https://witness:2379", "its own does not answer"
+            words = words[1:]
         if "list" in words:
-            return json.dumps({"members": self.members})
-        self.changes.append(words[1:])
+            return subprocess.CompletedProcess(words, 0, json.dumps({"members": self.members}), "")
+        if self.unsettled:
+            self.unsettled -= 1
+            return subprocess.CompletedProcess(words, 1, "", "etcdserver: unhealthy cluster")
+        self.changes.append(words)
         if "remove" in words:
             self.members = [one for one in self.members if format(one["ID"], "x") != words[-1]]
         if "add" in words:
             self.members.append({"ID": 77, "peerURLs": [words[-1].removeprefix("--peer-urls=")]})
-        return ""
+        return subprocess.CompletedProcess(words, 0, "", "")
 
 
 def test_one_that_lost_its_data_takes_the_place_of_what_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     members = Members("primary", "standby", "witness")
-    monkeypatch.setattr(etcd, "_ctl", members.ctl)
+    monkeypatch.setattr(etcd, "_run", members.run)
     assert etcd._admitted(PLAN) == PLAN["peers"]
     assert members.changes == [
         ("member", "remove", "b"),
@@ -52,16 +66,86 @@ def test_one_that_lost_its_data_takes_the_place_of_what_it_was(monkeypatch: pyte
 
 def test_one_that_is_new_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     members = Members("primary", "witness")
-    monkeypatch.setattr(etcd, "_ctl", members.ctl)
+    monkeypatch.setattr(etcd, "_run", members.run)
     assert etcd._admitted(PLAN) == PLAN["peers"]
     assert [words[:2] for words in members.changes] == [("member", "add")]
 
 
 def test_one_that_an_earlier_run_told_is_not_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
     members = Members("primary", "witness", expected="standby")
-    monkeypatch.setattr(etcd, "_ctl", members.ctl)
+    monkeypatch.setattr(etcd, "_run", members.run)
     assert etcd._admitted(PLAN) == PLAN["peers"]
     assert members.changes == []
+
+
+def test_who_has_no_vote_any_more_goes_before_another_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """etcd takes nobody in while a member does not answer, and one that left for good never does."""
+    members = Members("primary", "third", "witness")
+    monkeypatch.setattr(etcd, "_run", members.run)
+    assert etcd._admitted(PLAN) == PLAN["peers"]
+    assert members.changes == [
+        ("member", "remove", "b"),
+        ("member", "add", "standby", "--peer-urls=https://standby:2380"),
+    ]
+
+
+def test_a_run_on_some_machines_dismisses_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    members = Members("primary", "third", "witness")
+    monkeypatch.setattr(etcd, "_run", members.run)
+    etcd._admitted(PLAN | {"dismisses": False})
+    assert [words[:2] for words in members.changes] == [("member", "add")]
+
+
+def test_a_change_waits_until_the_one_before_has_settled(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """etcd takes one change after the other, and the next one when all members have heard each other for a while."""
+    members = Members("primary", "third", "witness")
+    members.unsettled = 3
+    monkeypatch.setattr(etcd, "_run", members.run)
+    monkeypatch.setattr(etcd.time, "sleep", lambda _: None)
+    etcd.dismiss(PLAN)
+    assert members.changes == [("member", "remove", "b")]
+    members.members.append({"ID": 88, "peerURLs": ["https://third:2380"]})
+    members.unsettled = 10**9
+    monkeypatch.setattr(etcd, "_SETTLE_SECONDS", 0)
+    with pytest.raises(SystemExit):
+        etcd.dismiss(PLAN)
+    assert "etcdctl member remove 58: etcdserver: unhealthy cluster" in capsys.readouterr().err
+
+
+def test_nobody_with_a_vote_is_dismissed(monkeypatch: pytest.MonkeyPatch) -> None:
+    members = Members("primary", "third", "witness", expected="standby")
+    members.members.append({"ID": 88, "peerURLs": ["https://third:2380"]})
+    monkeypatch.setattr(etcd, "_run", members.run)
+    etcd.dismiss(PLAN)
+    assert members.changes == [("member", "remove", "b"), ("member", "remove", "58")]
+    etcd.dismiss(PLAN)
+    assert len(members.changes) == 2
+
+
+def test_a_member_that_left_is_stopped_before_anything_of_it_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = [tmp_path / name for name in ("data", "folder")]
+    for folder in folders:
+        (folder / "inner").mkdir(parents=True)
+    words: list[list[str]] = []
+    codes = {"disable": 1}
+
+    def run(argv: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        words.append(argv)
+        return subprocess.CompletedProcess(argv, codes.get(argv[1], 0), "loaded" if argv[1] == "show" else "", "no")
+
+    monkeypatch.setattr(etcd.subprocess, "run", run)
+    plan = {"units": ["etcd.service"], "gone": [*map(str, folders), str(tmp_path / "never-was")]}
+    with pytest.raises(SystemExit):
+        etcd.leave(plan)
+    assert all(folder.exists() for folder in folders)
+    codes.clear()
+    etcd.leave(plan)
+    assert not any(folder.exists() for folder in folders)
+    assert ["systemctl", "disable", "-q", "--now", "etcd.service"] in words
 
 
 @pytest.fixture
@@ -72,6 +156,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         return subprocess.CompletedProcess(words, 3 if "is-active" in words else 0, "", "")
 
     monkeypatch.setattr(etcd.subprocess, "run", run)
+    monkeypatch.setattr(etcd, "_has_left", lambda _: False)
     monkeypatch.setattr(etcd, "_admitted", lambda _: PLAN["peers"])
     monkeypatch.setattr(etcd, "_until_started", lambda _: None)
     return PLAN | {
@@ -126,6 +211,34 @@ def test_data_are_not_taken_from_under_a_member_that_does_not_stop(
     with pytest.raises(SystemExit):
         etcd.join(machine | {"peers": PLAN["peers"] | {"standby": "https://elsewhere:2380"}})
     assert member.exists()
+
+
+@pytest.mark.parametrize(
+    ("names", "passwords", "left"),
+    [
+        (("primary", "third", "witness"), ["new", "old"], True),
+        (("primary", "standby", "witness"), ["new", "old"], False),
+        (("primary", "third", "witness"), ["neither"], False),
+    ],
+    ids=["not counted", "counted", "nobody answers"],
+)
+def test_data_of_a_membership_that_has_ended_are_known(
+    monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...], passwords: list[str], left: bool
+) -> None:
+    monkeypatch.setattr(etcd, "_run", Members(*names).run)
+    assert etcd._has_left(PLAN | {"root": passwords}) == left
+
+
+def test_data_of_a_membership_that_has_ended_do_not_keep_it_out(
+    machine: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    member = Path(machine["data"]) / "member"
+    member.mkdir(parents=True)
+    monkeypatch.setattr(etcd, "_has_left", lambda _: True)
+    etcd.join(machine)
+    assert member.exists(), "one that begins asks nobody"
+    etcd.join(machine | {"begins": False})
+    assert not member.exists()
 
 
 def test_data_of_a_cluster_that_came_together_are_never_taken_away(machine: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ from bastide.doors import Door, doors
 from bastide.mesh import mesh_of
 from bastide.secrets import Keyring
 from bastide.settings import Settings
-from deploys import base, etcd, fail2ban, firewall, patroni, postgres, ssh, updates, users, ways
+from deploys import base, fail2ban, firewall, patroni, postgres, ssh, updates, users, voter, ways
 from deploys.operations.files import File
 from deploys.render import render
 from tests.unit.deploys_box import MACHINES, SETTINGS, SOURCE
@@ -48,9 +48,9 @@ def clustered() -> dict[str, File]:
     primary, _, witness = MACHINES
     found: dict[str, File] = {}
     for machine in (primary, witness):
-        voters = etcd.voters_of(CLUSTERED, machine, "prod")
-        files = [*etcd.config_files(voters), *etcd.root_files(voters, KEYRING), *etcd.guard_of(voters).files()]
-        files += etcd.upkeep_files(CLUSTERED.etcd, voters)
+        voters = voter.voters_of(CLUSTERED, machine, "prod")
+        files = [*voter.config_files(voters), *voter.root_files(voters, KEYRING), *voter.guard_of(voters).files()]
+        files += voter.upkeep_files(CLUSTERED.etcd, voters)
         found |= {f"{machine.name}_{file.path.strip('/').replace('/', '_')}": file for file in files}
     wanted = cluster_of(CLUSTERED, primary, "prod")
     files = [*patroni.member_files(wanted, KEYRING, patroni.memory_of(wanted, {})), ways.haproxy_file(wanted)]

@@ -90,12 +90,12 @@ WRONG = [
     ),
     ("servers.primary.location", "mars", "settings.servers.primary.location: must be one of fsn1, nbg1, hel1 (got mars)"),
     ("servers.primary.role", "boss", "settings.servers.primary.role: must be one of 'primary', 'standby' or 'witness' (got boss)"),
-    ("servers.standby.location", "nbg1", "settings: servers: primary and standby must stand in two countries (all in DE); servers: the witness must stand in a location of its own"),
-    ("servers.standby.role", "primary", "settings: servers must have exactly one primary (got 2); servers must have at least one standby"),
-    ("servers.witness", REMOVED, "settings: servers must have exactly one witness, or no failover is safe (got 0)"),
-    ("servers.standby.private_address", "10.20.0.11", "settings: servers.standby.private_address 10.20.0.11 is already that of primary"),
-    ("servers.standby.private_address", "10.21.0.12", "settings: servers.standby.private_address must lie in network.subnet 10.20.0.0/24 (got 10.21.0.12)"),
-    ("servers.standby.private_address", "10.20.0.1", "settings: servers.standby.private_address 10.20.0.1 is reserved (network, broadcast or gateway)"),
+    ("servers.standby.location", "nbg1", "settings.servers: primary and standby must stand in two countries (all in DE)"),
+    ("servers.standby.role", "primary", "settings.servers must have exactly one primary (got 2)"),
+    ("servers.witness", REMOVED, "settings.servers must have exactly one witness, or no failover is safe (got 0)"),
+    ("servers.standby.private_address", "10.20.0.11", "settings.servers.standby.private_address 10.20.0.11 is already that of primary"),
+    ("servers.standby.private_address", "10.21.0.12", "settings.servers.standby.private_address must lie in network.subnet 10.20.0.0/24 (got 10.21.0.12)"),
+    ("servers.standby.private_address", "10.20.0.1", "settings.servers.standby.private_address 10.20.0.1 is reserved (network, broadcast or gateway)"),
     ("servers.Primary", {}, "settings.servers.Primary: must be lower-case letters, digits and inner hyphens, at most 32, beginning with a letter (got Primary)"),
     ("users.removed", ["anna"], "settings.users: anna cannot be in both people and removed"),
     ("users.removed", ["bastide"], "settings.users: removed must not name the automation account: that would lock everyone out"),
@@ -109,7 +109,7 @@ WRONG = [
     ("firewall.operators", ["2001:db8::/48"], "settings.firewall: operators must hold an IPv4 network: deploys and checks reach the machines over IPv4"),
     ("company.security_contact", "me@example.org", "settings.company: security_contact must be an address on the company's own domain example.eu"),
     ("company.security_contact", "me@notexample.eu", "settings.company: security_contact must be an address on the company's own domain example.eu"),
-    ("servers.prober", {"role": "standby", "location": "hel1", "private_address": "10.20.0.14"}, "settings: servers.prober: is taken by something else; choose another name"),
+    ("servers.prober", {"role": "standby", "location": "hel1", "private_address": "10.20.0.14"}, "settings.servers.prober: is taken by something else; choose another name"),
     ("users.people.anna.keys", [], "settings.users.people.anna.keys: must have at least 1 entry"),
     ("users.people.anna.keys", ["ssh-ed25519 AAAA"], "settings.users.people.anna.keys.0: is not a whole ssh public key: its middle part does not decode (a line cut off?) (got ssh-ed25519 AAAA)"),
     ("users.people.anna.keys", ["-----BEGIN OPENSSH PRIVATE KEY-----"], "settings.users.people.anna.keys.0: is a private key; the stack file holds public ones only (the .pub file)"),
@@ -117,26 +117,26 @@ WRONG = [
     ("users.automation.key", REMOVED, "settings.users.automation.key: is required"),
     ("base.journal.max_use_mb", 1, "settings.base.journal.max_use_mb: must be at least 64 (got 1)"),
     ("base.packages", "curl", "settings.base.packages: must be a list (got curl)"),
-    ("firewall.public", [{"port": 22, "reason": "ssh"}], "settings: firewall.public opens the ssh port: say ssh.open_to: anywhere if that is meant"),
-    ("wireguard.range", "10.20.7.0/24", "settings: wireguard.range 10.20.7.0/24 and network.range 10.20.0.0/16 overlap"),
+    ("firewall.public", [{"port": 22, "reason": "ssh"}], "settings.firewall.public opens the ssh port: say ssh.open_to: anywhere if that is meant"),
+    ("wireguard.range", "10.20.7.0/24", "settings.wireguard.range 10.20.7.0/24 and network.range 10.20.0.0/16 overlap"),
     ("wireguard.range", "8.8.8.0/24", "settings.wireguard: range must lie within 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16 (RFC 1918)"),
     ("wireguard.range", "2001:db8::/48", "settings.wireguard.range: must be an IPv4 network: private networks carry IPv4 only (got 2001:db8::/48)"),
-    ("wireguard.range", "10.21.0.8/29", "settings: servers.standby.mesh_address must lie in wireguard.range 10.21.0.8/29 (got 10.21.0.20); servers.witness"),
+    ("wireguard.range", "10.21.0.8/29", "settings.servers.standby.mesh_address must lie in wireguard.range 10.21.0.8/29 (got 10.21.0.20)"),
     ("wireguard.port", 22, "settings.wireguard.port: must be at least 1024 (got 22)"),
     ("wireguard.administrators.anna.key", "AAAA", "settings.wireguard.administrators.anna.key: must be a WireGuard public key: 44 characters, as `wg pubkey` prints it (got AAAA)"),
-    ("wireguard.administrators.anna.address", "10.21.0.12", "settings: wireguard.administrators.anna.address 10.21.0.12 is already servers.standby.mesh_address"),
-    ("wireguard.administrators.anna.address", "10.21.0.255", "settings: wireguard.administrators.anna.address 10.21.0.255 is reserved (network or broadcast)"),
-    ("wireguard.administrators.anna.address", "10.22.0.5", "settings: wireguard.administrators.anna.address must lie in wireguard.range 10.21.0.0/24 (got 10.22.0.5)"),
+    ("wireguard.administrators.anna.address", "10.21.0.12", "settings.wireguard.administrators.anna.address 10.21.0.12 is already servers.standby.mesh_address"),
+    ("wireguard.administrators.anna.address", "10.21.0.255", "settings.wireguard.administrators.anna.address 10.21.0.255 is reserved (network or broadcast)"),
+    ("wireguard.administrators.anna.address", "10.22.0.5", "settings.wireguard.administrators.anna.address must lie in wireguard.range 10.21.0.0/24 (got 10.22.0.5)"),
     ("wireguard.administrators.bruno", {"key": "53lkLkQpddyGE82a1cXkqY2YHn1xBSOaKYx5bqIiCFo=", "address": "10.21.0.102"}, "settings.wireguard: administrators anna and bruno have the same key: a key belongs to one device"),
-    ("servers.standby.mesh_address", "10.21.0.11", "settings: servers.standby.mesh_address 10.21.0.11 is already servers.primary.mesh_address"),
-    ("servers.standby.mesh_address", "10.21.0.0", "settings: servers.standby.mesh_address 10.21.0.0 is reserved (network or broadcast)"),
-    ("firewall.operators", ["198.51.100.10", "10.21.0.0/28"], "settings: firewall.operators: 10.21.0.0/28 overlaps wireguard.range 10.21.0.0/24: administrators are let in from the mesh by themselves"),
-    ("firewall.public", [{"port": 51820, "protocol": "udp", "reason": "VPN"}], "settings: firewall.public names the port of wireguard, which is open by itself: 51820/udp"),
-    ("wireguard", REMOVED, "settings: postgres needs wireguard: its parts speak to each other in the mesh only"),
-    ("etcd.voters", ["primary", "witness"], "settings: etcd.voters must be an odd number, three or more (got 2): an even one survives no more losses than one fewer"),
-    ("etcd.voters", ["witness"], "settings: etcd.voters must be an odd number, three or more (got 1): an even one survives no more losses than one fewer"),
-    ("etcd.voters", ["primary", "standby", "wit"], "settings: etcd.voters: there is no server wit; etcd.voters must name the witness: it votes when the sites cannot agree"),
-    ("etcd.voters", ["primary", "primary", "witness"], "settings: etcd.voters names a server twice; etcd.voters: 2 of 3 stand in Falkenstein: the majority would be lost with it"),
+    ("servers.standby.mesh_address", "10.21.0.11", "settings.servers.standby.mesh_address 10.21.0.11 is already servers.primary.mesh_address"),
+    ("servers.standby.mesh_address", "10.21.0.0", "settings.servers.standby.mesh_address 10.21.0.0 is reserved (network or broadcast)"),
+    ("firewall.operators", ["198.51.100.10", "10.21.0.0/28"], "settings.firewall.operators: 10.21.0.0/28 overlaps wireguard.range 10.21.0.0/24: administrators are let in from the mesh by themselves"),
+    ("firewall.public", [{"port": 51820, "protocol": "udp", "reason": "VPN"}], "settings.firewall.public names the port of wireguard, which is open by itself: 51820/udp"),
+    ("wireguard", REMOVED, "settings.postgres needs wireguard: its parts speak to each other in the mesh only"),
+    ("etcd.voters", ["primary", "witness"], "settings.etcd.voters must be an odd number, three or more (got 2): an even one survives no more losses than one fewer"),
+    ("etcd.voters", ["witness"], "settings.etcd.voters must be an odd number, three or more (got 1): an even one survives no more losses than one fewer"),
+    ("etcd.voters", ["primary", "standby", "wit"], "settings.etcd.voters must name the witness: it votes when the sites cannot agree"),
+    ("etcd.voters", ["primary", "primary", "witness"], "settings.etcd.voters: 2 of 3 stand in Falkenstein: the majority would be lost with it"),
     ("etcd.volume_gb", 5, "settings.etcd.volume_gb: must be at least 10 (got 5)"),
     ("etcd.snapshot_days", 0, "settings.etcd.snapshot_days: must be at least 1 (got 0)"),
     ("postgres.durability", "eventual", "settings.postgres.durability: must be one of 'zero-loss' or 'fast' (got eventual)"),
@@ -144,7 +144,7 @@ WRONG = [
     ("postgres", {"durability": "fast", "without_standby": "stop"}, "settings.postgres: without_standby: stop belongs to durability zero-loss: with fast nothing waits"),
     ("postgres.max_failover_lag_mb", 0, "settings.postgres.max_failover_lag_mb: must be at least 1 (got 0)"),
     ("postgres.max_failover_lag_mb", 2048, "settings.postgres.max_failover_lag_mb: must be at most 1024 (got 2048)"),
-    ("postgres.max_connections", 100, "settings.postgres: databases: their connections on two sites need max_connections 130 (got 100); lower connections or raise it"),
+    ("postgres.max_connections", 100, "settings.postgres.max_connections must be at least 130 for what all databases' connections come to on 2 sites (got 100); raise it or lower connections"),
     ("postgres.max_connections", 5, "settings.postgres.max_connections: must be at least 20 (got 5)"),
     ("postgres.databases.app.roles", {}, "settings.postgres.databases.app.roles: must have at least 1 entry"),
     ("postgres.databases.app.roles", {"a": "reader"}, "settings.postgres.databases.app: roles must have exactly one owner (got 0)"),
@@ -189,10 +189,10 @@ WRONG_EXISTING = [
     ({"country": "fr"}, "settings.servers.primary.country: must be a country of the EU by its ISO 3166-1 code in capitals, like FR (got fr)"),
     ({"city": "7"}, "settings.servers.primary.city: must be the name of a city, at most 40 characters (got 7)"),
     ({"user": "De Bian"}, "settings.servers.primary.user: must be lower-case letters, digits and inner hyphens"),
-    ({"mesh_address": REMOVED}, "settings: servers.primary.mesh_address is required: a server that somebody else made has no place of its own in wireguard.range 10.21.0.0/24"),
+    ({"mesh_address": REMOVED}, "settings.servers.primary.mesh_address is required: a server that somebody else made has no place of its own in wireguard.range 10.21.0.0/24"),
     ({"port": 0}, "settings.servers.primary.port: must be at least 1 (got 0)"),
-    ({"country": "FI", "city": "Tampere"}, "settings: servers: primary and standby must stand in two countries (all in FI)"),
-    ({"country": "DE", "city": "Nuremberg"}, "settings: servers: the witness must stand in a location of its own"),
+    ({"country": "FI", "city": "Tampere"}, "settings.servers: primary and standby must stand in two countries (all in FI)"),
+    ({"country": "DE", "city": "Nuremberg"}, "settings.servers: the witness must stand in a location of its own"),
 ]  # fmt: skip
 
 
@@ -220,10 +220,9 @@ def test_two_existing_servers_share_nothing() -> None:
     data["servers"]["standby"] = {**EXISTING, **theirs}
     with pytest.raises(SettingsError) as caught:
         parse(data, "file")
-    (said,) = caught.value.mistakes
-    assert said.endswith(
-        "servers.standby.address is already that of primary; servers.standby.host_key is already that of primary"
-    )
+    assert caught.value.mistakes == [
+        f"file: settings.servers.standby.{key} is already that of primary" for key in ("address", "host_key")
+    ]
 
 
 def test_ssh_over_the_mesh_alone_needs_somebody_in_it() -> None:
@@ -232,7 +231,7 @@ def test_ssh_over_the_mesh_alone_needs_somebody_in_it() -> None:
         with pytest.raises(SettingsError) as caught:
             parse(data, "file")
         assert caught.value.mistakes == [
-            "file: settings: ssh.open_to: vpn needs wireguard with an administrator, or nobody would get in"
+            "file: settings.ssh.open_to: vpn needs wireguard with an administrator, or nobody would get in"
         ]
 
 
@@ -240,6 +239,9 @@ def test_further_replicas_follow_and_vote_in_odd_numbers_only() -> None:
     data = put(example(), "servers.third", {"role": "standby", "location": "fsn1", "private_address": "10.20.0.14"})
     assert parse(data, "file").voters == ("primary", "standby", "witness")
     data["servers"]["fourth"] = {"role": "standby", "location": "hel1", "private_address": "10.20.0.15"}
+    with pytest.raises(SettingsError, match=r"must be at least 250 .* on 4 sites"):
+        parse(data, "file")
+    data["postgres"]["max_connections"] = 250
     five = ["primary", "standby", "third", "fourth", "witness"]
     assert parse(put(data, "etcd.voters", five), "file").voters == tuple(five)
     with pytest.raises(SettingsError, match="must be an odd number, three or more \\(got 4\\)"):
@@ -297,6 +299,20 @@ def test_a_mistake_in_a_file_carries_its_line(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as caught:
         read(file)
     assert caught.value.mistakes == [f"{file}:{line}: settings.ssh.port: must be at most 65535 (got 70000)"]
+
+
+def test_mistakes_between_areas_carry_their_lines_each(tmp_path: Path) -> None:
+    text = EXAMPLE.read_text().replace("      voters: []\n", "      voters: [primary, standby]\n", 1)
+    text = text.replace("private_address: 10.20.0.12", "private_address: 10.20.0.11", 1)
+    file = tmp_path / "Pulumi.x.yaml"
+    file.write_text(text)
+    lines = [number for number, line in enumerate(text.splitlines(), 1) if line.endswith("10.20.0.11")]
+    voters = text.splitlines().index("      voters: [primary, standby]") + 1
+    with pytest.raises(SettingsError) as caught:
+        read(file)
+    places = [mistake.removeprefix(f"{file}:").partition(": ")[0] for mistake in caught.value.mistakes]
+    assert places[0] == str(lines[1]), caught.value.mistakes
+    assert places[-2:] == [str(voters)] * 2
 
 
 @pytest.mark.parametrize(

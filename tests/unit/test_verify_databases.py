@@ -106,11 +106,11 @@ def test_a_password_is_no_difference_and_a_right_is() -> None:
     assert POSTGRES
     role = {"login": True, "limit": 40, "digest": "theirs", "powers": [], "member_of": [], "ours": True}
     seen: dict[str, Any] = {"roles": {name: dict(role) for name in POSTGRES.roles}, "databases": {}, "inside": {}}
-    about_roles = [line for line in rights.missing(POSTGRES, seen) if "role" in line or "password" in line]
+    about_roles = [line for line in rights.missing(POSTGRES, 2, seen) if "role" in line or "password" in line]
     assert about_roles == []
     assert seen["roles"][POSTGRES.roles[0]]["digest"] == "theirs"
     seen["roles"][POSTGRES.roles[0]]["powers"] = ["superuser"]
-    assert f"set what {POSTGRES.roles[0]} is" in rights.missing(POSTGRES, seen)
+    assert f"set what {POSTGRES.roles[0]} is" in rights.missing(POSTGRES, 2, seen)
 
 
 def test_the_first_difference_of_settings_is_named_with_its_place() -> None:
@@ -267,7 +267,7 @@ def test_nothing_is_proven_without_databases(check: Callable[..., None]) -> None
 
 def test_a_machine_without_a_vote_runs_no_voter() -> None:
     fewer = SETTINGS.model_copy(update={"etcd": SETTINGS.etcd.model_copy(update={"voters": ("standby", "witness")})})
-    assert commands(fewer, PRIMARY, "example")["voter"].endswith("- '{}'")
+    assert "root.env" not in commands(fewer, PRIMARY, "example")["voter"]
     notes: list[str] = []
     checked_etcd.test_all_voters_agree(sight(Said({"listening": []}, {})), fewer, PRIMARY, inventory(), notes.append)
     assert notes == ["it has no vote, and no voter runs"]
@@ -275,6 +275,21 @@ def test_a_machine_without_a_vote_runs_no_voter() -> None:
         checked_etcd.test_all_voters_agree(
             sight(Said({"listening": ["etcd 10.21.0.11:2379"]}, {})), fewer, PRIMARY, inventory(), [].append
         )
+
+
+def test_accounts_of_a_machine_without_a_vote_reach_no_voter_either() -> None:
+    fewer = SETTINGS.model_copy(update={"etcd": SETTINGS.etcd.model_copy(update={"voters": ("standby", "witness")})})
+
+    def judge(root: str, other: str) -> None:
+        accounts = {"0": {"10.21.0.12:2379": root}, "65534": {"10.21.0.12:2379": other}}
+        seen = sight(Said({"listening": [], "accounts": accounts}, {}))
+        checked_etcd.test_other_accounts_have_no_way_to_it(seen, fewer, PRIMARY, [].append)
+
+    judge("open", "closed")
+    with pytest.raises(AssertionError, match="65534 of this machine gets through"):
+        judge("open", "open")
+    with pytest.raises(AssertionError, match="silence proves nothing"):
+        judge("closed", "closed")
 
 
 def test_what_a_stranger_reaches_is_named() -> None:

@@ -13,7 +13,7 @@ from bastide.cluster import cluster_of
 from bastide.doors import ETCD_CLIENT, ETCD_PEER, PATRONI, POSTGRES
 from bastide.machines import Machine
 from bastide.settings import Settings
-from deploys import etcd, patroni, ways
+from deploys import patroni, voter, ways
 from deploys.database import shape
 
 _SCRIPTS = Path(__file__).with_name("remote")
@@ -61,20 +61,21 @@ def somebody(settings: Settings) -> list[str]:
 
 
 def _voter(settings: Settings, machine: Machine, stack: str) -> str:
-    if machine.name not in settings.voters:
-        return _script({}, "knocks", "voter")
-    voters = etcd.voters_of(settings, machine, stack)
+    voters = voter.voters_of(settings, machine, stack)
+    doors = [[address, port] for address in voters.addresses.values() for port in (ETCD_CLIENT, ETCD_PEER)]
+    if not voters.votes:
+        return _script({"name": "", "doors": doors, "accounts": accounts()}, "knocks", "voter")
     plan = {
         "name": machine.name,
         "address": voters.address,
         "endpoints": voters.endpoints(),
         "client_port": ETCD_CLIENT,
         "peer_port": ETCD_PEER,
-        "doors": [[address, port] for address in voters.addresses.values() for port in (ETCD_CLIENT, ETCD_PEER)],
-        "ctl": etcd.CTL,
-        "folder": etcd.FOLDER,
+        "doors": doors,
+        "ctl": voter.CTL,
+        "folder": voter.FOLDER,
         "witness": voters.witness,
-        "prefix": etcd.prefix(stack),
+        "prefix": voter.prefix(stack),
         "accounts": accounts(),
     }
     return _script(plan, "knocks", "voter")
@@ -82,6 +83,7 @@ def _voter(settings: Settings, machine: Machine, stack: str) -> str:
 
 def _server(settings: Settings, machine: Machine, stack: str) -> str:
     wanted = cluster_of(settings, machine, stack)
+    declared = shape(wanted.postgres, len(wanted.sites))
     plan = {
         "name": machine.name,
         "address": wanted.me.address,
@@ -91,9 +93,9 @@ def _server(settings: Settings, machine: Machine, stack: str) -> str:
         "doors": [[member.address, PATRONI] for member in wanted.sites],
         "accounts": accounts(),
         "somebody": somebody(settings),
-        "databases": shape(wanted.postgres).names,
-        "query": shape(wanted.postgres).question()["query"],
-        "inside": shape(wanted.postgres).question()["inside"],
+        "databases": declared.names,
+        "query": declared.question()["query"],
+        "inside": declared.question()["inside"],
     }
     return _script(plan, "knocks", "server")
 

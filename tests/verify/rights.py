@@ -59,13 +59,13 @@ def roles_differ(there: dict[str, dict[str, Any]], declared: Iterable[str]) -> s
     return f"no role that may log in: {missing[0]}" if missing else ""
 
 
-def missing(postgres: Postgres, seen: dict[str, Any]) -> list[str]:
+def missing(postgres: Postgres, sites: int, seen: dict[str, Any]) -> list[str]:
     """What a deploy would still have to do to roles, databases and rights, passwords apart."""
     known = copy.deepcopy(seen)
     for role in known["roles"].values():
         role["digest"] = hashlib.sha256(_UNKNOWN.get_secret_value().encode()).hexdigest()
     keys = dict.fromkeys(postgres.roles, _UNKNOWN)
-    return [one.shown for one in statements(shape(postgres), keys, known)]
+    return [one.shown for one in statements(shape(postgres, sites), keys, known)]
 
 
 def differs(found: Any, wanted: Any, path: str = "") -> str:

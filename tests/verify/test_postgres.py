@@ -251,7 +251,7 @@ def test_rights_are_the_declared(sight: Sight, settings: Settings, note: Note) -
     own = _own(settings, sight)
     assert settings.postgres
     assert own["shape"], "it does not say who may do what"
-    missing = rights.missing(settings.postgres, own["shape"])
+    missing = rights.missing(settings.postgres, len(settings.sites), own["shape"])
     assert not missing, f"not as declared: {missing[0]}"
     more = own["shape"]["others"]
     assert not more, f"a database that nobody declared: {more[0]}"

@@ -23,12 +23,13 @@ _FILE = "/member/snap/db"
 
 def voter(plan: dict[str, Any]) -> dict[str, Any]:
     """`plan`: name, address, endpoints (URLs by name), client_port, peer_port, doors, ctl, folder, witness, prefix,
-    accounts (numbers without a right). Without a plan only whether there is a voter all the same."""
-    if not plan:
-        return {"listening": listening(("etcd",))}
-    own = plan["endpoints"][plan["name"]]
+    accounts (numbers without a right). Without a name only who gets through, and whether there is a voter all the
+    same."""
     # before there are threads: each is tried in a process of its own
     accounts = {number: reach_as(number, plan["doors"]) for number in (0, *plan["accounts"])}
+    if not plan["name"]:
+        return {"listening": listening(("etcd",)), "accounts": accounts}
+    own = plan["endpoints"][plan["name"]]
     with ThreadPoolExecutor(8) as pool:
         # each asks for root's password, whose digest is made to take long (bcrypt): as few as will do
         status = pool.submit(_status, plan)

@@ -1,0 +1,232 @@
+"""What one voter of etcd is told: its configuration, certificate and access, its upkeep, and how it comes in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pydantic import SecretStr
+
+from bastide.authority import Authority
+from bastide.doors import ETCD_CLIENT, ETCD_PEER
+from bastide.machines import Machine
+from bastide.secrets import Keyring
+from bastide.settings import Etcd, Settings
+from deploys.guards import Guard
+from deploys.operations.files import File
+from deploys.render import render
+
+PACKAGES = ("etcd-client", "etcd-server", "nftables")
+UNIT = "etcd.service"
+FOLDER = "/etc/etcd"
+HOME = "/var/lib/etcd"
+DATA = f"{HOME}/bastide"
+SNAPSHOTS = "/var/lib/bastide-etcd"
+CTL = "/usr/local/sbin/bastide-etcdctl"
+OWN_HEALTH = f"ETCDCTL_ENDPOINTS=$(sed -n 's/^# own: //p' {FOLDER}/root.env) {CTL} endpoint health"
+"""Whether this member sees a quorum: its answer needs one. Others may be away: a lost one is brought back like this."""
+FORMING = f"{HOME}/forming"
+"""Beside a member's data, and lost with them, from its first start until it has heard a quorum: so long they are none
+of a cluster. The unit takes it away."""
+QUORUM_CHECK = f"[ ! -e {FOLDER}/join.env ] || [ -e {FORMING} ] || {OWN_HEALTH}"
+"""What must hold before anything is done to the next machine, where there is a member already."""
+LEAD = "bastide-etcd-lead"
+LEAD_SCRIPT = "/usr/local/lib/bastide/etcd-lead"
+KEEP = "bastide-etcd-keep"
+
+
+@dataclass(frozen=True)
+class Voters:
+    """What a machine must know: itself, and the mesh addresses of all that vote, by name. `mesh`: those of all
+    machines; `volume`: its device, or "". On a machine that has no vote `name` is not among the addresses.
+    """
+
+    name: str
+    stack: str
+    addresses: dict[str, str]
+    mesh: tuple[str, ...]
+    witness: bool
+    volume: str = ""
+
+    @property
+    def votes(self) -> bool:
+        """Whether this machine is one of them."""
+        return self.name in self.addresses
+
+    @property
+    def address(self) -> str:
+        """Its own."""
+        return self.addresses[self.name]
+
+    @property
+    def endpoint(self) -> str:
+        """Where its own clients come to."""
+        return self.endpoints()[self.name]
+
+    def endpoints(self) -> dict[str, str]:
+        """Where each member's clients come to, by name."""
+        return {name: f"https://{address}:{ETCD_CLIENT}" for name, address in self.addresses.items()}
+
+    def peers(self) -> dict[str, str]:
+        """Where each member's fellows come to, by name."""
+        return {name: f"https://{address}:{ETCD_PEER}" for name, address in self.addresses.items()}
+
+
+def voters_of(settings: Settings, machine: Machine, stack: str) -> Voters:
+    """Those who vote as one machine sees them."""
+    addresses = {name: settings.mesh[name] for name in settings.voters}
+    everybody = tuple(settings.mesh.values())
+    return Voters(machine.name, stack, addresses, everybody, machine.role == "witness", machine.volume)
+
+
+def packages_of(voters: Voters) -> tuple[str, ...]:
+    """On a site also what makes the account `postgres`: the rules of the guard name it."""
+    if not voters.votes:
+        return ("nftables", "postgresql-common")
+    return PACKAGES if voters.witness else (*PACKAGES, "postgresql-common")
+
+
+def guard_of(voters: Voters) -> Guard:
+    """etcd's ports are for etcd, Patroni (as postgres) and root; the peers' too, though they ask for a certificate."""
+    accounts = ["root", *(["etcd"] if voters.votes else []), *([] if voters.witness else ["postgres"])]
+    # all machines', whoever votes: the same rule before a vote moves and after it
+    return Guard("etcd", "etcd", (ETCD_CLIENT, ETCD_PEER), voters.mesh, tuple(accounts))
+
+
+def config_files(voters: Voters) -> tuple[File, ...]:
+    """etcd's environment (etcd 3.5 manual, "Configuration options") and a drop-in to Debian's unit."""
+    text = render(
+        "etcd/etcd.j2",
+        name=voters.name,
+        address=voters.address,
+        client_port=ETCD_CLIENT,
+        peer_port=ETCD_PEER,
+        folder=FOLDER,
+        data=DATA,
+    )
+    return (
+        File("/etc/default/etcd", text),
+        File(
+            f"/etc/systemd/system/{UNIT}.d/bastide.conf",
+            render("etcd/bastide.conf.j2", folder=FOLDER, forming=FORMING, mesh_unit="wg-quick@wg0.service"),
+        ),
+    )
+
+
+def authority_file(keyring: Keyring) -> File:
+    """Whom members and clients trust."""
+    return File(f"{FOLDER}/ca.crt", Authority(keyring, "etcd").trusted())
+
+
+def certificate_files(voters: Voters, keyring: Keyring) -> tuple[File, ...]:
+    """The member's own certificate; etcd reads it at each handshake, so a new one needs no restart."""
+    own = Authority(keyring, "etcd").issue(
+        voters.name, datetime.now(UTC), dns=(voters.name,), addresses=(voters.address,)
+    )
+    return (
+        File(f"{FOLDER}/server.crt", own.certificate),
+        File(f"{FOLDER}/server.key", own.key, mode=0o400, owner="etcd", group="etcd"),
+    )
+
+
+def root_files(voters: Voters, keyring: Keyring) -> tuple[File, ...]:
+    """How root on a machine comes in: `bastide-etcdctl` reads it."""
+    endpoints = voters.endpoints()
+    text = render(
+        "etcd/root.env.j2",
+        own=voters.endpoint,
+        endpoints=[voters.endpoint, *(url for name, url in endpoints.items() if name != voters.name)],
+        folder=FOLDER,
+        password=root_password(keyring, keyring.newest),
+    )
+    # not among the files of the server: it must not go down for them
+    return (
+        File(CTL, render("etcd/bastide-etcdctl.j2", folder=FOLDER), mode=0o700),
+        File(f"{FOLDER}/root.env", SecretStr(text), mode=0o600),
+    )
+
+
+def root_password(keyring: Keyring, version: str) -> str:
+    """etcd's root password of one master."""
+    return keyring.derive("etcd/root", version=version).hex()
+
+
+def root_passwords(keyring: Keyring) -> list[str]:
+    """The wanted one, then those of other masters, one of which may still be in force."""
+    return [root_password(keyring, v) for v in [keyring.newest, *sorted(set(keyring.masters) - {keyring.newest})]]
+
+
+def patroni_user(version: str) -> str:
+    """A user for each master, so that Patroni moves from one to the next without a moment in which neither counts."""
+    return f"patroni-{version}"
+
+
+def patroni_password(keyring: Keyring, version: str) -> str:
+    """Patroni's password of one master."""
+    return keyring.derive("etcd/patroni", version=version).hex()
+
+
+def prefix(stack: str) -> str:
+    """The keys that Patroni may read and write."""
+    return f"/bastide/{stack}/"
+
+
+def join_plan(voters: Voters, keyring: Keyring, *, begins: bool, dismisses: bool) -> dict[str, object]:
+    """What `deploys/remote/etcd.py` must know to bring a member in. Secret. `dismisses`: whether others may go."""
+    return {
+        "root": root_passwords(keyring),
+        "dismisses": dismisses,
+        "name": voters.name,
+        "peers": voters.peers(),
+        "endpoints": voters.endpoints(),
+        "begins": begins,
+        "token": f"bastide-{voters.stack}",
+        "data": DATA,
+        "env": f"{FOLDER}/join.env",
+        "forming": FORMING,
+        "ctl": CTL,
+        "unit": UNIT,
+    }
+
+
+def leave_plan(voters: Voters) -> dict[str, object]:
+    """What must end and go where somebody has no vote any more, and the name that it had in the cluster.
+
+    The folder goes last: it says that there was one.
+    """
+    units = [UNIT, *(f"{name}.{kind}" for name in (KEEP, LEAD) for kind in ("timer", "service"))]
+    written = [LEAD_SCRIPT, *(f"/etc/systemd/system/{name}" for name in units[1:])]
+    return {"member": voters.name, "units": units, "gone": [*written, DATA, FORMING, SNAPSHOTS, CTL, FOLDER]}
+
+
+def access_plan(voters: Voters, keyring: Keyring) -> dict[str, object]:
+    """Users and passwords as they shall be, and root's earlier passwords to come in with. Secret."""
+    return {
+        "ctl": CTL,
+        "root": root_passwords(keyring),
+        "users": {patroni_user(v): patroni_password(keyring, v) for v in sorted(keyring.masters)},
+        "prefix": prefix(voters.stack),
+    }
+
+
+def timers(voters: Voters) -> list[str]:
+    """The timers of one member."""
+    return [f"{KEEP}.timer", *([f"{LEAD}.timer"] if voters.witness else [])]
+
+
+def upkeep_files(wanted: Etcd, voters: Voters) -> tuple[File, ...]:
+    """A snapshot and a defragmentation a day; and on the witness, the leadership: see the reasons in the templates."""
+    found: list[tuple[str, dict[str, object]]] = [
+        (f"{KEEP}.service", {"days": wanted.snapshot_days, "own": voters.endpoint}),
+        (f"{KEEP}.timer", {"minute": 7 + 10 * list(voters.addresses).index(voters.name)}),
+    ]
+    if voters.witness:
+        found += [(f"{LEAD}.service", {}), (f"{LEAD}.timer", {})]
+    units = [
+        File(f"/etc/systemd/system/{name}", render(f"etcd/{name}.j2", ctl=CTL, unit=UNIT, **values))
+        for name, values in found
+    ]
+    if voters.witness:
+        text = render("etcd/etcd-lead.j2", ctl=CTL, own=voters.endpoint)
+        units.append(File(LEAD_SCRIPT, text, mode=0o755))
+    return tuple(units)
