@@ -34,13 +34,16 @@ def haproxy_file(wanted: Cluster) -> File:
             {
                 "name": "leader",
                 "port": LEADER_PORT,
-                "check": "/primary",
-                "looks": "inter 200ms fastinter 50ms downinter 200ms",
+                # Patroni's word that it holds the lease, and that its server runs: it holds it for a second longer than
+                # the server when it hands over, and whoever is sent there meanwhile is refused
+                "checks": ("/primary", "/health"),
+                # `inter` is also how long connecting may take, TLS and a lost packet included
+                "looks": "inter 1s fastinter 100ms downinter 200ms",
             },
             {
                 "name": "replicas",
                 "port": REPLICA_PORT,
-                "check": f"/replica?lag={wanted.postgres.max_failover_lag_mb}MB",
+                "checks": (f"/replica?lag={wanted.postgres.max_failover_lag_mb}MB",),
                 "looks": "inter 1s fastinter 200ms downinter 2s",
             },
         ],
