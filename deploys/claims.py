@@ -77,13 +77,16 @@ def _whose(sites: Mapping[str, Answer], data: str, adopt: str, *, begun: bool) -
 
 def _few_stay(seen: Mapping[str, Answer], voters: Collection[str]) -> Iterator[str]:
     """Who is dismissed goes before others come: what all voters know must not lie on one of them alone meanwhile."""
-    holders = _holders(seen)
+    members: list[str] = next((m for one in seen.values() if (m := one.get("etcd", {}).get("members"))), [])
+    # data of a membership that has ended are nobody's
+    holders = [name for name in _holders(seen) if not members or name in members]
     stay = [name for name in holders if name in voters]
     # a run on some machines dismisses nobody
     if set(voters) <= set(seen) and len(holders) > len(stay) < 2:
         yield (
             f"{', '.join(holders)} vote today, and with etcd.voters: {', '.join(voters)} only "
-            f"{', '.join(stay) or 'nobody'} of them would stay; change one, deploy, then the next one"
+            f"{', '.join(stay) or 'nobody'} of them would stay; change one, deploy, then the next one (and none while "
+            "one of those who vote has lost its data: deploy with etcd.voters as it was)"
         )
 
 

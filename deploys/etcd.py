@@ -109,7 +109,7 @@ def etcd(wanted: Etcd, voters: Voters, keyring: Keyring, begins: bool, awaited: 
             name="how it runs from now on",
             name_="etcd",
             wanted=config_files(voters),
-            settle=restart,
+            settle=_restart(voters, ()),
             _serial=True,
         )
     if voters.witness:
@@ -182,8 +182,10 @@ def _restart(voters: Voters, awaited: Collection[str]) -> str:
     """Let a member that runs take up what is new; one that does not run is started by what follows.
 
     It goes down only while all others are well: two of three must vote at any moment. But for who is awaited: they come
-    in after this, and could not, if what is new is the authority that vouches for them. Nobody votes for a second then.
+    in after this, and could not, if what is new is the authority that vouches for them. Then nobody votes for some
+    seconds, and the next one waits until Patroni has renewed its lease: it ends its sessions after 3 to 6 s without.
     """
+    pause = "sleep 5" if awaited else ":"
     others = " ".join(url for name, url in voters.endpoints().items() if name != voters.name and name not in awaited)
     return f"""\
 systemctl daemon-reload
@@ -193,7 +195,7 @@ for other in {others}; do
         {{ echo "the voter at $other is not well: this one must not go down now" >&2; exit 1; }}
 done
 systemctl restart {UNIT} && for try in $(seq 50); do
-    ETCDCTL_ENDPOINTS={voters.endpoint} {CTL} endpoint health >/dev/null 2>&1 && exit 0
+    ETCDCTL_ENDPOINTS={voters.endpoint} {CTL} endpoint health >/dev/null 2>&1 && {{ {pause}; exit 0; }}
     sleep 0.2
 done
 echo "the voter is not well after its restart" >&2; exit 1

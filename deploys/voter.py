@@ -190,13 +190,13 @@ def join_plan(voters: Voters, keyring: Keyring, *, begins: bool, dismisses: bool
 
 
 def leave_plan(voters: Voters) -> dict[str, object]:
-    """What must end and go where somebody has no vote any more, and the name that it had in the cluster.
+    """What must end and go where somebody has no vote any more, and who has one.
 
     The folder goes last: it says that there was one.
     """
     units = [UNIT, *(f"{name}.{kind}" for name in (KEEP, LEAD) for kind in ("timer", "service"))]
     written = [LEAD_SCRIPT, *(f"/etc/systemd/system/{name}" for name in units[1:])]
-    return {"member": voters.name, "units": units, "gone": [*written, DATA, FORMING, SNAPSHOTS, CTL, FOLDER]}
+    return {"peers": voters.peers(), "units": units, "gone": [*written, DATA, FORMING, SNAPSHOTS, CTL, FOLDER]}
 
 
 def access_plan(voters: Voters, keyring: Keyring) -> dict[str, object]:

@@ -76,7 +76,8 @@ class Plan:
 
     `reached` are the mesh addresses of the other machines of this run. `held_back` are machines that keep an old key,
     since not all machines are in this run: those that are not would no longer reach them. `guarded`: the mesh is the
-    only way in, so that a change stays only if a new login works.
+    only way in, so that a change stays only if a new login works. `votes`: whether this machine's voter must see a
+    quorum between two steps; one that lost its vote in the stack file may be dismissed already, and sees none.
     """
 
     steps: tuple[Step, ...]
@@ -86,6 +87,7 @@ class Plan:
     watched: bool = False
     held_back: tuple[str, ...] = ()
     guarded: bool = False
+    votes: bool = True
 
 
 # New keys come one machine at a time, and the mesh must be whole before each: with two machines away at once a quorum
@@ -118,7 +120,7 @@ def wireguard(plan: Plan) -> None:
             if len(plan.steps) > 1:
                 wait(
                     name=f"{step.title}: quorum",
-                    until=" && ".join(f"{{ {check}; }}" for check in QUORUM_CHECKS) or "true",
+                    until=" && ".join(f"{{ {check}; }}" for check in QUORUM_CHECKS if plan.votes) or "true",
                     seconds=_HANDSHAKE_SECONDS,
                     for_what="a quorum on every machine",
                 )
@@ -183,7 +185,8 @@ def plan_of(
         steps.append(view.step(f"new key of {name}", machine, held))
     reached = tuple(mesh.machines[one.name] for one in machines if one.name in answers and one.name != machine.name)
     held_back = () if whole else tuple(old)
-    return Plan(tuple(steps), mesh.port, kernel, reached, watched, held_back, settings.ssh.open_to == "vpn")
+    votes = machine.name in settings.voters
+    return Plan(tuple(steps), mesh.port, kernel, reached, watched, held_back, settings.ssh.open_to == "vpn", votes)
 
 
 @dataclass(frozen=True)

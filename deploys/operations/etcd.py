@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
+import gevent  # type: ignore[import-untyped]
 from pyinfra import logger
 from pyinfra.api.command import FunctionCommand
+from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
@@ -13,6 +16,8 @@ from pyinfra.api.state import State
 from deploys import remote
 from deploys.facts.machine import ask, forget, this_host
 from deploys.operations.files import Commands
+
+_ASKED = 5
 
 
 @operation()
@@ -68,20 +73,28 @@ def leave(plan: dict[str, Any], witness: str) -> Commands:
         host.noop("no member, and nothing of one")
         return
     try:
-        yield FunctionCommand(_counts_no_more, (plan["member"], witness), {})
+        yield FunctionCommand(_counts_nobody_else, (plan["peers"], witness), {})
         yield remote.command("etcd", "leave", plan)
     finally:
         forget(host)
 
 
-def _counts_no_more(state: State, host: Host, member: str, witness: str) -> bool:
-    """Whether the witness says who votes, and this member is not among them; says so when not."""
-    asked = state.inventory.get_host(witness)
-    forget(asked)
-    members = ask(asked)["etcd"]["members"]
-    if members and member not in members:
+def _counts_nobody_else(state: State, host: Host, peers: dict[str, str], witness: str) -> bool:
+    """Whether the witness says who votes, and that is nobody but `peers`; says so when not."""
+    members: list[str] = []
+    # there is no answer while the leadership of the voters moves, as it does after one of them has left
+    for _ in range(_ASKED):
+        asked = state.inventory.get_host(witness)
+        forget(asked)
+        with contextlib.suppress(PyinfraError):
+            members = ask(asked)["etcd"]["members"]
+        if members:
+            break
+        gevent.sleep(1)
+    strangers = without_vote(members, peers)
+    if members and not strangers:
         return True
-    why = "still counts it" if members else "does not say who votes"
+    why = f"counts {', '.join(strangers)} still" if members else "does not say who votes"
     host.log_styled(f"its voter stays: {witness} {why}; next: the same again", fg="red", log_func=logger.error)
     return False
 

@@ -104,6 +104,9 @@ def _admitted(plan: dict[str, Any]) -> dict[str, str]:
     # one that is gone for good and has no vote any more goes first: etcd takes nobody in while somebody does not answer
     if plan["dismisses"]:
         members.dismiss()
+    elif foreign := members.foreign():
+        names = ", ".join(member.get("name") or member["peerURLs"][0] for member in foreign)
+        _fail(f"the voters count {names} still; next: `make deploy` for all machines")
     members.change("add", plan["name"], f"--peer-urls={plan['peers'][plan['name']]}")
     return _known(members.there(), plan)
 
@@ -130,12 +133,17 @@ class _Members:
 
     def dismiss(self) -> None:
         """Remove all that are not planned."""
+        for member in self.foreign():
+            self.remove(member)
+
+    def foreign(self) -> list[dict[str, Any]]:
+        """Those that are not planned. One that was announced and never started has no name yet."""
         peers = self.plan["peers"]
-        for member in self.there():
-            # one that was announced and never started has no name yet
-            wanted = member["name"] in peers if member.get("name") else set(member["peerURLs"]) & set(peers.values())
-            if not wanted:
-                self.remove(member)
+        return [
+            one
+            for one in self.there()
+            if not (one["name"] in peers if one.get("name") else set(one["peerURLs"]) & set(peers.values()))
+        ]
 
     def remove(self, member: dict[str, Any]) -> None:
         """Take one out."""
@@ -157,7 +165,7 @@ class _Members:
 def leave(plan: dict[str, Any]) -> None:
     """Stop a member that its cluster does not count any more, and take away what it kept and what it came in with.
 
-    `plan`: member, units, and the paths that go, in this order. The last one tells the next run that something is left.
+    `plan`: units, and the paths that go, in this order. The last one tells the next run that something is left.
     """
     for unit in plan["units"]:
         if _load_state(unit) != "not-found":

@@ -89,11 +89,19 @@ def test_who_has_no_vote_any_more_goes_before_another_comes(monkeypatch: pytest.
     ]
 
 
-def test_a_run_on_some_machines_dismisses_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_on_some_machines_dismisses_nobody_and_makes_no_even_number(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     members = Members("primary", "third", "witness")
     monkeypatch.setattr(etcd, "_run", members.run)
+    with pytest.raises(SystemExit):
+        etcd._admitted(PLAN | {"dismisses": False})
+    assert members.changes == []
+    assert capsys.readouterr().err == "the voters count third still; next: `make deploy` for all machines\n"
+    lost = Members("primary", "standby", "witness")
+    monkeypatch.setattr(etcd, "_run", lost.run)
     etcd._admitted(PLAN | {"dismisses": False})
-    assert [words[:2] for words in members.changes] == [("member", "add")]
+    assert [words[1] for words in lost.changes] == ["remove", "add"], "one that lost its data comes back by limit="
 
 
 def test_a_change_waits_until_the_one_before_has_settled(
