@@ -200,17 +200,21 @@ class Writers:
         """Statements as the superuser, over the socket."""
         words = f"timeout 20 runuser -u postgres -- psql -XAtq -v ON_ERROR_STOP=1 -d '{self.database}' -f -"
         done = self.rehearsal.exec(machine, words, input=text + ";\n", check=False)
-        assert done.ok, f"{machine}: {text}: {done.stderr[-500:]}"
+        if not done.ok:
+            # a server that is down without anybody's doing: why stands in Patroni's log, which goes with the lab
+            why = self.rehearsal.exec(machine, "journalctl -qu patroni -n 60 -o short-precise", check=False).stdout
+            raise AssertionError(f"{machine}: {text}: {done.stderr[-500:]}\n{why}")
         return done.stdout.strip()
 
     def members(self) -> dict[str, dict[str, Any]]:
         """Patroni's members by name, as the first site that answers sees them; {} when none does."""
-        for machine in self.sites:
-            url = f"https://{self.settings.mesh[machine]}:{PATRONI}/cluster"
-            done = self.rehearsal.exec(machine, f"curl -sf -m 3 --cacert {FOLDER}/ca.crt {url}", check=False)
-            if done.ok:
-                return {one["name"]: one for one in json.loads(done.stdout)["members"]}
-        return {}
+        return next(filter(None, map(self._seen_by, self.sites)), {})
+
+    def _seen_by(self, machine: str) -> dict[str, dict[str, Any]]:
+        """The members as one site's Patroni sees them; {} when it does not answer."""
+        url = f"https://{self.settings.mesh[machine]}:{PATRONI}/cluster"
+        done = self.rehearsal.exec(machine, f"curl -sf -m 3 --cacert {FOLDER}/ca.crt {url}", check=False)
+        return {one["name"]: one for one in json.loads(done.stdout)["members"]} if done.ok else {}
 
     def leader(self) -> str:
         """Who leads, by Patroni; "" while nobody does."""
@@ -222,9 +226,15 @@ class Writers:
         return [one for one in self.sites if self.rehearsal.exec(one, ask, check=False).stdout.strip() == "f"]
 
     def healthy(self) -> bool:
-        """One leads and runs, every other one streams from it, one of them in sync where that is wanted."""
+        """One leads and runs, every other one streams from it, one of them in sync where that is wanted.
+
+        All sites must say the same: one that was cut off knows for a moment only how things were before.
+        """
         assert self.settings.postgres
-        members = self.members()
+        views = [self._seen_by(site) for site in self.sites]
+        if any(_roles(view) != _roles(views[0]) for view in views):
+            return False
+        members = views[0]
         leads, *follow = sorted((one["role"], one["state"]) for one in members.values()) or [("", "")]
         in_sync = [role for role, _ in follow if role == "sync_standby"]
         return (
@@ -285,6 +295,10 @@ def read_records(told: Told, machine: str, text: str) -> None:
             told.unknown[machine] = told.unknown.get(machine, 0) + 1
             reason = " ".join(rest.split()[3:])
             told.reasons[reason] = told.reasons.get(reason, 0) + 1
+
+
+def _roles(view: dict[str, dict[str, Any]]) -> dict[str, str]:
+    return {name: one["role"] for name, one in view.items()}
 
 
 def _keyring(rehearsal: Rehearsal) -> Keyring:
