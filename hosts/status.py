@@ -158,7 +158,14 @@ def cluster_lines(seen: list[Seen]) -> Iterator[Finding]:
     said: dict[str, Any] = next((one.patroni for one in sites if one.patroni), {})
     members = said.get("members", [])
     wrong = []
-    leader = next((m["name"] for m in members if m["role"] == "leader" and m["state"] == "running"), "")
+    leader = _leader(said)
+    leaders = {one.name: _leader(one.patroni) or "nobody" for one in sites if one.patroni}
+    if len(set(leaders.values())) > 1:
+        # one that is cut off from the others knows only how things were before
+        views = " and ".join(f"{name} says that {whom} does" for name, whom in leaders.items())
+        text = f"cluster: the sites do not agree on who leads: {views}"
+        yield Finding("missing", text, "`make cluster` in some seconds; if it stays so, who is cut off: `make drift`")
+        return
     what = [f"{leader} leads" if leader else "nobody leads"]
     what += [_follower(member) for member in members if member["name"] != leader]
     if not leader:
@@ -180,6 +187,10 @@ def cluster_lines(seen: list[Seen]) -> Iterator[Finding]:
         away = ", ".join(one.name for one in voters if not one.voter)
         wrong.append(f"`journalctl -u etcd` on {away}")
     yield Finding("missing" if wrong else "ok", f"cluster: {', '.join(what)}", "; ".join(dict.fromkeys(wrong)))
+
+
+def _leader(said: dict[str, Any]) -> str:
+    return next((m["name"] for m in said.get("members", []) if m["role"] == "leader" and m["state"] == "running"), "")
 
 
 def _follower(member: dict[str, Any]) -> str:

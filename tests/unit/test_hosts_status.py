@@ -89,6 +89,20 @@ def test_a_cluster_that_is_not_well_ends_with_the_next_step(
     assert step in text.partition("; next: ")[2]
 
 
+def test_sites_that_say_different_things_are_not_well() -> None:
+    """A leader that is cut off from the others says that it leads and that the other one is in sync."""
+    theirs = [{**FOLLOWER, "name": "primary"}, {**LEADER, "name": "standby"}]
+    seen = [
+        Seen("primary", patroni={"members": [LEADER, FOLLOWER]}, voter=False),
+        Seen("standby", patroni={"members": theirs}, voter=True),
+    ]
+    (found,) = cluster_lines(seen)
+    assert str(found).startswith(
+        "✗ cluster: the sites do not agree on who leads: "
+        "primary says that primary does and standby says that standby does; next: "
+    )
+
+
 def test_proofs_of_other_settings_are_said_to_be_that() -> None:
     """Not one sentence of the page stands any more: that nothing was looked at would be the wrong trail."""
     elsewhere = proofs.SETTINGS.base.model_copy(update={"timezone": "Europe/Lisbon"})
