@@ -24,7 +24,7 @@ _ASKED = 5
 def join(plan: dict[str, Any]) -> Commands:
     """Bring this machine's member in, if it has no data: beginning a cluster with all others, or joining theirs.
 
-    + plan: as `deploys/remote/etcd.py` has it
+    + plan: as `deploys/remote/etcd.py` has it; secret, it goes over standard input
     """
     host = this_host()
     seen = ask(host)["etcd"]
@@ -41,7 +41,7 @@ def join(plan: dict[str, Any]) -> Commands:
 def dismiss(plan: dict[str, Any]) -> Commands:
     """Have the cluster count nobody who is not among the planned members.
 
-    + plan: as `deploys/remote/etcd.py` has it for `join`
+    + plan: as `deploys/remote/etcd.py` has it for `join`; secret, it goes over standard input
     """
     host = this_host()
     seen = ask(host)["etcd"]
@@ -82,9 +82,9 @@ def leave(plan: dict[str, Any], witness: str) -> Commands:
 def _counts_nobody_else(state: State, host: Host, peers: dict[str, str], witness: str) -> bool:
     """Whether the witness says who votes, and that is nobody but `peers`; says so when not."""
     members: list[str] = []
+    asked = state.inventory.get_host(witness)
     # there is no answer while the leadership of the voters moves, as it does after one of them has left
     for _ in range(_ASKED):
-        asked = state.inventory.get_host(witness)
         forget(asked)
         with contextlib.suppress(PyinfraError):
             members = ask(asked)["etcd"]["members"]
