@@ -17,7 +17,7 @@ ORDER = (
         "test_existing",
         "test_killed",
         "test_volumes",
-        "test_lab",
+        "lab",
     ),
 )
 
@@ -40,6 +40,4 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _place(path: Path) -> int:
-    return next(
-        (n for n, word in enumerate(ORDER) if word == path.parent.name or path.stem.startswith(word)), len(ORDER)
-    )
+    return next((n for n, word in enumerate(ORDER) if word in path.parts or path.stem.startswith(word)), len(ORDER))

@@ -1,6 +1,6 @@
 """The pinned versions and everything that follows from them. Raise a version here and nowhere else.
 
-The SDKs in requirements.txt must be the same (tests/unit/test_tools_versions.py).
+The SDKs in requirements.txt must be the same (tests/unit/tools/test_versions.py).
 """
 
 from __future__ import annotations

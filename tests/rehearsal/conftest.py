@@ -11,7 +11,6 @@ import pytest
 
 from bastide.console import heed_interrupts, run
 from lab.client import Lab
-from tests.rehearsal.bench import Bench, labs, made, sysctls
 from tests.rehearsal.stack import Rehearsal
 
 ROOT = Path(__file__).parents[2]
@@ -32,19 +31,6 @@ def rehearsal(fresh: Rehearsal) -> Rehearsal:
     done = fresh.make("up", timeout=1200)
     (fresh.build / "up.log").write_text(done.stdout + done.stderr)
     return fresh
-
-
-@pytest.fixture(scope="module")
-def before() -> tuple[dict[str, str], set[str]]:
-    """The host's settings, and the labs that it has (their ids), before this module's."""
-    return sysctls(), labs()
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory, before: object) -> Iterator[Bench]:
-    """A lab of the module's own, with two machines."""
-    with made(tmp_path_factory.mktemp("lab")) as found:
-        yield found
 
 
 def fresh_stack(name: str, *, keep: bool) -> Iterator[Rehearsal]:

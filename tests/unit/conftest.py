@@ -10,7 +10,7 @@ import pytest
 
 from hosts import enroll
 from lab import place
-from tests.unit.hosts_box import Box, new_identity, target_of
+from tests.unit.hosts.box import Box, new_identity, target_of
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
 // Package provider describes the Terraform provider for Hetzner Cloud to the Pulumi bridge.
 //
 // The result has the same resources and inputs as the published pulumi-hcloud package;
-// tests/unit/test_tools_schema.py holds it to the SDK that requirements.txt pins.
+// tests/unit/tools/test_schema.py holds it to the SDK that requirements.txt pins.
 package provider
 
 import (

@@ -1,7 +1,7 @@
 // Package provider describes the Terraform provider for MinIO, and so for S3, to the Pulumi bridge.
 //
 // The result has the resources and inputs of the published pulumi-minio package, and some more;
-// tests/unit/test_tools_schema.py holds it to the SDK that requirements.txt pins.
+// tests/unit/tools/test_schema.py holds it to the SDK that requirements.txt pins.
 package provider
 
 import (

@@ -1,0 +1,22 @@
+"""What the tests of the lab share: a lab of each module's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab.bench import Bench, labs, made, sysctls
+
+
+@pytest.fixture(scope="module")
+def before() -> tuple[dict[str, str], set[str]]:
+    """The host's settings, and the labs that it has (their ids), before this module's."""
+    return sysctls(), labs()
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory, before: object) -> Iterator[Bench]:
+    """A lab of the module's own, with two machines."""
+    with made(tmp_path_factory.mktemp("lab")) as found:
+        yield found

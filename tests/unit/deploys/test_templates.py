@@ -1,0 +1,128 @@
+"""What is written to machines, word for word: tests/unit/deploys/data/rendered.
+
+After an intended change: `UPDATE=1 pytest tests/unit/deploys/test_templates.py`, and read the difference.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from jinja2 import UndefinedError
+from pydantic import SecretBytes, SecretStr
+
+from bastide.cluster import cluster_of
+from bastide.console import run
+from bastide.doors import Door, doors
+from bastide.mesh import mesh_of
+from bastide.secrets import Keyring
+from bastide.settings import Settings
+from deploys import base, fail2ban, firewall, patroni, postgres, ssh, updates, users, voter, ways
+from deploys.operations.files import File
+from deploys.render import render
+from tests.unit.deploys.box import MACHINES, SETTINGS, SOURCE
+
+GOLDEN = Path(__file__).parent / "data/rendered"
+ANYWHERE = SETTINGS.ssh.model_copy(update={"open_to": "anywhere", "port": 2222})
+VPN = SETTINGS.ssh.model_copy(update={"open_to": "vpn"})
+DOORS = (*doors(SETTINGS), Door("etcd", 2379, "tcp", "mesh", "etcd's clients"))
+V6_ONLY = SETTINGS.firewall.model_copy(update={"operators": ("2001:db8::/48",), "public": ()})
+V4_ONLY = tuple(replace(machine, address6="", private_address="") for machine in MACHINES)
+
+UPDATES = SETTINGS.updates.model_copy(update={"sources": {"other": SOURCE}})
+
+
+KEYRING = Keyring("prod", {"v1": SecretBytes(b"\1" * 32)})
+DATABASES = {
+    "app": {"roles": {"app_owner": "owner", "app": "writer"}, "extensions": ("pg_trgm",)},
+    "App-1.x": {"roles": {"Own.er-1": "owner"}, "connections": 5},
+}
+CLUSTERED = Settings.model_validate({**SETTINGS.model_dump(), "postgres": {"databases": DATABASES}})
+
+
+def clustered() -> dict[str, File]:
+    """What a site and the witness get of the database cluster; certificates change with time: test_authority.py."""
+    primary, _, witness = MACHINES
+    found: dict[str, File] = {}
+    for machine in (primary, witness):
+        voters = voter.voters_of(CLUSTERED, machine, "prod")
+        files = [*voter.config_files(voters), *voter.root_files(voters, KEYRING), *voter.guard_of(voters).files()]
+        files += voter.upkeep_files(CLUSTERED.etcd, voters)
+        found |= {f"{machine.name}_{file.path.strip('/').replace('/', '_')}": file for file in files}
+    wanted = cluster_of(CLUSTERED, primary, "prod")
+    files = [*patroni.member_files(wanted, KEYRING, patroni.memory_of(wanted, {})), ways.haproxy_file(wanted)]
+    files += [*ways.pool_files(wanted, KEYRING), *postgres.guard_of(wanted).files(), *postgres.package_files()]
+    return found | {file.path.strip("/").replace("/", "_"): file for file in files}
+
+
+def written() -> dict[str, File]:
+    mesh = mesh_of(SETTINGS)
+    config = ssh.config_file(SETTINGS.ssh, SETTINGS.users, SETTINGS.firewall, mesh)
+    files = (
+        config,
+        ssh.expected_file(config),
+        *users.key_files(SETTINGS.users),
+        *firewall.rule_files(SETTINGS.firewall, SETTINGS.ssh, SETTINGS.network, MACHINES, mesh, DOORS),
+        *fail2ban.jail_files(
+            SETTINGS.fail2ban, fail2ban.spared(SETTINGS.fail2ban, SETTINGS.firewall, SETTINGS.network, MACHINES, mesh)
+        ),
+        *base.name_files(MACHINES[0], MACHINES, True),
+        *base.locale_files(SETTINGS.base),
+        base.journal_file(SETTINGS.base),
+        *updates.source_files(UPDATES),
+        updates.apt_file(UPDATES),
+        *updates.window_files(UPDATES, updates.plan_of(SETTINGS, MACHINES[0], MACHINES)),
+    )
+    named = {file.path.strip("/").replace("/", "_"): file for file in files}
+    del named[updates.PROGRAM.strip("/").replace("/", "_")]  # it goes as it stands in deploys/remote
+    named["vpn.nft"] = firewall.rule_files(SETTINGS.firewall, VPN, SETTINGS.network, MACHINES, mesh, DOORS)[0]
+    named["anywhere.nft"] = firewall.rule_files(V6_ONLY, ANYWHERE, SETTINGS.network, V4_ONLY)[0]
+    return named | clustered()
+
+
+@pytest.mark.parametrize("name", sorted(written()))
+def test_rendered(name):
+    content = written()[name].content
+    text = content.get_secret_value() if isinstance(content, SecretStr) else str(content)
+    golden = GOLDEN / name
+    if os.environ.get("UPDATE"):
+        golden.parent.mkdir(parents=True, exist_ok=True)
+        golden.write_text(text)
+    assert text == golden.read_text()
+
+
+def test_no_golden_file_is_orphaned():
+    assert {path.name for path in GOLDEN.iterdir()} == set(written())
+
+
+@pytest.mark.parametrize("name", ["etc_bastide_firewall.nft", "anywhere.nft", "vpn.nft"])
+def test_the_rules_load(name, tmp_path):
+    if not shutil.which("nft") or os.geteuid() != 0:
+        pytest.skip("needs nft and root: nft checks rules against the kernel")
+    path = tmp_path / "rules.nft"
+    path.write_text(str(written()[name].content))
+    # a namespace of its own: nothing of this machine's is looked at, and the check can never load anything here
+    run(["unshare", "--net", "nft", "-c", "-f", path])
+
+
+def test_modes_of_what_must_not_be_read_or_changed_by_others():
+    files = written()
+    assert files["etc_sudoers.d_bastide"].mode == 0o440
+    assert files["etc_sudoers.d_bastide"].check.startswith("visudo")
+    assert files["etc_ssh_authorized_keys.d_anna"].owner == "root"
+
+
+def test_undefined_names_are_errors():
+    with pytest.raises(UndefinedError):
+        render("base/locale.conf.j2")
+
+
+def test_the_expected_configuration_has_a_line_for_each_account():
+    wanted = ssh.effective(ssh.config_file(SETTINGS.ssh, SETTINGS.users, SETTINGS.firewall, mesh_of(SETTINGS)))
+    assert wanted["allowusers"] == ["bastide", "anna", "bruno"]
+    assert wanted["persourcepenaltyexemptlist"] == [
+        "198.51.100.10/32,2001:db8:ffff::10/128,10.21.0.11/32,10.21.0.12/32,10.21.0.13/32,10.21.0.101/32"
+    ]

@@ -1,0 +1,68 @@
+"""The ready CI files parse, and every command in them exists."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[3]
+FILES = sorted((ROOT / "docs" / "ci").glob("*.yml"))
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def scripts(data: Any, key: str = "") -> Iterator[str]:
+    """Every shell line of a file, wherever its dialect puts it."""
+    if isinstance(data, dict):
+        for name, value in data.items():
+            yield from scripts(value, name)
+    elif isinstance(data, list):
+        for item in data:
+            yield from scripts(item, key)
+    elif key in ("run", "script", "before_script", "after_script"):
+        yield str(data)
+
+
+def jobs(path: Path) -> dict[str, Any]:
+    document = yaml.safe_load(path.read_text())
+    return dict(document.get("jobs", document))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_it_has_the_three_jobs_and_every_command_exists(path: Path) -> None:
+    found = jobs(path)
+    assert {"check", "plan", "verify"} <= set(found)
+    text = "\n".join(scripts(found))
+    assert set(re.findall(r"\bmake ([a-z-]+)", text.replace("openssh-client git make", ""))) <= TARGETS
+    for module, verb in re.findall(r"python -m (bastide|hosts|stacks|lab|tools) ([a-z-]+)", text):
+        assert f'"{verb}"' in (ROOT / module / "__main__.py").read_text(), f"python -m {module} {verb}"
+    for name in re.findall(r"requirements\.txt|tests/verify", text):
+        assert (ROOT / name).exists()
+    assert "--junitxml" in "\n".join(scripts(found["verify"]))
+    assert "evidence.json" in path.read_text()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_verify_gets_no_passphrase_and_no_token(path: Path) -> None:
+    text = yaml.dump(jobs(path)["verify"]).lower()
+    assert "passphrase" not in text
+    assert "token" not in text
+    assert "pulumi" not in text
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_no_secret_is_given_to_forks_and_none_is_readable_by_others(path: Path) -> None:
+    plan = jobs(path)["plan"]
+    condition = str(plan.get("if") or plan["rules"])
+    assert "head.repo.full_name" in condition or "SOURCE_PROJECT_ID" in condition
+    for job in ("plan", "verify"):
+        text = "\n".join(scripts(jobs(path)[job]))
+        assert "umask 077" in text or "install -m 600" in text
+
+
+def test_there_is_one_for_each_forge() -> None:
+    assert [path.stem for path in FILES] == ["forgejo", "github", "gitlab"]
