@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from tests.rehearsal.sabotages.model import Sabotage
+from tests.rehearsal.sabotages.model import NFT, STANDBY, WITNESS, Sabotage
 
+# Two of three have to run; who leads, and what root may do, is the same for all.
+_TOUCHES = ("etcd",)
 _ENV = "/etc/default/etcd"
 _CTL = "bastide-etcdctl"
 _OWN = "$(sed -n 's/^# own: //p' /etc/etcd/root.env)"
 _ELSEWHERE = "/srv/sabotage"
 
 
-def _started_with(what: str, says: str, edit: str, machine: str = "witness") -> Sabotage:
+def _started_with(what: str, says: str, edit: str) -> Sabotage:
     """Another line in what etcd is started with."""
     return Sabotage(
         "etcd-02",
@@ -18,7 +20,8 @@ def _started_with(what: str, says: str, edit: str, machine: str = "witness") -> 
         says,
         f"cp -p {_ENV} /run/etcd.saved && sed -i '{edit}' {_ENV} && systemctl restart etcd",
         f"cp -p /run/etcd.saved {_ENV} && rm /run/etcd.saved && systemctl restart etcd",
-        machine,
+        WITNESS,
+        everywhere=_TOUCHES,
     )
 
 
@@ -29,6 +32,8 @@ SABOTAGES = (
         "no answer from the voter on standby",
         "systemctl stop etcd",
         "systemctl start etcd",
+        STANDBY,
+        everywhere=_TOUCHES,
     ),
     Sabotage(
         "etcd-02",
@@ -36,7 +41,8 @@ SABOTAGES = (
         "it lets in whoever comes with no password",
         f"{_CTL} auth disable >/dev/null",
         f"{_CTL} auth enable >/dev/null",
-        "witness",
+        WITNESS,
+        everywhere=_TOUCHES,
     ),
     _started_with(
         "nobody is asked for a certificate",
@@ -54,6 +60,7 @@ SABOTAGES = (
         "of this machine gets through to",
         "nft delete table inet bastide_etcd",
         "systemctl reload bastide-etcd-guard",
+        touches=(NFT,),
     ),
     Sabotage(
         "etcd-03",
@@ -64,7 +71,8 @@ SABOTAGES = (
         f" && {_CTL} --endpoints={_OWN} move-leader"
         f" $({_CTL} member list | grep ', primary,' | cut -d, -f1) >/dev/null",
         "/usr/local/lib/bastide/etcd-lead >/dev/null; systemctl start bastide-etcd-lead.timer",
-        "witness",
+        WITNESS,
+        everywhere=_TOUCHES,
     ),
     Sabotage(
         "etcd-04",
@@ -76,6 +84,8 @@ SABOTAGES = (
         f"systemctl stop etcd && rm -rf /var/lib/etcd/bastide && cp -a {_ELSEWHERE} /var/lib/etcd/bastide"
         f" && sed -i 's,^ETCD_DATA_DIR=.*,ETCD_DATA_DIR=/var/lib/etcd/bastide,' {_ENV} && systemctl start etcd"
         f" && rm -rf {_ELSEWHERE}",
+        STANDBY,
+        everywhere=_TOUCHES,
     ),
     Sabotage(
         "etcd-04",
@@ -90,5 +100,7 @@ SABOTAGES = (
         "it may read keys of others",
         f"{_CTL} role grant-permission bastide --prefix=true readwrite / >/dev/null",
         f"{_CTL} role revoke-permission bastide --prefix=true / >/dev/null",
+        STANDBY,
+        everywhere=_TOUCHES,
     ),
 )
