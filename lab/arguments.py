@@ -48,8 +48,9 @@ def _whole(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     status.add_argument("--json", action="store_true", help="for programs")
     doctor = verbs.add_parser("doctor", help="what this machine lacks")
     doctor.add_argument("--port", type=int, default=None, help="also look whether this port is free")
-    verbs.add_parser("door-token", help="print the token of the side door, /_lab")
-    verbs.add_parser("daemon", help=argparse.SUPPRESS)
+    # its first name, too: scripts have it
+    verbs.add_parser("admin-token", aliases=["door-token"], help="print the token of the admin API, /_lab")
+    verbs.add_parser("daemon")  # `up` starts it: without a sentence it is not listed
 
 
 def _machine(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -77,10 +77,10 @@ def _do(args: argparse.Namespace) -> int:
 
             kept.keep(_lab(args.name), args.switch == "on")
             say(f"lab '{args.name}' is {'kept: down refuses' if args.switch == 'on' else 'not kept any more'}")
-        case "door-token":
-            from lab import door
+        case "admin-token" | "door-token":
+            from lab import admin_token
 
-            say(door.token(_lab(args.name)))
+            say(admin_token.token(_lab(args.name)))
         case "block" | "unblock" | "slow" | "unslow":
             _lines(_lab(args.name), args)
         case "fill" | "unfill" | "snapshot" | "restore" | "forget":

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from bastide.console import tail_of
 from bastide.errors import LabError
-from lab import door, registry
+from lab import admin_token, registry
 from lab.machines import metadata, relay
 from lab.machines.cgroups import open_tree
 from lab.machines.driver import Driver
@@ -107,4 +107,5 @@ def bind(port: int) -> socket.socket:
 def _app(here: Place, settings: dict[str, Any]) -> Starlette:
     from lab.cloud.app import create_app
 
-    return create_app(here.folder / "cloud.json", settings["token_sha256"], Driver(here), door_sha256=door.digest(here))
+    admin = admin_token.digest(here)
+    return create_app(here.folder / "cloud.json", settings["token_sha256"], Driver(here), admin_sha256=admin)
