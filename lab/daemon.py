@@ -59,7 +59,7 @@ def ensure(here: Place, *, restart: bool) -> bool:
     tree.kill(_GROUP)
     tree.make_fresh(_GROUP)
     log = here.folder / "daemon.log"
-    spawn(python("lab", "--name", here.name, "daemon"), doors=tree.doors(_GROUP), log=log)
+    spawn(python("lab", "--name", here.name, "daemon"), procs=tree.procs(_GROUP), log=log)
     return True
 
 

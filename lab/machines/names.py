@@ -29,7 +29,7 @@ def start(here: Place) -> None:
             *(f"--address=/{host}/{address}" for address, _, host in saved_doors(here) if host != address),
             *("--cache-size=0", f"--server={names.PARTY.address(here)}"),
         ],
-        doors=tree.doors(_GROUP),
+        procs=tree.procs(_GROUP),
         log=here.folder / "dns.log",
         netns=here.router,
     )

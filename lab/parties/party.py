@@ -86,7 +86,7 @@ def ensure(
     rights += ["--ambient-caps=+net_bind_service", "--inh-caps=+net_bind_service"]
     script = 'cd "$1" && set -a && . "$2" && set +a && shift 2 && exec "$@"'
     words = ["env", "-i", "sh", "-c", script, "sh", str(party.folder(here)), str(environment), *rights, *argv]
-    spawn(words, doors=tree.doors(group), log=here.folder / f"{party.name}.log", netns=here.router)
+    spawn(words, procs=tree.procs(group), log=here.folder / f"{party.name}.log", netns=here.router)
     return True
 
 

@@ -28,7 +28,7 @@ class Tree:
     def make_fresh(self, group: str) -> None:
         """There is nothing to make."""
 
-    def doors(self, group: str) -> tuple[Path, ...]:
+    def procs(self, group: str) -> tuple[Path, ...]:
         return ()
 
 
