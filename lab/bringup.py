@@ -55,7 +55,7 @@ def up(name: str, order: Order) -> None:
         done = []
         if not router.ready(here):
             with step("network and seal"):
-                router.make(here, upstream.doors())
+                router.make(here, upstream.origins())
                 # the cables of running machines went with the old router
                 for record in _running(here):
                     machine.replug_public(record)
