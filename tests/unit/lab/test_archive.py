@@ -11,8 +11,8 @@ import pytest
 
 from bastide.console import run
 from bastide.errors import LabError
-from lab.parties import archive
 from lab.place import Place
+from lab.services import archive
 
 
 @pytest.fixture

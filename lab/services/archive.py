@@ -18,10 +18,10 @@ from typing import Any, Literal
 from bastide.console import run
 from bastide.errors import LabError
 from lab.machines.spawn import PATH
-from lab.parties import party
-from lab.parties.party import ARCHIVE, Party
 from lab.place import Place
 from lab.registry import locked
+from lab.services import service
+from lab.services.service import ARCHIVE, Party
 
 PARTY = Party("archive", ARCHIVE, (("tcp", 80),))
 PACKAGE = "lab-canary"
@@ -42,8 +42,8 @@ def ensure(here: Place, *, restart: bool) -> bool:
     if python is None:
         raise LabError("there is no python3 outside of the project's .venv", "sudo apt-get install python3")
     argv = [python, "-I", "-m", "http.server", "--bind", PARTY.address(here), "--directory", str(public), "80"]
-    started = party.ensure(here, PARTY, argv, restart=restart)
-    party.wait(here, PARTY)
+    started = service.ensure(here, PARTY, argv, restart=restart)
+    service.wait(here, PARTY)
     return started
 
 
@@ -65,7 +65,7 @@ def publish(here: Place, version: str, signer: Signer = "archive") -> None:
     """
     if version not in VERSIONS:
         raise LabError(f"the archive has no version {version}", f"there are {' and '.join(VERSIONS)}")
-    party.prepare(here, PARTY)
+    service.prepare(here, PARTY)
     folder = PARTY.settings(here)
     with locked(here.folder / ".archive.lock"):
         public = folder / "public"
@@ -77,7 +77,7 @@ def publish(here: Place, version: str, signer: Signer = "archive") -> None:
         _sign(here, fresh / "debian/dists" / SUITE, signer)
         _date(fresh, old)
         for path in (fresh, *fresh.rglob("*")):
-            party.lend(path)
+            service.lend(path)
         link = folder / "public.new"
         link.unlink(missing_ok=True)
         link.symlink_to(fresh.name)

@@ -23,9 +23,9 @@ from cryptography.x509.oid import NameOID
 
 from bastide.errors import LabError
 from lab import registry
-from lab.parties import party
-from lab.parties.party import STORAGE, Party
 from lab.place import Place
+from lab.services import service
+from lab.services.service import STORAGE, Party
 
 PARTY = Party("storage", STORAGE, (("tcp", 443),))
 _DAYS = 3650
@@ -70,7 +70,7 @@ def ensure(here: Place, wanted: Wanted, *, restart: bool) -> bool:
         "MINIO_UPDATE": "off",
         "HOME": str(PARTY.folder(here)),
     }
-    return party.ensure(here, PARTY, argv, env=env, restart=restart or changed)
+    return service.ensure(here, PARTY, argv, env=env, restart=restart or changed)
 
 
 def endpoint(here: Place) -> str:
@@ -110,7 +110,7 @@ def make_certificate(addresses: Sequence[str]) -> dict[str, bytes]:
 
 def _settle(here: Place, wanted: Wanted) -> bool:
     """Its folders, program and certificate. Returns whether a running server is now an old one."""
-    party.prepare(here, PARTY)
+    service.prepare(here, PARTY)
     address = PARTY.address(here)
     changed = False
     # the lab may come back at other addresses, and a certificate names them
@@ -119,9 +119,9 @@ def _settle(here: Place, wanted: Wanted) -> bool:
         # MinIO wants a folder for other authorities' certificates, too, and cannot make it here
         for folder in (_certs(here), _certs(here) / "CAs"):
             folder.mkdir(mode=0o700, exist_ok=True)
-            party.lend(folder)
+            service.lend(folder)
         for name, content in make_certificate([address]).items():
-            party.write(_certs(here) / name, content)
+            service.write(_certs(here) / name, content)
         changed = True
     if known.get("program") != str(wanted.program) or not _program(here).exists():
         _place(wanted.program, _program(here))
@@ -157,4 +157,4 @@ def _environment_differs(environment: Path, wanted: Wanted) -> bool:
         text = environment.read_text()
     except OSError:
         return False
-    return f"='{wanted.access_key}'\n" not in text or party.quoted(wanted.secret_key) not in text
+    return f"='{wanted.access_key}'\n" not in text or service.quoted(wanted.secret_key) not in text

@@ -21,9 +21,9 @@ import dns.reversename
 from bastide.console import run, tail_of
 from bastide.errors import LabError
 from lab.backend import NAMESERVERS
-from lab.parties import nsd, party
-from lab.parties.party import NAMES, Party
 from lab.place import Place
+from lab.services import nsd, service
+from lab.services.service import NAMES, Party
 
 PARTY = Party("names", NAMES, (("udp", 53), ("tcp", 53)))
 _TTL = 300
@@ -39,7 +39,7 @@ def start(here: Place, *, restart: bool = False) -> bool:
     with _WRITING:
         if not _config_file(here).exists():
             _write_all(here, {}, {})
-        return party.ensure(here, PARTY, nsd.words(root, "nsd", _config_file(here), "-d"), restart=restart)
+        return service.ensure(here, PARTY, nsd.words(root, "nsd", _config_file(here), "-d"), restart=restart)
 
 
 def publish(here: Place, zones: Mapping[str, str], pointers: Mapping[str, str]) -> None:
@@ -47,11 +47,11 @@ def publish(here: Place, zones: Mapping[str, str], pointers: Mapping[str, str]) 
 
     Raises `LabError` when the name server does not take them.
     """
-    if not party.running(here, PARTY):
+    if not service.running(here, PARTY):
         start(here)
     with _WRITING:
         serials = _write_all(here, zones, pointers)
-        party.wait(here, PARTY)
+        service.wait(here, PARTY)
         root = nsd.place(here)
         # each time: whatever was written before a kill is taken up, and what has not changed costs nothing
         for verb in ("reconfig", "reload"):
@@ -66,7 +66,7 @@ def _config_file(here: Place) -> Path:
 def _write_all(here: Place, zones: Mapping[str, str], pointers: Mapping[str, str]) -> dict[str, int]:
     """Write what differs from what is there. Returns the serial of every zone from then on, -1 for one that went."""
     folder = PARTY.settings(here)
-    party.prepare(here, PARTY)
+    service.prepare(here, PARTY)
     serials: dict[str, int] = {}
     for name, text in {**zones, **_own_zones(here, pointers)}.items():
         path = folder / _file(name)
@@ -77,11 +77,11 @@ def _write_all(here: Place, zones: Mapping[str, str], pointers: Mapping[str, str
             same = before == text.replace(_SERIAL, str(last))
             text = text.replace(_SERIAL, str(last if same else last + 1))
         if text != before:
-            party.write(path, text)
+            service.write(path, text)
         serials[name] = _serial(text)
     config = _config(here, sorted(serials))
     if not _config_file(here).exists() or _config_file(here).read_text() != config:
-        party.write(_config_file(here), config)
+        service.write(_config_file(here), config)
     for path in folder.glob("*.zone"):
         if path.name not in map(_file, serials):
             path.unlink()

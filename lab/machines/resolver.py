@@ -10,8 +10,8 @@ from lab.machines.cgroups import open_tree
 from lab.machines.recipe import RESOLVERS
 from lab.machines.router import proxied
 from lab.machines.spawn import spawn
-from lab.parties import names
 from lab.place import Place
+from lab.services import name_server
 
 _GROUP = "net/dns"
 
@@ -27,7 +27,7 @@ def start(here: Place) -> None:
             *("--no-resolv", "--no-hosts", "--bind-interfaces"),
             *(f"--listen-address={address}" for address in RESOLVERS),
             *(f"--address=/{host}/{address}" for address, _, host in proxied(here) if host != address),
-            *("--cache-size=0", f"--server={names.PARTY.address(here)}"),
+            *("--cache-size=0", f"--server={name_server.PARTY.address(here)}"),
         ],
         procs=tree.procs(_GROUP),
         log=here.folder / "dns.log",
