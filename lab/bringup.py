@@ -84,9 +84,9 @@ def up(name: str, order: Order) -> None:
             found, changed = prober.ensure(here, driver, order.authorized_key)
             started |= archive.ensure(here, restart="network" in done)
             daemon.wait(here)
-            service.wait(here, name_server.PARTY)
+            service.wait(here, name_server.SERVICE)
             if order.storage:
-                service.wait(here, storage.PARTY)
+                service.wait(here, storage.SERVICE)
             if changed:
                 _wait_for_ssh(Record(here, PROBER), found.address)
         _write_info(here, order, found)
@@ -162,7 +162,7 @@ def _write_info(here: Place, order: Order, found: prober.Prober) -> None:
         "endpoint": f"http://127.0.0.1:{order.port}/v1",
         "public4": str(here.range4),
         "public6": str(here.range6),
-        "resolver": name_server.PARTY.address(here),
+        "resolver": name_server.SERVICE.address(here),
         "operator": [OPERATOR4, OPERATOR6],
         "prober": {
             "name": prober.NAME,

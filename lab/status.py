@@ -65,11 +65,11 @@ def look(name: str) -> dict[str, Any]:
         "api": bool(port) and daemon.answers(port),
         "delays": delay.running(here),
         "resolver": resolver.running(here),
-        "names": service.running(here, name_server.PARTY),
-        "archive": service.running(here, archive.PARTY),
+        "names": service.running(here, name_server.SERVICE),
+        "archive": service.running(here, archive.SERVICE),
     }
     if settings.get("storage"):
-        parts["storage"] = service.running(here, storage.PARTY)
+        parts["storage"] = service.running(here, storage.SERVICE)
     machines = []
     for record in records(here):
         spec = record.spec()

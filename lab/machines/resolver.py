@@ -27,7 +27,7 @@ def start(here: Place) -> None:
             *("--no-resolv", "--no-hosts", "--bind-interfaces"),
             *(f"--listen-address={address}" for address in RESOLVERS),
             *(f"--address=/{host}/{address}" for address, _, host in proxied(here) if host != address),
-            *("--cache-size=0", f"--server={name_server.PARTY.address(here)}"),
+            *("--cache-size=0", f"--server={name_server.SERVICE.address(here)}"),
         ],
         procs=tree.procs(_GROUP),
         log=here.folder / "dns.log",

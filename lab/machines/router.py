@@ -114,8 +114,8 @@ def load_rules(here: Place) -> None:
             spec.name: trouble.End(port.name, _addresses(port)) for (_, spec), port in zip(known, ports, strict=True)
         }
         ends.setdefault(trouble.OPERATOR, trouble.End(UPLINK))
-        troubles = trouble.rules(here, ends, party_addresses(here))
-        links.nft(router_rules(ports, RESOLVERS, listening, saved_parties(here), troubles), here.router)
+        troubles = trouble.rules(here, ends, service_addresses(here))
+        links.nft(router_rules(ports, RESOLVERS, listening, service_ports(here), troubles), here.router)
 
 
 def proxied(here: Place) -> list[tuple[str, int, str]]:
@@ -123,16 +123,16 @@ def proxied(here: Place) -> list[tuple[str, int, str]]:
     return [(address, port, host) for address, port, host in read_json(here.folder / _PROXIED).get("doors", [])]
 
 
-def saved_parties(here: Place) -> list[tuple[str, str, int]]:
-    """The doors of the lab's third parties as (address, protocol, port)."""
+def service_ports(here: Place) -> list[tuple[str, str, int]]:
+    """The ports of the lab's services as (address, protocol, port)."""
     known = read_json(here.folder / "parties.json")
-    return [(address, protocol, port) for doors in known.values() for address, protocol, port in doors]
+    return [(address, protocol, port) for ports in known.values() for address, protocol, port in ports]
 
 
-def party_addresses(here: Place) -> dict[str, list[str]]:
-    """The addresses of the lab's third parties, by name."""
+def service_addresses(here: Place) -> dict[str, list[str]]:
+    """The addresses of the lab's services, by name."""
     known = read_json(here.folder / "parties.json")
-    return {name: list(dict.fromkeys(address for address, _, _ in doors)) for name, doors in known.items()}
+    return {name: list(dict.fromkeys(address for address, _, _ in ports)) for name, ports in known.items()}
 
 
 def plug(record: Record) -> None:

@@ -71,10 +71,10 @@ def test_keys_go_by_the_environment_and_new_ones_restart_it(monkeypatch: pytest.
     for argv, env, _ in started:
         assert not any("canary" in word for word in argv)
         assert env["MINIO_ROOT_PASSWORD"].startswith("canary")
-    key = storage.PARTY.settings(HERE) / "certs" / "private.key"
+    key = storage.SERVICE.settings(HERE) / "certs" / "private.key"
     assert key.stat().st_mode & 0o777 == 0o640
     assert "BEGIN CERTIFICATE" in storage.certificate(HERE)
-    assert list(storage.PARTY.folder(HERE).iterdir()) == [], "root writes nothing where the program can"
+    assert list(storage.SERVICE.folder(HERE).iterdir()) == [], "root writes nothing where the program can"
 
 
 @pytest.mark.parametrize(("text", "good"), [("token", False), ("token access secret", True), ("token access", False)])
