@@ -30,7 +30,6 @@ SUITE, COMPONENT = "canary", "main"
 _ARCHITECTURES = ("amd64", "arm64")
 _AGENT_SECONDS = 5.0
 Signer = Literal["archive", "stranger", "nobody"]
-SIGNERS: tuple[Signer, ...] = ("archive", "stranger", "nobody")
 
 
 def ensure(here: Place, *, restart: bool) -> bool:
