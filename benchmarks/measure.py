@@ -16,7 +16,8 @@ from typing import Any
 from bastide.console import run
 from bastide.machines import build_dir, inventory_path, load_inventory
 from bastide.stackfile import SETTINGS_KEY, dump, load, stack_path
-from deploys import patroni, voter
+from deploys.etcd import membership
+from deploys.postgres import patroni
 from tools.env import environment
 
 STACK = "bench"
@@ -64,7 +65,8 @@ class Bench:
 
     def forget_the_cluster(self) -> None:
         """What the voters and the servers hold is gone, and etcd's snapshots; packages and files of settings stay."""
-        gone = f"{voter.DATA} {voter.FORMING} {voter.FOLDER}/join.env {patroni.DATA} /var/lib/bastide-etcd/snapshot-*"
+        gone = f"{membership.DATA} {membership.FORMING} {membership.FOLDER}/join.env {patroni.DATA}"
+        gone += " /var/lib/bastide-etcd/snapshot-*"
         script = f"systemctl stop patroni etcd 2>/dev/null; rm -rf {gone}"
         for machine in load_inventory(inventory_path(STACK, self.root)):
             self._run([sys.executable, "-m", "lab", "--name", STACK, "exec", machine.name, "sh", "-c", script])

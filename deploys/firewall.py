@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from pyinfra.api.deploy import deploy
 
-from bastide.doors import Door
 from bastide.machines import Machine
 from bastide.mesh import INTERFACE, Mesh
+from bastide.open_ports import Door
 from bastide.settings import Firewall, Network, Ssh
 from deploys.facts.machine import Answer, Question, ask, merged, this_host
 from deploys.operations.admit import TABLE
+from deploys.operations.confirmed import confirmed
 from deploys.operations.files import File, files_question
-from deploys.operations.guarded import guarded
 from deploys.operations.packages import packages, packages_question
 from deploys.operations.units import unit
 from deploys.render import render
@@ -56,7 +56,7 @@ def firewall(
     host = this_host()
     packages(name="packages", names=PACKAGES)
     seen = ask(host, nft=TABLE, units=[UNIT])
-    guarded(
+    confirmed(
         name="rules",
         name_="firewall",
         wanted=rule_files(wanted, ssh, network, machines, mesh, doors),

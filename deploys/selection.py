@@ -9,14 +9,18 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 
 from bastide.cluster import cluster_of
-from bastide.doors import doors
 from bastide.errors import BastideError
 from bastide.mesh import mesh_of
+from bastide.open_ports import doors
 from bastide.settings import Settings
-from deploys import base, etcd, fail2ban, firewall, postgres, ssh, updates, users, voter, wireguard
+from deploys import base, fail2ban, firewall, ssh, users, wireguard
+from deploys.etcd import deploy as etcd
+from deploys.etcd import membership
 from deploys.facts.machine import Question, merged
 from deploys.operations.files import files_question
 from deploys.operations.revision import keyring_file, revision_file
+from deploys.postgres import deploy as postgres
+from deploys.updates import deploy as updates
 
 CAPABILITIES = ("base", "users", "wireguard", "ssh", "firewall", "fail2ban", "etcd", "postgres", "updates")
 
@@ -73,10 +77,12 @@ def questions(only: tuple[str, ...]) -> Callable[[Host], Question]:
 
 def etcd_question(host: Host, wanted: Settings) -> Question:
     """What etcd asks of a host, in a stack that has it."""
-    if not wanted.voters:
+    if not wanted.etcd_members:
         return {}
-    voters = voter.voters_of(wanted, host.data.machine, host.data.stack)
-    return etcd.no_vote_question(voters) if not voters.votes else etcd.question(wanted.etcd, voters, host.data.keyring)
+    members = membership.members_of(wanted, host.data.machine, host.data.stack)
+    return (
+        etcd.no_vote_question(members) if not members.votes else etcd.question(wanted.etcd, members, host.data.keyring)
+    )
 
 
 def postgres_question(host: Host, wanted: Settings) -> Question:

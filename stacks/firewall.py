@@ -5,7 +5,7 @@ from __future__ import annotations
 import pulumi
 import pulumi_hcloud as hcloud
 
-from bastide.doors import doors
+from bastide.open_ports import doors
 from bastide.settings import Settings
 
 ANYWHERE = ("0.0.0.0/0", "::/0")

@@ -10,20 +10,21 @@ from shlex import quote
 from typing import Any
 
 from bastide.cluster import cluster_of
-from bastide.doors import ETCD_CLIENT, ETCD_PEER, PATRONI, POSTGRES
 from bastide.machines import Machine
+from bastide.open_ports import ETCD_CLIENT, ETCD_PEER, PATRONI, POSTGRES
 from bastide.settings import Settings
-from deploys import patroni, voter, ways
-from deploys.database import shape
+from deploys.etcd import membership
+from deploys.postgres import patroni, routing
+from deploys.postgres.rights import shape
 
 _SCRIPTS = Path(__file__).with_name("remote")
 _NOBODY = 65534  # Debian's base-passwd
 _SERVERS = {
     "server": POSTGRES,
     "api": PATRONI,
-    "leader": ways.LEADER_PORT,
-    "replicas": ways.REPLICA_PORT,
-    "pool": ways.POOL_PORT,
+    "leader": routing.LEADER_PORT,
+    "replicas": routing.REPLICA_PORT,
+    "pool": routing.POOL_PORT,
 }
 
 
@@ -61,7 +62,7 @@ def somebody(settings: Settings) -> list[str]:
 
 
 def _voter(settings: Settings, machine: Machine, stack: str) -> str:
-    voters = voter.voters_of(settings, machine, stack)
+    voters = membership.members_of(settings, machine, stack)
     doors = [[address, port] for address in voters.addresses.values() for port in (ETCD_CLIENT, ETCD_PEER)]
     if not voters.votes:
         return _script({"name": "", "doors": doors, "accounts": accounts()}, "knocks", "voter")
@@ -72,10 +73,10 @@ def _voter(settings: Settings, machine: Machine, stack: str) -> str:
         "client_port": ETCD_CLIENT,
         "peer_port": ETCD_PEER,
         "doors": doors,
-        "ctl": voter.CTL,
-        "folder": voter.FOLDER,
+        "ctl": membership.CTL,
+        "folder": membership.FOLDER,
         "witness": voters.witness,
-        "prefix": voter.prefix(stack),
+        "prefix": membership.prefix(stack),
         "accounts": accounts(),
     }
     return _script(plan, "knocks", "voter")

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from bastide.doors import ETCD_CLIENT, ETCD_PEER, PATRONI, POSTGRES
 from bastide.machines import Machine
-from deploys.ways import LEADER_PORT, POOL_PORT, REPLICA_PORT
+from bastide.open_ports import ETCD_CLIENT, ETCD_PEER, PATRONI, POSTGRES
+from deploys.postgres.routing import LEADER_PORT, POOL_PORT, REPLICA_PORT
 from tests.verify.clustered import commands, marker_command, strange_command
 from tests.verify.looks import Once, look
 from tests.verify.outside import KNOCKER

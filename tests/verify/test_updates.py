@@ -12,7 +12,7 @@ import pytest
 
 from bastide.machines import Inventory, Machine
 from bastide.settings import Settings
-from deploys.updates import PROGRAM, patterns, program_text
+from deploys.updates.deploy import PROGRAM, patterns, program_text
 from tests.verify.inside import ask, asked
 from tests.verify.looks import FIRST, look
 from tests.verify.said import apt_values, command, flat, next_of, parsed, units

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from pydantic import SecretBytes
 
 from bastide import mesh
-from bastide.doors import doors, open_ports
 from bastide.errors import BastideError
+from bastide.open_ports import doors, open_ports
 from bastide.secrets import Keyring
 from bastide.settings import Settings
 from hosts import vpn, way

@@ -26,15 +26,16 @@ def test_a_capability_has_its_settings_deploy_check_and_controls(word: str) -> N
     from bastide.settings import Settings
 
     assert word in Settings.model_fields
-    assert (ROOT / ("stacks" if word in AT_THE_PROVIDER else "deploys") / f"{word}.py").exists()
+    room = ROOT / ("stacks" if word in AT_THE_PROVIDER else "deploys")
+    assert (room / f"{word}.py").exists() or (room / word / "deploy.py").exists()
     assert (ROOT / "tests" / "verify" / f"test_{word}.py").exists()
     assert any(control.id.startswith(f"{word}-") for control in CONTROLS)
 
 
 def test_no_orphans_in_templates_and_deploys() -> None:
     named = {path.name for path in (ROOT / "templates").iterdir() if path.is_dir()}
-    assert named - {*CAPABILITIES, "page", "guards"} == set()
-    modules = {path.stem for path in (ROOT / "deploys").glob("*.py")} - {"__init__"}
+    assert named - {*CAPABILITIES, "page", "local_access"} == set()
+    modules = {path.stem for path in (ROOT / "deploys").iterdir()} - {"__init__"}
     assert set(CAPABILITIES) <= modules
 
 

@@ -13,7 +13,7 @@ from deploys.render import render
 
 
 @dataclass(frozen=True)
-class Guard:
+class LocalAccess:
     """What is closed: `ports` at `addresses`, to all local accounts but `accounts` (which must exist when it loads)."""
 
     capability: str
@@ -41,17 +41,17 @@ class Guard:
         """The rules and their unit."""
         values = {"capability": self.capability, "what": self.what, "rules": self.rules, "table": self.table}
         text = render(
-            "guards/guard.nft.j2", ports=self.ports, addresses=self.addresses, accounts=self.accounts, **values
+            "local_access/access.nft.j2", ports=self.ports, addresses=self.addresses, accounts=self.accounts, **values
         )
         return (
             File(self.rules, text, check="nft -c -f"),
-            File(f"/etc/systemd/system/{self.unit}", render("guards/guard.service.j2", **values)),
+            File(f"/etc/systemd/system/{self.unit}", render("local_access/access.service.j2", **values)),
         )
 
     def settle(self) -> str:
         """The shell line that loads the rules and records what the kernel made of them.
 
-        Never a restart of the unit: that would restart what requires it, the voters of all machines at once.
+        Never a restart of the unit: that would restart what requires it, the etcd members of all machines at once.
         """
         return (
             f"systemctl daemon-reload && systemctl -q enable {self.unit} || exit 1\n"

@@ -1,6 +1,6 @@
 """Hand the leadership of the database cluster to another site, without a loss; writes wait for about two seconds.
 
-pyinfra -y hosts/inventory.py deploys/switchover.py [--data to=standby]
+pyinfra -y hosts/inventory.py deploys/commands/switchover.py [--data to=standby]
 make switchover [to=standby]
 """
 
@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from pyinfra.context import host
 
-from deploys import day_two
+from deploys.commands import cluster as running
 from deploys.facts.machine import this_host
 from deploys.operations.postgres import switchover
 from deploys.selection import a_site, for_people
 
 with for_people():
     wanted = host.data.settings
-    cluster = day_two.member(wanted, host.data.machine, host.data.stack)
-    seen = day_two.look(this_host(), cluster)
+    cluster = running.member(wanted, host.data.machine, host.data.stack)
+    seen = running.look(this_host(), cluster)
     word = host.data.get("to")
     to = "" if word is None else a_site(word, wanted, "to", "make switchover to=standby")
-    day_two.may_hand_over(seen, to)
+    running.may_hand_over(seen, to)
 
 if cluster:
-    plan = day_two.plan(cluster, host.data.keyring)
+    plan = running.plan(cluster, host.data.keyring)
     switchover(name=f"hand over to {to or 'whoever is in sync'}", plan=plan, to=to, _sudo=True)

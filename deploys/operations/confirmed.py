@@ -27,7 +27,7 @@ _BACK_SECONDS = GUARD_SECONDS + 30
 
 
 @operation()
-def guarded(name_: str, wanted: tuple[File, ...], settle: str, port: int | None, drift: str = "") -> Commands:
+def confirmed(name_: str, wanted: tuple[File, ...], settle: str, port: int | None, drift: str = "") -> Commands:
     """Write files and make them effective; keep that only if a new login works then.
 
     + name_: one word, the capability

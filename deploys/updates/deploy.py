@@ -147,7 +147,7 @@ def window_files(wanted: Updates, plan: Plan) -> tuple[File, ...]:
 
 def program_text() -> str:
     """The program that machines get."""
-    return (Path(__file__).parent / "remote" / "updates.py").read_text(encoding="utf-8")
+    return Path(__file__).with_name("program.py").read_text(encoding="utf-8")
 
 
 def _source(source: Source) -> str:

@@ -14,33 +14,33 @@ from deploys.operations.postgres import is_paused, leader_of, restart_waits
 _PARTIAL = "?"
 
 
-def begins(seen: Mapping[str, Answer], voters: Collection[str]) -> bool:
-    """Whether there is no cluster of voters, so that one is begun: only known when all of them are asked. One that has
-    no vote in the stack file any more may be its last member.
+def begins(seen: Mapping[str, Answer], members: Collection[str]) -> bool:
+    """Whether there is no cluster of etcd members, so that one is begun: only known when all of them are asked.
+    One that has no vote in the stack file any more may be its last member.
 
-    A voter that lost its data and began anew by itself would be taken for what it was before, with an empty log. What a
-    deploy began that was killed before the voters came together is no cluster yet: alone it would never have a quorum.
+    A member that lost its data and began anew by itself would be taken for what it was before, with an empty log. What
+    a deploy began that was killed before the members came together is no cluster yet: it would never have a quorum.
     """
-    asked = [name for name in voters if "etcd" in seen.get(name, {})]
-    return len(asked) == len(voters) > 0 and not _holders(seen)
+    asked = [name for name in members if "etcd" in seen.get(name, {})]
+    return len(asked) == len(members) > 0 and not _holders(seen)
 
 
-def without_data(seen: Mapping[str, Answer], voters: Collection[str]) -> frozenset[str]:
-    """The voters that are new or have lost their data: they come in later, and nobody waits for their answer."""
-    return frozenset(name for name in voters if "etcd" in seen.get(name, {}) and not seen[name]["etcd"]["data"])
+def without_data(seen: Mapping[str, Answer], members: Collection[str]) -> frozenset[str]:
+    """The members that are new or have lost their data: they come in later, and nobody waits for their answer."""
+    return frozenset(name for name in members if "etcd" in seen.get(name, {}) and not seen[name]["etcd"]["data"])
 
 
-def claims(seen: Mapping[str, Answer], data: str, voters: Collection[str], adopt: str = "") -> list[str]:
-    """Every problem, a line each. `seen`: what the machines said; `data`: the data directory; `voters`: who votes.
+def problems(seen: Mapping[str, Answer], data: str, members: Collection[str], adopt: str = "") -> list[str]:
+    """Every problem, a line each. `seen`: what the machines said; `data`: the data directory; `members`: who votes.
 
     `adopt` names the machine whose data the operator declares to be the cluster's, after etcd has lost all.
     """
     sites = {name: answer["patroni"] for name, answer in seen.items() if answer.get("patroni")}
-    return [*_whose(sites, data, adopt, begun=not begins(seen, voters)), *_few_stay(seen, voters), *_paused(sites)]
+    return [*_whose(sites, data, adopt, begun=not begins(seen, members)), *_few_stay(seen, members), *_paused(sites)]
 
 
 def _holders(seen: Mapping[str, Answer]) -> list[str]:
-    """The machines that hold a voter's data of a cluster that came together."""
+    """The machines that hold a member's data of a cluster that came together."""
     asked = {name: answer["etcd"] for name, answer in seen.items() if "etcd" in answer}
     return [name for name, one in asked.items() if one["data"] and (one["healthy"] or not one["forming"])]
 
@@ -54,8 +54,8 @@ def _whose(sites: Mapping[str, Answer], data: str, adopt: str, *, begun: bool) -
     if not begun and adopt not in ids:
         for name, one in ids.items():
             yield (
-                f"{name}: {data} holds a database (system identifier {one}), and no voter knows of a cluster; it is "
-                f"never wiped: another's? then {_away(data)}; this stack's, and etcd has lost all? "
+                f"{name}: {data} holds a database (system identifier {one}), and no etcd member knows of a cluster; "
+                f"it is never wiped: another's? then {_away(data)}; this stack's, and etcd has lost all? "
                 f"then `make deploy adopt={name}`"
             )
         return
@@ -75,16 +75,16 @@ def _whose(sites: Mapping[str, Answer], data: str, adopt: str, *, begun: bool) -
         )
 
 
-def _few_stay(seen: Mapping[str, Answer], voters: Collection[str]) -> Iterator[str]:
-    """Who is dismissed goes before others come: what all voters know must not lie on one of them alone meanwhile."""
+def _few_stay(seen: Mapping[str, Answer], wanted: Collection[str]) -> Iterator[str]:
+    """Who is dismissed goes before others come: what all members know must not lie on one of them alone meanwhile."""
     members: list[str] = next((m for one in seen.values() if (m := one.get("etcd", {}).get("members"))), [])
     # data of a membership that has ended are nobody's
     holders = [name for name in _holders(seen) if not members or name in members]
-    stay = [name for name in holders if name in voters]
+    stay = [name for name in holders if name in wanted]
     # a run on some machines dismisses nobody
-    if set(voters) <= set(seen) and len(holders) > len(stay) < 2:
+    if set(wanted) <= set(seen) and len(holders) > len(stay) < 2:
         yield (
-            f"{', '.join(holders)} vote today, and with etcd.voters: {', '.join(voters)} only "
+            f"{', '.join(holders)} vote today, and with etcd.voters: {', '.join(wanted)} only "
             f"{', '.join(stay) or 'nobody'} of them would stay; change one, deploy, then the next one (and none while "
             "one of those who vote has lost its data: deploy with etcd.voters as it was)"
         )

@@ -1,6 +1,6 @@
 """Say whom fail2ban has banned, on each machine; changes nothing.
 
-pyinfra --dry hosts/inventory.py deploys/bans.py
+pyinfra --dry hosts/inventory.py deploys/commands/bans.py
 make bans [limit=standby]
 """
 

@@ -10,9 +10,9 @@ from pydantic import SecretStr
 
 from bastide.authority import Authority
 from bastide.cluster import Cluster, password
-from bastide.doors import ETCD_CLIENT, PATRONI, POSTGRES
+from bastide.open_ports import ETCD_CLIENT, PATRONI, POSTGRES
 from bastide.secrets import Keyring
-from deploys import voter
+from deploys.etcd import membership
 from deploys.facts.machine import Answer
 from deploys.operations.files import File
 from deploys.render import render
@@ -82,8 +82,8 @@ def member_files(wanted: Cluster, keyring: Keyring, memory: dict[str, str]) -> t
         postgres_port=POSTGRES,
         patroni_port=PATRONI,
         etcd_port=ETCD_CLIENT,
-        etcd_user=voter.patroni_user(keyring.newest),
-        etcd_password=voter.patroni_password(keyring, keyring.newest),
+        etcd_user=membership.patroni_user(keyring.newest),
+        etcd_password=membership.patroni_password(keyring, keyring.newest),
         rest_password=password(keyring, "patroni").get_secret_value(),
         replicator_password=password(keyring, "replicator").get_secret_value(),
         rewinder_password=password(keyring, "rewinder").get_secret_value(),

@@ -11,7 +11,7 @@ from pydantic import SecretBytes
 from bastide import cluster
 from bastide.secrets import Keyring
 from bastide.settings import Postgres
-from deploys import database
+from deploys.postgres import rights
 
 KEYRING = Keyring("prod", {"v1": SecretBytes(b"\1" * 32)})
 APP = {"roles": {"app_owner": "owner", "app": "writer", "report": "reader"}, "extensions": ("pg_trgm",)}
@@ -24,8 +24,8 @@ def postgres(**databases: Any) -> Postgres:
 
 def todo(
     wanted: Postgres, seen: dict[str, Any], keyring: Keyring = KEYRING, *, sites: int = 2
-) -> list[database.Statement]:
-    return database.statements(database.shape(wanted, sites), database.access(wanted, keyring), seen)
+) -> list[rights.Statement]:
+    return rights.statements(rights.shape(wanted, sites), rights.access(wanted, keyring), seen)
 
 
 def digest(role: str) -> str:
@@ -60,7 +60,7 @@ def converged() -> dict[str, Any]:
     }
 
 
-def changed(path: str, value: Any) -> list[database.Statement]:
+def changed(path: str, value: Any) -> list[rights.Statement]:
     """What is done when one thing is not as it was made."""
     seen = copy.deepcopy(converged())
     *parents, last = path.split("/")
@@ -141,8 +141,8 @@ def test_names_are_quoted_wherever_they_stand() -> None:
     assert 'CREATE EXTENSION "uuid-ossp"' in texts
     assert not any("Own.er-1" in text.replace('"Own.er-1"', "").replace("'Own.er-1'", "") for text in texts)
     assert not any("App-1.x" in text.replace('"App-1.x"', "") for text in texts)
-    assert database._id('a"b') == '"a""b"'
-    assert database._text("it's \\") == "'it''s \\'"
+    assert rights._id('a"b') == '"a""b"'
+    assert rights._text("it's \\") == "'it''s \\'"
 
 
 def test_a_new_master_gives_every_role_a_new_password() -> None:

@@ -1,4 +1,4 @@
-"""What one voter of etcd is told: its configuration, certificate and access, its upkeep, and how it comes in."""
+"""What one member of etcd is told: its configuration, certificate and access, its upkeep, and how it comes in."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from pydantic import SecretStr
 
 from bastide.authority import Authority
-from bastide.doors import ETCD_CLIENT, ETCD_PEER
 from bastide.machines import Machine
+from bastide.open_ports import ETCD_CLIENT, ETCD_PEER
 from bastide.secrets import Keyring
 from bastide.settings import Etcd, Settings
-from deploys.guards import Guard
+from deploys.local_access import LocalAccess
 from deploys.operations.files import File
 from deploys.render import render
 
@@ -36,7 +36,7 @@ KEEP = "bastide-etcd-keep"
 
 
 @dataclass(frozen=True)
-class Voters:
+class Members:
     """What a machine must know: itself, and the mesh addresses of all that vote, by name. `mesh`: those of all
     machines; `volume`: its device, or "". On a machine that has no vote `name` is not among the addresses.
     """
@@ -72,33 +72,33 @@ class Voters:
         return {name: f"https://{address}:{ETCD_PEER}" for name, address in self.addresses.items()}
 
 
-def voters_of(settings: Settings, machine: Machine, stack: str) -> Voters:
+def members_of(settings: Settings, machine: Machine, stack: str) -> Members:
     """Those who vote as one machine sees them."""
-    addresses = {name: settings.mesh[name] for name in settings.voters}
+    addresses = {name: settings.mesh[name] for name in settings.etcd_members}
     everybody = tuple(settings.mesh.values())
-    return Voters(machine.name, stack, addresses, everybody, machine.role == "witness", machine.volume)
+    return Members(machine.name, stack, addresses, everybody, machine.role == "witness", machine.volume)
 
 
-def packages_of(voters: Voters) -> tuple[str, ...]:
+def packages_of(members: Members) -> tuple[str, ...]:
     """On a site also what makes the account `postgres`: the rules of the guard name it."""
-    if not voters.votes:
+    if not members.votes:
         return ("nftables", "postgresql-common")
-    return PACKAGES if voters.witness else (*PACKAGES, "postgresql-common")
+    return PACKAGES if members.witness else (*PACKAGES, "postgresql-common")
 
 
-def guard_of(voters: Voters) -> Guard:
+def local_access_of(members: Members) -> LocalAccess:
     """etcd's ports are for etcd, Patroni (as postgres) and root; the peers' too, though they ask for a certificate."""
-    accounts = ["root", *(["etcd"] if voters.votes else []), *([] if voters.witness else ["postgres"])]
+    accounts = ["root", *(["etcd"] if members.votes else []), *([] if members.witness else ["postgres"])]
     # all machines', whoever votes: the same rule before a vote moves and after it
-    return Guard("etcd", "etcd", (ETCD_CLIENT, ETCD_PEER), voters.mesh, tuple(accounts))
+    return LocalAccess("etcd", "etcd", (ETCD_CLIENT, ETCD_PEER), members.mesh, tuple(accounts))
 
 
-def config_files(voters: Voters) -> tuple[File, ...]:
+def config_files(members: Members) -> tuple[File, ...]:
     """etcd's environment (etcd 3.5 manual, "Configuration options") and a drop-in to Debian's unit."""
     text = render(
         "etcd/etcd.j2",
-        name=voters.name,
-        address=voters.address,
+        name=members.name,
+        address=members.address,
         client_port=ETCD_CLIENT,
         peer_port=ETCD_PEER,
         folder=FOLDER,
@@ -118,10 +118,10 @@ def authority_file(keyring: Keyring) -> File:
     return File(f"{FOLDER}/ca.crt", Authority(keyring, "etcd").trusted())
 
 
-def certificate_files(voters: Voters, keyring: Keyring) -> tuple[File, ...]:
+def certificate_files(members: Members, keyring: Keyring) -> tuple[File, ...]:
     """The member's own certificate; etcd reads it at each handshake, so a new one needs no restart."""
     own = Authority(keyring, "etcd").issue(
-        voters.name, datetime.now(UTC), dns=(voters.name,), addresses=(voters.address,)
+        members.name, datetime.now(UTC), dns=(members.name,), addresses=(members.address,)
     )
     return (
         File(f"{FOLDER}/server.crt", own.certificate),
@@ -129,13 +129,13 @@ def certificate_files(voters: Voters, keyring: Keyring) -> tuple[File, ...]:
     )
 
 
-def root_files(voters: Voters, keyring: Keyring) -> tuple[File, ...]:
+def root_files(members: Members, keyring: Keyring) -> tuple[File, ...]:
     """How root on a machine comes in: `bastide-etcdctl` reads it."""
-    endpoints = voters.endpoints()
+    endpoints = members.endpoints()
     text = render(
         "etcd/root.env.j2",
-        own=voters.endpoint,
-        endpoints=[voters.endpoint, *(url for name, url in endpoints.items() if name != voters.name)],
+        own=members.endpoint,
+        endpoints=[members.endpoint, *(url for name, url in endpoints.items() if name != members.name)],
         folder=FOLDER,
         password=root_password(keyring, keyring.newest),
     )
@@ -171,16 +171,16 @@ def prefix(stack: str) -> str:
     return f"/bastide/{stack}/"
 
 
-def join_plan(voters: Voters, keyring: Keyring, *, begins: bool, dismisses: bool) -> dict[str, object]:
+def join_plan(members: Members, keyring: Keyring, *, begins: bool, dismisses: bool) -> dict[str, object]:
     """What `deploys/remote/etcd.py` must know to bring a member in. Secret. `dismisses`: whether others may go."""
     return {
         "root": root_passwords(keyring),
         "dismisses": dismisses,
-        "name": voters.name,
-        "peers": voters.peers(),
-        "endpoints": voters.endpoints(),
+        "name": members.name,
+        "peers": members.peers(),
+        "endpoints": members.endpoints(),
         "begins": begins,
-        "token": f"bastide-{voters.stack}",
+        "token": f"bastide-{members.stack}",
         "data": DATA,
         "env": f"{FOLDER}/join.env",
         "forming": FORMING,
@@ -189,44 +189,44 @@ def join_plan(voters: Voters, keyring: Keyring, *, begins: bool, dismisses: bool
     }
 
 
-def leave_plan(voters: Voters) -> dict[str, object]:
+def leave_plan(members: Members) -> dict[str, object]:
     """What must end and go where somebody has no vote any more, and who has one.
 
     The folder goes last: it says that there was one.
     """
     units = [UNIT, *(f"{name}.{kind}" for name in (KEEP, LEAD) for kind in ("timer", "service"))]
     written = [LEAD_SCRIPT, *(f"/etc/systemd/system/{name}" for name in units[1:])]
-    return {"peers": voters.peers(), "units": units, "gone": [*written, DATA, FORMING, SNAPSHOTS, CTL, FOLDER]}
+    return {"peers": members.peers(), "units": units, "gone": [*written, DATA, FORMING, SNAPSHOTS, CTL, FOLDER]}
 
 
-def access_plan(voters: Voters, keyring: Keyring) -> dict[str, object]:
+def access_plan(members: Members, keyring: Keyring) -> dict[str, object]:
     """Users and passwords as they shall be, and root's earlier passwords to come in with. Secret."""
     return {
         "ctl": CTL,
         "root": root_passwords(keyring),
         "users": {patroni_user(v): patroni_password(keyring, v) for v in sorted(keyring.masters)},
-        "prefix": prefix(voters.stack),
+        "prefix": prefix(members.stack),
     }
 
 
-def timers(voters: Voters) -> list[str]:
+def timers(members: Members) -> list[str]:
     """The timers of one member."""
-    return [f"{KEEP}.timer", *([f"{LEAD}.timer"] if voters.witness else [])]
+    return [f"{KEEP}.timer", *([f"{LEAD}.timer"] if members.witness else [])]
 
 
-def upkeep_files(wanted: Etcd, voters: Voters) -> tuple[File, ...]:
+def upkeep_files(wanted: Etcd, members: Members) -> tuple[File, ...]:
     """A snapshot and a defragmentation a day; and on the witness, the leadership: see the reasons in the templates."""
     found: list[tuple[str, dict[str, object]]] = [
-        (f"{KEEP}.service", {"days": wanted.snapshot_days, "own": voters.endpoint}),
-        (f"{KEEP}.timer", {"minute": 7 + 10 * list(voters.addresses).index(voters.name)}),
+        (f"{KEEP}.service", {"days": wanted.snapshot_days, "own": members.endpoint}),
+        (f"{KEEP}.timer", {"minute": 7 + 10 * list(members.addresses).index(members.name)}),
     ]
-    if voters.witness:
+    if members.witness:
         found += [(f"{LEAD}.service", {}), (f"{LEAD}.timer", {})]
     units = [
         File(f"/etc/systemd/system/{name}", render(f"etcd/{name}.j2", ctl=CTL, unit=UNIT, **values))
         for name, values in found
     ]
-    if voters.witness:
-        text = render("etcd/etcd-lead.j2", ctl=CTL, own=voters.endpoint)
+    if members.witness:
+        text = render("etcd/etcd-lead.j2", ctl=CTL, own=members.endpoint)
         units.append(File(LEAD_SCRIPT, text, mode=0o755))
     return tuple(units)

@@ -9,18 +9,17 @@ from __future__ import annotations
 from pyinfra.api.deploy import deploy
 
 from bastide.cluster import Cluster
-from bastide.doors import PATRONI
+from bastide.open_ports import PATRONI
 from bastide.secrets import Keyring
-from deploys.database import access, own_access, shape
 from deploys.facts.machine import Answer, Question, ask, merged, this_host
-from deploys.guards import Guard
+from deploys.local_access import LocalAccess
 from deploys.operations.files import File, files, files_question
 from deploys.operations.packages import packages, packages_question
 from deploys.operations.phase import phase
 from deploys.operations.postgres import databases, own_passwords, roll, shared_settings
 from deploys.operations.units import unit
 from deploys.operations.wait import wait
-from deploys.patroni import (
+from deploys.postgres.patroni import (
     DATA,
     FOLDER,
     RELOAD,
@@ -34,7 +33,8 @@ from deploys.patroni import (
     rest_url,
     shared,
 )
-from deploys.ways import RELOAD_HAPROXY, RELOAD_PGBOUNCER, haproxy_file, pool_files
+from deploys.postgres.rights import access, own_access, shape
+from deploys.postgres.routing import RELOAD_HAPROXY, RELOAD_PGBOUNCER, haproxy_file, pool_files
 
 # haproxy and pgbouncer: on every site. python3-etcd: without it Debian's Patroni knows no etcd. postgresql-17 brings
 # its contrib modules along.
@@ -49,7 +49,7 @@ _IN_VAIN = f"[ $(systemctl show -P SubState {UNIT}) = auto-restart ]"
 @deploy("postgres")
 def postgres(wanted: Cluster, keyring: Keyring) -> None:
     """On a site: all of it. On a machine that only votes: nothing but to wait for the others."""
-    guard = guard_of(wanted)
+    guard = local_access_of(wanted)
     seen = ask(this_host(), **question(wanted, keyring)) if wanted.me.site else {}
     if wanted.me.site:
         # before the packages, which would make and start a cluster of their own, and HAProxy without a listener
@@ -150,7 +150,7 @@ def question(wanted: Cluster, keyring: Keyring) -> Question:
     return merged(
         packages_question(PACKAGES),
         files_question(written),
-        guard_of(wanted).question(),
+        local_access_of(wanted).question(),
         {
             "units": [UNIT, "haproxy.service", "pgbouncer.service"],
             **look(wanted),
@@ -164,9 +164,9 @@ def look(wanted: Cluster) -> Question:
     return {"patroni": {"url": rest_url(wanted), "ca": f"{FOLDER}/ca.crt", "data": DATA}}
 
 
-def guard_of(wanted: Cluster) -> Guard:
+def local_access_of(wanted: Cluster) -> LocalAccess:
     """Patroni's API and the servers' own ports: an application comes in by the pool, which knows it by its password."""
-    return Guard(
+    return LocalAccess(
         "postgres",
         "Patroni's API",
         (PATRONI,),

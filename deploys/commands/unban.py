@@ -1,6 +1,6 @@
 """Free an address that fail2ban has banned, on every machine or one.
 
-    pyinfra -y hosts/inventory.py deploys/unban.py --data address=203.0.113.9
+    pyinfra -y hosts/inventory.py deploys/commands/unban.py --data address=203.0.113.9
     make unban address=203.0.113.9 [limit=standby]
 
 For the operator who was banned: see docs/how-to/break-glass.md.

@@ -6,10 +6,10 @@ from pydantic import SecretStr
 
 from bastide import cluster
 from bastide.cluster import Cluster
-from bastide.doors import PATRONI, POSTGRES
+from bastide.open_ports import PATRONI, POSTGRES
 from bastide.secrets import Keyring
 from deploys.operations.files import File
-from deploys.patroni import ACCOUNT, FOLDER
+from deploys.postgres.patroni import ACCOUNT, FOLDER
 from deploys.render import render
 
 LEADER_PORT, REPLICA_PORT, POOL_PORT = 5000, 5001, 6432

@@ -12,9 +12,11 @@ from bastide.errors import BastideError
 from bastide.machines import Machine
 from bastide.secrets import Keyring
 from bastide.settings import Settings
-from deploys import patroni, postgres, voter
+from deploys.etcd import membership
 from deploys.facts.machine import Answer, Question, ask
 from deploys.operations.postgres import is_paused, leader_of, restart_waits
+from deploys.postgres import deploy as postgres
+from deploys.postgres import patroni
 
 # PostgreSQL 17 manual, 52.19 (pg_replication_slots) and 27.2.4 (pg_stat_replication)
 _REPLICATION = """
@@ -28,7 +30,7 @@ select json_build_object(
 def question(wanted: Settings, machine: Machine, stack: str) -> Question:
     """What a machine is asked to say how the cluster is. Raises `BastideError` for a stack without one."""
     cluster = member(wanted, machine, stack)
-    asked: Question = {"voters": voter.CTL} if machine.name in wanted.voters else {}
+    asked: Question = {"voters": membership.CTL} if machine.name in wanted.etcd_members else {}
     return asked | {**postgres.look(cluster), "replication": _REPLICATION} if cluster else asked
 
 
@@ -87,7 +89,7 @@ def lines(name: str, seen: Answer) -> Iterator[str]:
     if "patroni" in seen:
         yield from _site_lines(name, seen["patroni"], seen["replication"])
     if "voters" in seen:
-        yield _voters_line(name, seen["voters"])
+        yield _members_line(name, seen["voters"])
 
 
 def _site_lines(name: str, seen: Answer, replication: Answer | None) -> Iterator[str]:
@@ -127,13 +129,13 @@ def _member_line(own: Answer, seen: Answer) -> str:
     return f"{role} ({own['state']}), {behind}, {where}{step}"
 
 
-def _voters_line(name: str, seen: Answer) -> str:
+def _members_line(name: str, seen: Answer) -> str:
     found, wanted = seen["status"], seen["members"]
     if not found:
         return f"votes, but reaches no quorum; next: `journalctl -u etcd` on {name}"
     leader = next((wanted.get(format(one["Status"]["leader"], "x"), "") for one in found), "")
     away = sorted(set(wanted.values()) - {wanted.get(format(o["Status"]["header"]["member_id"], "x")) for o in found})
-    what = f"votes; {len(found)} of {len(wanted)} voters answer, {leader or 'nobody'} leads them"
+    what = f"votes; {len(found)} of {len(wanted)} members answer, {leader or 'nobody'} leads them"
     return f"{what}; next: `make drift`: {', '.join(away)} does not answer" if away else what
 
 

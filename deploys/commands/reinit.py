@@ -1,6 +1,6 @@
 """Make one machine's copy of the database anew from the leader's: for a replica that cannot follow any more.
 
-    pyinfra -y hosts/inventory.py deploys/reinit.py --data replica=standby [--data force=1]
+    pyinfra -y hosts/inventory.py deploys/commands/reinit.py --data replica=standby [--data force=1]
     make reinit machine=standby [force=1]
 
 Refused for the leader, without a leader, and for the only copy that is in sync with the leader's (`force=1` does it).
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pyinfra.context import host
 
-from deploys import day_two
+from deploys.commands import cluster as running
 from deploys.facts.machine import this_host
 from deploys.operations.postgres import reinit
 from deploys.selection import a_site, for_people
@@ -18,9 +18,9 @@ from deploys.selection import a_site, for_people
 with for_people():
     wanted = host.data.settings
     machine = a_site(host.data.get("replica"), wanted, "replica", "make reinit machine=standby")
-    cluster = day_two.member(wanted, host.data.machine, host.data.stack)
-    day_two.look(this_host(), cluster)
+    cluster = running.member(wanted, host.data.machine, host.data.stack)
+    running.look(this_host(), cluster)
 
 if cluster and host.name == machine:
-    plan = day_two.plan(cluster, host.data.keyring)
+    plan = running.plan(cluster, host.data.keyring)
     reinit(name=f"a new copy on {machine}", plan=plan, force=str(host.data.get("force")) == "1", _sudo=True)

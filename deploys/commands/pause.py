@@ -1,6 +1,6 @@
 """Let Patroni decide nothing: no failover, no restart, until `make resume`. Postgres itself goes on.
 
-pyinfra -y hosts/inventory.py deploys/pause.py
+pyinfra -y hosts/inventory.py deploys/commands/pause.py
 make pause
 """
 
@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from pyinfra.context import host
 
-from deploys import day_two
+from deploys.commands import cluster as running
 from deploys.facts.machine import this_host
 from deploys.operations.postgres import pause
 from deploys.selection import for_people
 
 with for_people():
-    cluster = day_two.member(host.data.settings, host.data.machine, host.data.stack)
+    cluster = running.member(host.data.settings, host.data.machine, host.data.stack)
     # one that is away is told by etcd when it is back
-    answers = cluster is not None and day_two.answers(this_host(), cluster)
+    answers = cluster is not None and running.answers(this_host(), cluster)
 
 if cluster and answers:
     pause(
         name="decide nothing from now on",
-        plan=day_two.plan(cluster, host.data.keyring),
+        plan=running.plan(cluster, host.data.keyring),
         wanted=True,
         _serial=True,
         _sudo=True,
