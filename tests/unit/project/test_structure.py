@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,13 @@ def test_no_orphans_in_templates_and_deploys() -> None:
     assert named - {*CAPABILITIES, "page", "local_access"} == set()
     modules = {path.stem for path in (ROOT / "deploys").iterdir()} - {"__init__"}
     assert set(CAPABILITIES) <= modules
+
+
+def test_every_package_is_installed() -> None:
+    named = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    rooms = sorted({name.partition(".")[0] for name in named})
+    found = [path.parent.relative_to(ROOT) for room in rooms for path in (ROOT / room).rglob("__init__.py")]
+    assert sorted(named) == sorted(".".join(folder.parts) for folder in found)
 
 
 def test_requirements_are_pinned_exactly() -> None:
