@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from tests.rehearsal.sabotages.model import NFT, STANDBY, WITNESS, Sabotage
+from tests.rehearsal.sabotages.model import NFT, SHARED, STANDBY, WITNESS, Sabotage
 
-# Two of three have to run; who leads, and what root may do, is the same for all.
-_TOUCHES = ("etcd",)
+# two of three have to run, and the users are the same for all
+_ETCD = ("etcd",)
+# while one starts, another one begins to lead, or passwords are off, Patroni's settings are not changed either
+_UNSTEADY = (*_ETCD, SHARED)
 _ENV = "/etc/default/etcd"
 _CTL = "bastide-etcdctl"
 _OWN = "$(sed -n 's/^# own: //p' /etc/etcd/root.env)"
@@ -21,7 +23,7 @@ def _started_with(what: str, says: str, edit: str) -> Sabotage:
         f"cp -p {_ENV} /run/etcd.saved && sed -i '{edit}' {_ENV} && systemctl restart etcd",
         f"cp -p /run/etcd.saved {_ENV} && rm /run/etcd.saved && systemctl restart etcd",
         WITNESS,
-        everywhere=_TOUCHES,
+        everywhere=_UNSTEADY,
     )
 
 
@@ -33,7 +35,7 @@ SABOTAGES = (
         "systemctl stop etcd",
         "systemctl start etcd",
         STANDBY,
-        everywhere=_TOUCHES,
+        everywhere=_ETCD,
     ),
     Sabotage(
         "etcd-02",
@@ -42,7 +44,7 @@ SABOTAGES = (
         f"{_CTL} auth disable >/dev/null",
         f"{_CTL} auth enable >/dev/null",
         WITNESS,
-        everywhere=_TOUCHES,
+        everywhere=_UNSTEADY,
     ),
     _started_with(
         "nobody is asked for a certificate",
@@ -72,7 +74,7 @@ SABOTAGES = (
         f" $({_CTL} member list | grep ', primary,' | cut -d, -f1) >/dev/null",
         "/usr/local/lib/bastide/etcd-lead >/dev/null; systemctl start bastide-etcd-lead.timer",
         WITNESS,
-        everywhere=_TOUCHES,
+        everywhere=_UNSTEADY,
     ),
     Sabotage(
         "etcd-04",
@@ -85,7 +87,7 @@ SABOTAGES = (
         f" && sed -i 's,^ETCD_DATA_DIR=.*,ETCD_DATA_DIR=/var/lib/etcd/bastide,' {_ENV} && systemctl start etcd"
         f" && rm -rf {_ELSEWHERE}",
         STANDBY,
-        everywhere=_TOUCHES,
+        everywhere=_UNSTEADY,
     ),
     Sabotage(
         "etcd-04",
@@ -101,6 +103,6 @@ SABOTAGES = (
         f"{_CTL} role grant-permission bastide --prefix=true readwrite / >/dev/null",
         f"{_CTL} role revoke-permission bastide --prefix=true / >/dev/null",
         STANDBY,
-        everywhere=_TOUCHES,
+        everywhere=_ETCD,
     ),
 )

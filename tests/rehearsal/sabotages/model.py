@@ -22,8 +22,9 @@ KEY_FILE = (
     "keys() {{ home=$(getent passwd $1 | cut -d: -f6); sshd -T | sed -n 's/^authorizedkeysfile //p' | cut -d' ' -f1"
     ' | sed "s,%u,$1,;s,%h,$home,;s,^[^/],$home/&,"; }}'
 )
-# the rules of a machine's firewall: saved, changed, and all put back as they were
-NFT = "nft"
+# what sabotages of several capabilities touch: the rules of a machine's firewall, which are saved, changed, and all put
+# back; and what all members of a database cluster share, which Patroni keeps in etcd
+NFT, SHARED = "nft", "shared settings"
 SAVE_RULES = "nft -s list ruleset > /run/sabotage.nft"
 LOAD_RULES = "( echo flush ruleset; cat /run/sabotage.nft ) | nft -f - && rm /run/sabotage.nft"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePath
 from shlex import quote
 
-from tests.rehearsal.sabotages.model import NFT, PRIMARY, STANDBY, Sabotage
+from tests.rehearsal.sabotages.model import NFT, PRIMARY, SHARED, STANDBY, Sabotage
 
 _HBA = "/var/lib/postgresql/17/bastide/pg_hba.conf"
 _CONFIG = "/etc/patroni/config.yml"
@@ -16,7 +16,7 @@ _OLD = "alter system set ssl_min_protocol_version = 'TLSv1'", "alter system set 
 _PATH = "select pg_relation_filepath('sabotage')"
 _READER = "/var/lib/postgresql/sabotage"
 # what several of them change, or name as the first that is wrong
-_RULES, _SHARED, _ROLES, _SERVER = "pg_hba.conf", "shared settings", "roles", "server"
+_RULES, _ROLES, _SERVER = "pg_hba.conf", "roles", "server"
 
 
 def _sql(text: str, database: str = "postgres") -> str:
@@ -44,7 +44,7 @@ def _everybody_shares(control: str, what: str, says: str, line: str, then: str, 
     edit = f"{_PATRONICTL} edit-config --force -q"
     return Sabotage(
         control, what, says, f"{edit} -s {line} >/dev/null && {then}", f"{edit} -s {back} >/dev/null && {at_last}",
-        PRIMARY, everywhere=(_SHARED,),
+        PRIMARY, everywhere=(SHARED,),
     )  # fmt: skip
 
 
