@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.rehearsal.sabotages.model import LOAD_RULES, NFT, SAVE_RULES, Sabotage
+from tests.rehearsal.sabotages.model import LOAD_RULES, SAVE_RULES, Sabotage
 
 _LATE = "/etc/fail2ban/jail.d/zz-sabotage.local"  # sorts last, and fail2ban takes the last value
 _SERVER = "/etc/fail2ban/fail2ban.d/zz-sabotage.local"
@@ -71,7 +71,7 @@ SABOTAGES = (
         "are not dropped",
         f"fail2ban-client set sshd banip {_STRANGER} >/dev/null && {SAVE_RULES} && nft flush ruleset",
         f"{LOAD_RULES}; fail2ban-client unban {_STRANGER} >/dev/null && {_RESTART}",
-        touches=(*_TOUCHES, NFT),
+        alone="the next ban makes fail2ban put its rules back, and then the reason is another one",
     ),
     _jail(
         "fail2ban-03",

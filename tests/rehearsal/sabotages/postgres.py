@@ -15,8 +15,9 @@ _STREAMS = "state = 'streaming'"
 _OLD = "alter system set ssl_min_protocol_version = 'TLSv1'", "alter system set ssl_ciphers = 'ALL:@SECLEVEL=0'"
 _PATH = "select pg_relation_filepath('sabotage')"
 _READER = "/var/lib/postgresql/sabotage"
-# what several of them change, or name as the first that is wrong
-_RULES, _ROLES, _SERVER = "pg_hba.conf", "roles", "server"
+# What several of them change, or name as the first that is wrong. Patroni writes pg_hba.conf anew when its own settings
+# change; with a second server beside, nobody can tell who leads.
+_RULES, _ROLES, _SERVER, _LEADER = "pg_hba.conf", "roles", "server", "who leads"
 
 
 def _sql(text: str, database: str = "postgres") -> str:
@@ -44,7 +45,7 @@ def _everybody_shares(control: str, what: str, says: str, line: str, then: str, 
     edit = f"{_PATRONICTL} edit-config --force -q"
     return Sabotage(
         control, what, says, f"{edit} -s {line} >/dev/null && {then}", f"{edit} -s {back} >/dev/null && {at_last}",
-        PRIMARY, everywhere=(SHARED,),
+        PRIMARY, touches=(_RULES,), everywhere=(SHARED, _LEADER),
     )  # fmt: skip
 
 
@@ -62,7 +63,10 @@ def _saying(control: str, what: str, says: str, statement: str, back: str, datab
     return Sabotage(control, what, says, break_, undo, PRIMARY, everywhere=(_ROLES,))
 
 
-def _edited(control: str, what: str, says: str, path: str, edit: str, then: str) -> Sabotage:
+def _edited(
+    control: str, what: str, says: str, path: str, edit: str, then: str, *, touches: tuple[str, ...] = (),
+    everywhere: tuple[str, ...] = (),
+) -> Sabotage:  # fmt: skip
     """Another line in a file that a program is then told to read."""
     name = PurePath(path).name
     saved = f"/run/sabotage.{name}"
@@ -73,7 +77,8 @@ def _edited(control: str, what: str, says: str, path: str, edit: str, then: str)
         f"cp -p {path} {saved} && sed -i '{edit}' {path} && {then}",
         f"cp -p {saved} {path} && rm {saved} && {then}",
         PRIMARY,
-        touches=(name,),
+        touches=(name, *touches),
+        everywhere=everywhere,
     )
 
 
@@ -104,6 +109,7 @@ SABOTAGES = (
         f"sed -i s/sslmode:.require/sslmode:\\ verify-full/ {_CONFIG} && systemctl reload patroni && sleep 3",
         STANDBY,
         touches=(_SERVER,),
+        everywhere=(_LEADER,),
     ),
     _first_rule(
         "postgres-02",
@@ -140,6 +146,7 @@ SABOTAGES = (
         "pg_createcluster 17 sabotage -p 5433 --start >/dev/null",
         "pg_dropcluster --stop 17 sabotage",
         STANDBY,
+        everywhere=(_LEADER,),
     ),
     Sabotage(
         "postgres-03",
@@ -210,6 +217,7 @@ SABOTAGES = (
         _CONFIG,
         "/^restapi:/,/^ctl:/{{/authentication:/d;/username:/d;/password:/d}}",
         "systemctl reload patroni && sleep 2",
+        touches=(_RULES,),
     ),
     Sabotage(
         "postgres-08",
@@ -227,6 +235,7 @@ SABOTAGES = (
         "/etc/haproxy/haproxy.cfg",
         "s,OPTIONS uri /primary,OPTIONS uri /health,",
         "systemctl reload haproxy && sleep 2",
+        everywhere=(_LEADER,),
     ),
     _edited(
         "postgres-09",
