@@ -18,7 +18,7 @@ from stacks.buckets import client, tls_only
 from tests.rehearsal.sabotages.model import Json, Order, Sabotage
 from tests.rehearsal.stack import Rehearsal
 
-_SECONDS = 180  # for all that is done on one machine; a standby that comes back takes the longest
+_SECONDS = 300  # for all that is done on one machine; a standby that comes back takes the longest
 _MARK = "--sabotage"
 
 Scripts = list[tuple[Sabotage, str]]
