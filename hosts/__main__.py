@@ -27,16 +27,16 @@ from pathlib import Path
 from bastide.console import guard, say, step, warn
 from bastide.errors import BastideError
 from bastide.machines import Machine, build_dir, inventory_path, load_inventory, save_inventory
-from hosts import db_password, vpn
-from hosts.access import refuse_lockout
-from hosts.changes import Kind
-from hosts.doctor import show_findings
-from hosts.enroll import open_strictly, target
-from hosts.plan import compare
-from hosts.rekey import begin, finish
-from hosts.ssh import with_host_keys, write_ssh_config
+from hosts.commands import db_password, vpn
+from hosts.commands.access import refuse_lockout
+from hosts.commands.comparison.changes import Kind
+from hosts.commands.comparison.compare import compare
+from hosts.commands.doctor import show_findings
+from hosts.commands.rekey import begin, finish
+from hosts.commands.status import show_status
+from hosts.enrolment.first_contact import open_strictly, target
 from hosts.stack import Stack, load_stack, stack_name
-from hosts.status import show_status
+from hosts.transport.ssh import with_host_keys, write_ssh_config
 
 
 def main() -> int:

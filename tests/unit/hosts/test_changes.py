@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from hosts.changes import Changes, FileChange, Kind, MachineChange, ResourceChange
-from hosts.plan import resource_changes, said_of
+from hosts.commands.comparison.changes import Changes, FileChange, Kind, MachineChange, ResourceChange
+from hosts.commands.comparison.compare import resource_changes, said_of
 
 FIREWALL = ResourceChange("update", "Firewall", "firewall", ("+ 443",))
 WELL = MachineChange("primary", "compared")

@@ -11,7 +11,7 @@ import pytest
 
 from bastide.errors import HostKeyError, StackError
 from bastide.machines import Inventory, Machine, Prober
-from hosts import ssh
+from hosts.transport import ssh
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG540gUHism/JgBPUdTQKEPUH1ECuHCbgcCLRpL7O5vs"
 OTHER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIORS8Ni+k81A5+zX2kfnx+CtclOJClLDL3V1t1L26xlJ"

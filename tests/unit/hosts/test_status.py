@@ -9,7 +9,7 @@ import pytest
 from bastide.controls import CONTROLS, facts
 from bastide.machines import Inventory, Machine
 from bastide.report import Report, judge
-from hosts.status import Seen, cluster_lines, machine_lines, proofs_line
+from hosts.commands.status import Seen, cluster_lines, machine_lines, proofs_line
 from tests.unit.bastide import proofs
 
 HEAD = "a" * 40

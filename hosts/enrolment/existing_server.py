@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from bastide.settings import ExistingServer
-from hosts.client import Endpoint, LoginRefused, MachineUnreachable, PinnedClient, connect
-from hosts.root_script import CLOUD_INIT_SECONDS, run_script
+from hosts.enrolment.root_script import CLOUD_INIT_SECONDS, run_script
+from hosts.transport.client import Endpoint, LoginRefused, MachineUnreachable, PinnedClient, connect
 
 # $2 is the account, $3 its public key, $4 the declared host key. Runs as root on the machine; prints nothing.
 _SCRIPT = r"""

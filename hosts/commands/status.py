@@ -21,7 +21,7 @@ from bastide.findings import Finding
 from bastide.machines import Inventory, Machine, build_dir, inventory_path, load_inventory
 from bastide.provider import state_locks
 from bastide.report import Report, make_report
-from hosts.ssh import write_ssh_config
+from hosts.transport.ssh import write_ssh_config
 
 WELL, ATTENTION = 0, 2
 

@@ -19,7 +19,7 @@ the switch, which does nothing where it has been done. A server with another id 
 retires the old record, which is said aloud.
 
 A server that somebody else made has one accepted key from the first packet on, that of the settings, and keeps it: its
-automation account is made (`hosts/adopt.py`), its other host keys go, and the declared one becomes the final record.
+automation account is made (`existing_server.py`), its other host keys go, the declared one becomes the final record.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from bastide.errors import HostKeyError, StackError
 from bastide.machines import Machine, build_dir
 from bastide.secrets import Keyring
 from bastide.settings import Settings
-from hosts import ssh
-from hosts.adopt import FirstContact, admit
-from hosts.client import Endpoint, HostKeyRefused, MachineUnreachable, PinnedClient, check_identity, connect
-from hosts.root_script import SCRIPT, run_script
-from hosts.way import addresses, in_mesh
+from hosts.enrolment.existing_server import FirstContact, admit
+from hosts.enrolment.root_script import SCRIPT, run_script
+from hosts.transport import ssh
+from hosts.transport.client import Endpoint, HostKeyRefused, MachineUnreachable, PinnedClient, check_identity, connect
+from hosts.transport.ssh_address import addresses, in_mesh
 
 Report = Callable[[str], None]
 

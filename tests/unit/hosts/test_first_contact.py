@@ -14,19 +14,20 @@ from pathlib import Path
 import pytest
 
 from bastide.errors import HostKeyError, StackError
-from hosts import client, enroll, ssh
-from hosts.client import HostKeyRefused, MachineUnreachable
-from hosts.root_script import SCRIPT
+from hosts.enrolment import first_contact
+from hosts.enrolment.root_script import SCRIPT
+from hosts.transport import client, ssh
+from hosts.transport.client import HostKeyRefused, MachineUnreachable
 from tests.unit.hosts.box import OTHER, Box
 
 pytestmark = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="needs ssh-keygen (openssh-client)")
 
 
-def records(goal: enroll.Target) -> dict[str, ssh.Record]:
+def records(goal: first_contact.Target) -> dict[str, ssh.Record]:
     return ssh.read_records(goal.known_hosts)
 
 
-def enrolled(goal: enroll.Target, box: Box) -> None:
+def enrolled(goal: first_contact.Target, box: Box) -> None:
     """What must hold at the end of every enrolment, however it went."""
     record = records(goal)[goal.alias]
     assert record.final
@@ -38,13 +39,13 @@ def enrolled(goal: enroll.Target, box: Box) -> None:
     assert 'cloud_init_modules: ["seed", "users"]' in (box.folder / "etc/cloud/cloud.cfg.d/99-bastide.cfg").read_text()
 
 
-def go(goal: enroll.Target, **options: float) -> list[str]:
+def go(goal: first_contact.Target, **options: float) -> list[str]:
     said: list[str] = []
-    enroll.open_strictly(goal, said.append, **options).close()
+    first_contact.open_strictly(goal, said.append, **options).close()
     return said
 
 
-def test_a_new_server_is_enrolled_and_then_known(goal: enroll.Target, box: Box) -> None:
+def test_a_new_server_is_enrolled_and_then_known(goal: first_contact.Target, box: Box) -> None:
     assert any("is recorded" in line for line in go(goal))
     enrolled(goal, box)
     assert box.commands == ["make", "switch"]
@@ -52,22 +53,22 @@ def test_a_new_server_is_enrolled_and_then_known(goal: enroll.Target, box: Box) 
     assert box.commands == ["make", "switch"], "a known machine is not touched again"
 
 
-def test_commands_are_sent_at_once(goal: enroll.Target, box: Box) -> None:
-    with contextlib.closing(enroll.open_strictly(goal, print)) as connection:
+def test_commands_are_sent_at_once(goal: first_contact.Target, box: Box) -> None:
+    with contextlib.closing(first_contact.open_strictly(goal, print)) as connection:
         transport = connection.get_transport()
         assert transport is not None
         assert transport.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)  # type: ignore[union-attr]
         assert transport.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)  # type: ignore[union-attr]
 
 
-def test_an_unknown_key_is_refused_before_any_login(goal: enroll.Target, box: Box) -> None:
+def test_an_unknown_key_is_refused_before_any_login(goal: first_contact.Target, box: Box) -> None:
     with pytest.raises(HostKeyError, match="neither recorded nor its bootstrap key"):
         go(replace(goal, bootstrap=lambda: OTHER))
     assert box.logins == []
     assert not records(goal)
 
 
-def test_another_key_than_the_recorded_one_is_refused_and_never_learned(goal: enroll.Target, box: Box) -> None:
+def test_another_key_than_the_recorded_one_is_refused_and_never_learned(goal: first_contact.Target, box: Box) -> None:
     final = ssh.Record(goal.alias, OTHER, 1)
     ssh.write_record(goal.known_hosts, goal.lock, final)
     with pytest.raises(HostKeyError, match="shows its bootstrap host key, as after a reinstallation"):
@@ -78,7 +79,7 @@ def test_another_key_than_the_recorded_one_is_refused_and_never_learned(goal: en
     assert records(goal) == {goal.alias: final}
 
 
-def test_a_new_id_retires_the_old_record_aloud(goal: enroll.Target, box: Box) -> None:
+def test_a_new_id_retires_the_old_record_aloud(goal: first_contact.Target, box: Box) -> None:
     old = ssh.Record(ssh.alias("unit", "primary", "16"), OTHER, 1)
     other = ssh.Record(ssh.alias("unit", "standby", "16"), OTHER, 1)
     for record in (old, other):
@@ -93,9 +94,9 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("point", ["before the pending record", "before the switch", "before the final record"])
 def test_a_run_that_was_killed_is_completed_by_the_next(
-    goal: enroll.Target, box: Box, monkeypatch: pytest.MonkeyPatch, point: str
+    goal: first_contact.Target, box: Box, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:
-    write, on_machine, made = ssh.write_record, enroll._on_machine, []
+    write, on_machine, made = ssh.write_record, first_contact._on_machine, []
 
     def dying_write(path: Path, lock: Path, record: ssh.Record) -> list[ssh.Record]:
         made.append(record.key)
@@ -103,14 +104,16 @@ def test_a_run_that_was_killed_is_completed_by_the_next(
             raise Killed
         return write(path, lock, record)
 
-    def dying_on_machine(target: enroll.Target, connection: client.PinnedClient, phase: str, bootstrap: str) -> str:
+    def dying_on_machine(
+        target: first_contact.Target, connection: client.PinnedClient, phase: str, bootstrap: str
+    ) -> str:
         if phase == "switch" and point == "before the switch":
             raise Killed
         return on_machine(target, connection, phase, bootstrap)
 
     with monkeypatch.context() as patch:
         patch.setattr(ssh, "write_record", dying_write)
-        patch.setattr(enroll, "_on_machine", dying_on_machine)
+        patch.setattr(first_contact, "_on_machine", dying_on_machine)
         with pytest.raises(Killed):
             go(goal)
     there = records(goal).get(goal.alias)
@@ -130,7 +133,7 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("line", COMMANDS)
-def test_a_machine_that_dies_while_it_switches_is_completed(goal: enroll.Target, box: Box, line: int) -> None:
+def test_a_machine_that_dies_while_it_switches_is_completed(goal: first_contact.Target, box: Box, line: int) -> None:
     def phase(name: str) -> str:
         done = box.perform(SCRIPT, name, goal.bootstrap())
         return done.stdout.strip() if done.returncode == 0 else "killed"
@@ -147,7 +150,7 @@ def test_a_machine_that_dies_while_it_switches_is_completed(goal: enroll.Target,
 
 
 @pytest.mark.parametrize("phase", ["make", "switch"])
-def test_a_lost_connection_is_said_and_the_next_run_goes_on(goal: enroll.Target, box: Box, phase: str) -> None:
+def test_a_lost_connection_is_said_and_the_next_run_goes_on(goal: first_contact.Target, box: Box, phase: str) -> None:
     box.hang_up = phase
     with pytest.raises(MachineUnreachable) as caught:
         go(goal)
@@ -157,7 +160,7 @@ def test_a_lost_connection_is_said_and_the_next_run_goes_on(goal: enroll.Target,
     enrolled(goal, box)
 
 
-def test_cloud_init_that_failed_is_shown_and_nothing_is_recorded(goal: enroll.Target, box: Box) -> None:
+def test_cloud_init_that_failed_is_shown_and_nothing_is_recorded(goal: first_contact.Target, box: Box) -> None:
     box.stand_in("cloud-init", 'case $2 in --wait) exit 1;; --long) echo "detail: no such module";; esac')
     with pytest.raises(MachineUnreachable, match="no such module"):
         go(goal)
@@ -167,7 +170,7 @@ def test_cloud_init_that_failed_is_shown_and_nothing_is_recorded(goal: enroll.Ta
     enrolled(goal, box)
 
 
-def test_a_pending_record_does_not_let_a_third_key_in(goal: enroll.Target, box: Box) -> None:
+def test_a_pending_record_does_not_let_a_third_key_in(goal: first_contact.Target, box: Box) -> None:
     ssh.write_record(goal.known_hosts, goal.lock, ssh.Record(goal.alias, OTHER, 1, final=False))
     with pytest.raises(HostKeyError):
         go(replace(goal, bootstrap=lambda: OTHER))
@@ -175,7 +178,7 @@ def test_a_pending_record_does_not_let_a_third_key_in(goal: enroll.Target, box: 
 
 
 def test_a_refused_login_while_booting_is_tried_again(
-    goal: enroll.Target, box: Box, monkeypatch: pytest.MonkeyPatch
+    goal: first_contact.Target, box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "_LOGIN_PAUSES", (0.01, 0.01))
     box.refuse_logins = 1
@@ -185,7 +188,7 @@ def test_a_refused_login_while_booting_is_tried_again(
         go(goal)
 
 
-def test_a_machine_that_does_not_come_up_is_said_with_the_next_step(goal: enroll.Target, box: Box) -> None:
+def test_a_machine_that_does_not_come_up_is_said_with_the_next_step(goal: first_contact.Target, box: Box) -> None:
     box.listener.close()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         free = taken.getsockname()[1]
@@ -195,14 +198,14 @@ def test_a_machine_that_does_not_come_up_is_said_with_the_next_step(goal: enroll
     assert caught.value.hint == "look there"
 
 
-def test_a_moved_port_is_found_while_the_image_still_listens_on_its_own(goal: enroll.Target, box: Box) -> None:
+def test_a_moved_port_is_found_while_the_image_still_listens_on_its_own(goal: first_contact.Target, box: Box) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         free = taken.getsockname()[1]
     go(replace(goal, endpoint=replace(goal.endpoint, ports=(free, box.port))))
     enrolled(goal, box)
 
 
-def test_a_server_that_is_no_ssh_server_is_said(goal: enroll.Target) -> None:
+def test_a_server_that_is_no_ssh_server_is_said(goal: first_contact.Target) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def hang_up() -> None:
@@ -216,7 +219,7 @@ def test_a_server_that_is_no_ssh_server_is_said(goal: enroll.Target) -> None:
             go(replace(goal, endpoint=replace(goal.endpoint, ports=(port,))), wait=1.0)
 
 
-def test_without_a_keyring_only_recorded_machines_are_reached(goal: enroll.Target) -> None:
+def test_without_a_keyring_only_recorded_machines_are_reached(goal: first_contact.Target) -> None:
     def none() -> str:
         raise StackError("primary has no recorded host key yet")
 
@@ -224,7 +227,7 @@ def test_without_a_keyring_only_recorded_machines_are_reached(goal: enroll.Targe
         go(replace(goal, bootstrap=none))
 
 
-def test_refused_keys_are_named(goal: enroll.Target, box: Box) -> None:
+def test_refused_keys_are_named(goal: first_contact.Target, box: Box) -> None:
     with pytest.raises(HostKeyRefused) as caught:
         client.connect(goal.endpoint, (OTHER,), wait=5)
     assert caught.value.shown == box.public()

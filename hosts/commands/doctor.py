@@ -17,9 +17,9 @@ from bastide.console import run, tail_of
 from bastide.errors import BastideError, SettingsError, StackError
 from bastide.findings import Finding, show
 from bastide.settings import Settings
-from hosts.client import check_identity
-from hosts.provider import opened, provider_in
-from hosts.ssh import identity_path, known_hosts_path, read_records
+from hosts.transport.client import check_identity
+from hosts.transport.provider_api import opened, provider_in
+from hosts.transport.ssh import identity_path, known_hosts_path, read_records
 
 _PROGRAMS = {"pulumi": "make setup", "pyinfra": "make setup", "ssh": "sudo apt-get install openssh-client",
              "git": "sudo apt-get install git"}  # fmt: skip

@@ -1,9 +1,9 @@
 """The way in for pyinfra: `@bastide/<machine>`.
 
 Differs from pyinfra's own ssh connector in two things. A connection is made with strict host keys, new servers are
-enrolled (`hosts/enroll.py`), and no agent, no password and no configuration of the user's is asked (`hosts/client.py`).
-And a plain command as root goes through one lasting root process (`hosts/runner.py`); everything else, and commands
-with input, a terminal or another user, go the stock way.
+enrolled (`hosts/enrolment/`), and no agent, no password and no configuration of the user's is asked (`client.py`).
+And a plain command as root goes through one lasting root process (`runner.py`); everything else, and commands with
+input, a terminal or another user, go the stock way.
 
 pyinfra finds it by the entry point in pyproject.toml, so the project must be installed (`pip install -e .`).
 """
@@ -23,8 +23,8 @@ from pyinfra.connectors.ssh import SSHConnector
 from pyinfra.connectors.util import CommandOutput, OutputLine, make_unix_command
 
 from bastide.errors import BastideError
-from hosts.enroll import open_strictly, target
-from hosts.runner import Runner
+from hosts.enrolment.first_contact import open_strictly, target
+from hosts.transport.runner import Runner
 
 # pyinfra's arguments (api/arguments.py) that change nothing in how a root process runs a command
 _PLAIN = {"_sudo", "_shell_executable", "_env", "_chdir", "_timeout", "_success_exit_codes"}

@@ -1,7 +1,7 @@
 """One ssh connection with pinned host keys: the way in for deploys and for the enrolment.
 
 It reads no ssh configuration of the user's, asks no agent and knows no password: which key opens the session and which
-host key is accepted is said by the caller. OpenSSH clients get the same rules from `hosts/ssh.py`.
+host key is accepted is said by the caller. OpenSSH clients get the same rules from `hosts/transport/ssh.py`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pyinfra.connectors.sshuserclient.client import SSHClient
 
 from bastide.errors import BastideError, StackError
 from bastide.settings import key_blob
-from hosts.key_exchange import HybridTransport
+from hosts.transport.key_exchange import HybridTransport
 
 HOST_KEY_TYPE = "ssh-ed25519"
 

@@ -17,9 +17,9 @@ from bastide.console import run, say
 from bastide.errors import StackError
 from bastide.secrets import new_master
 from bastide.stackfile import SECRETS_KEY, stack_path
-from hosts.ssh import write_ssh_config
+from hosts.commands.status import look
 from hosts.stack import Stack, load_stack
-from hosts.status import look
+from hosts.transport.ssh import write_ssh_config
 
 _PULUMI_SECONDS = 60.0
 

@@ -1,8 +1,8 @@
 """Commands as root over one channel, instead of a channel, a login shell and a sudo for each.
 
 Of a command's time over a fast line, sudo takes the larger part. So one sudo starts a small program on the machine
-(`hosts/root_shell.py`, sent along, nothing is installed) that runs the commands one after the other and logs each, as
-sudo would have.
+(`root_shell.py`, sent along, nothing is installed) that runs the commands one after the other and logs each, as sudo
+would have.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The far end of `hosts/runner.py`: runs on a machine, as root by one sudo, and needs Python's standard library alone.
+"""The far end of `runner.py`: runs on a machine, as root by one sudo, and needs Python's standard library alone.
 
 Each request is a line of JSON, {"command": "..."}; it is written to the system log, as sudo would, and run by /bin/sh.
 Answers are frames: a kind and a length, "o 12\\n", and so many bytes. Kinds: o and e are output, x the exit code (128

@@ -10,21 +10,22 @@ import pytest
 
 from bastide.errors import HostKeyError
 from bastide.settings import ExistingServer
-from hosts import adopt, client, enroll, ssh
-from hosts.client import LoginRefused, MachineUnreachable
+from hosts.enrolment import existing_server, first_contact
+from hosts.transport import client, ssh
+from hosts.transport.client import LoginRefused, MachineUnreachable
 from tests.unit.hosts.box import OTHER, Box
 
 pytestmark = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="needs ssh-keygen (openssh-client)")
 
 
 @pytest.fixture
-def theirs(box: Box, goal: enroll.Target, identity: Path) -> enroll.Target:
+def theirs(box: Box, goal: first_contact.Target, identity: Path) -> first_contact.Target:
     """The box as somebody else's machine, and how it is reached."""
     box.belongs_to_somebody_else()
     return declared(goal, box.public(), identity)
 
 
-def declared(goal: enroll.Target, host_key: str, identity: Path) -> enroll.Target:
+def declared(goal: first_contact.Target, host_key: str, identity: Path) -> first_contact.Target:
     server = ExistingServer.model_validate(
         {
             "provider": "existing",
@@ -37,17 +38,17 @@ def declared(goal: enroll.Target, host_key: str, identity: Path) -> enroll.Targe
             "user": "debian",
         }
     )
-    first = adopt.FirstContact(server, identity.with_suffix(".pub").read_text().strip())
+    first = existing_server.FirstContact(server, identity.with_suffix(".pub").read_text().strip())
     return replace(goal, machine=replace(goal.machine, id=server.id), first=first)
 
 
-def go(goal: enroll.Target) -> list[str]:
+def go(goal: first_contact.Target) -> list[str]:
     said: list[str] = []
-    enroll.open_strictly(goal, said.append, wait=5.0).close()
+    first_contact.open_strictly(goal, said.append, wait=5.0).close()
     return said
 
 
-def adopted(goal: enroll.Target, box: Box) -> None:
+def adopted(goal: first_contact.Target, box: Box) -> None:
     """What must hold at the end of every first contact, however it went."""
     assert goal.first
     record = ssh.read_records(goal.known_hosts)[goal.alias]
@@ -60,7 +61,7 @@ def adopted(goal: enroll.Target, box: Box) -> None:
     assert [path.name for path in (box.folder / "home/.ssh").iterdir()] == ["authorized_keys"]
 
 
-def test_it_is_adopted_and_then_known(theirs: enroll.Target, box: Box) -> None:
+def test_it_is_adopted_and_then_known(theirs: first_contact.Target, box: Box) -> None:
     said = go(theirs)
     assert any("logging in as debian" in line for line in said)
     assert any("its declared host key SHA256:" in line for line in said)
@@ -73,7 +74,7 @@ def test_it_is_adopted_and_then_known(theirs: enroll.Target, box: Box) -> None:
 
 
 def test_another_key_than_the_declared_one_is_refused_before_any_login(
-    theirs: enroll.Target, box: Box, identity: Path
+    theirs: first_contact.Target, box: Box, identity: Path
 ) -> None:
     wrong = declared(theirs, OTHER, identity)
     with pytest.raises(HostKeyError, match=r"shows the host key SHA256:\S+, the settings declare SHA256:") as caught:
@@ -83,7 +84,7 @@ def test_another_key_than_the_declared_one_is_refused_before_any_login(
     assert ssh.read_records(wrong.known_hosts) == {}
 
 
-def test_a_record_that_says_something_else_than_the_settings_is_refused(theirs: enroll.Target, box: Box) -> None:
+def test_a_record_that_says_something_else_than_the_settings_is_refused(theirs: first_contact.Target, box: Box) -> None:
     ssh.write_record(theirs.known_hosts, theirs.lock, ssh.Record(theirs.alias, OTHER, 1))
     with pytest.raises(HostKeyError, match="records another host key for primary than it declares"):
         go(theirs)
@@ -91,7 +92,7 @@ def test_a_record_that_says_something_else_than_the_settings_is_refused(theirs: 
 
 
 def test_a_machine_that_was_adopted_from_another_clone_keeps_what_deploys_wrote(
-    theirs: enroll.Target, box: Box
+    theirs: first_contact.Target, box: Box
 ) -> None:
     go(theirs)
     rights = box.folder / "etc/sudoers.d/bastide"
@@ -103,7 +104,7 @@ def test_a_machine_that_was_adopted_from_another_clone_keeps_what_deploys_wrote(
     assert rights.read_text() == "written by a deploy"
 
 
-LINES = adopt._SCRIPT.splitlines()
+LINES = existing_server._SCRIPT.splitlines()
 # all that is reached on a machine where nothing is wrong
 COMMANDS = [
     n for n, line in enumerate(LINES) if "useradd" in line or (line and not line.startswith((" ", "#", "set", "fi")))
@@ -112,10 +113,10 @@ COMMANDS = [
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_a_machine_that_dies_half_way_is_completed(
-    theirs: enroll.Target, box: Box, monkeypatch: pytest.MonkeyPatch, line: int
+    theirs: first_contact.Target, box: Box, monkeypatch: pytest.MonkeyPatch, line: int
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(adopt, "_SCRIPT", "\n".join([*LINES[:line], "kill -9 $$", *LINES[line:]]) + "\n")
+        patch.setattr(existing_server, "_SCRIPT", "\n".join([*LINES[:line], "kill -9 $$", *LINES[line:]]) + "\n")
         with pytest.raises(MachineUnreachable):
             go(theirs)
     assert not ssh.read_records(theirs.known_hosts)
@@ -126,7 +127,7 @@ def test_a_machine_that_dies_half_way_is_completed(
 
 
 @pytest.mark.parametrize("phase", ["adopt", "switch"])
-def test_a_lost_connection_is_said_and_the_next_run_goes_on(theirs: enroll.Target, box: Box, phase: str) -> None:
+def test_a_lost_connection_is_said_and_the_next_run_goes_on(theirs: first_contact.Target, box: Box, phase: str) -> None:
     box.hang_up = phase
     with pytest.raises(MachineUnreachable) as caught:
         go(theirs)
@@ -137,7 +138,7 @@ def test_a_lost_connection_is_said_and_the_next_run_goes_on(theirs: enroll.Targe
 
 
 def test_a_machine_that_lets_in_nobody_is_said(
-    theirs: enroll.Target, box: Box, monkeypatch: pytest.MonkeyPatch
+    theirs: first_contact.Target, box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "_LOGIN_PAUSES", ())
     box.first_user = "ubuntu"
@@ -147,7 +148,7 @@ def test_a_machine_that_lets_in_nobody_is_said(
     assert box.logins == ["bastide", "debian"]
 
 
-def test_what_keeps_the_account_from_being_made_is_shown(theirs: enroll.Target, box: Box) -> None:
+def test_what_keeps_the_account_from_being_made_is_shown(theirs: first_contact.Target, box: Box) -> None:
     (box.folder / "account").touch()  # somebody's own, who must not become root by our hand
     with pytest.raises(MachineUnreachable, match="there is an account bastide already") as caught:
         go(theirs)
@@ -155,7 +156,7 @@ def test_what_keeps_the_account_from_being_made_is_shown(theirs: enroll.Target, 
     assert "root by sudo without a password" in caught.value.hint
 
 
-def test_a_host_key_in_another_file_is_refused_before_anything_changes(theirs: enroll.Target, box: Box) -> None:
+def test_a_host_key_in_another_file_is_refused_before_anything_changes(theirs: first_contact.Target, box: Box) -> None:
     private = box.folder / "etc/ssh/ssh_host_ed25519_key"
     private.unlink()
     shutil.copy(theirs.endpoint.identity, private)

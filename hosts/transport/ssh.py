@@ -6,7 +6,7 @@ A record is found by an alias that holds the server's id, so that a replaced ser
     bastide-prod-primary-4711 ssh-ed25519 AAAA... generation=1
     # pending bastide-prod-standby-4712 ssh-ed25519 AAAA... generation=1
 
-A pending line (see `hosts/enroll.py`) is a comment to every ssh client: nobody but the enrolment accepts it.
+A pending line (see `hosts/enrolment/`) is a comment to every ssh client: nobody but the enrolment accepts it.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import shlex
 
 import paramiko
 
-from hosts.client import Endpoint, MachineUnreachable, PinnedClient
+from hosts.transport.client import Endpoint, MachineUnreachable, PinnedClient
 
 CLOUD_INIT_SECONDS = 300
 

@@ -11,9 +11,11 @@ import pytest
 
 from bastide.errors import StackError
 from bastide.settings import ExistingServer, Settings
-from hosts import doctor, plan, provider
-from hosts.changes import MachineChange
+from hosts.commands import doctor
+from hosts.commands.comparison import compare
+from hosts.commands.comparison.changes import MachineChange
 from hosts.stack import Stack
+from hosts.transport import provider_api
 from tests.unit.bastide.proofs import SETTINGS, inventory, with_existing
 
 SILENT = tuple(MachineChange(name, "silent", "no answer; next: look") for name in ("primary", "standby", "witness"))
@@ -40,26 +42,26 @@ def stack(*existing: str) -> Stack:
 
 def test_of_an_existing_server_the_provider_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     states = SimpleNamespace(server_states=lambda: {"41": "off", "42": "running"})
-    monkeypatch.setattr(plan, "provider_of", lambda name, root: states)
-    primary, standby, witness = plan._explained(stack("primary"), SILENT)
+    monkeypatch.setattr(compare, "provider_of", lambda name, root: states)
+    primary, standby, witness = compare._explained(stack("primary"), SILENT)
     assert primary == SILENT[0], "`make infra` brings no server of somebody else back"
     assert (standby.state, "is off" in standby.note) == ("off", True)
     assert witness == SILENT[2]
 
 
 def test_a_server_that_is_gone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "provider_of", lambda name, root: SimpleNamespace(server_states=dict))
-    assert "no longer exists" in plan._explained(stack(), SILENT)[0].note
+    monkeypatch.setattr(compare, "provider_of", lambda name, root: SimpleNamespace(server_states=dict))
+    assert "no longer exists" in compare._explained(stack(), SILENT)[0].note
 
 
 def test_a_drift_report_of_existing_servers_needs_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(name: str, root: Path) -> None:
         raise StackError("the stack example has no API token", "set one")
 
-    monkeypatch.setattr(plan, "provider_of", refuse)
-    assert plan._explained(stack("primary", "standby", "witness"), SILENT) == SILENT
+    monkeypatch.setattr(compare, "provider_of", refuse)
+    assert compare._explained(stack("primary", "standby", "witness"), SILENT) == SILENT
     seen = (SILENT[0], *(MachineChange(name, "compared") for name in ("standby", "witness")))
-    assert plan._explained(stack("primary"), seen) == seen
+    assert compare._explained(stack("primary"), seen) == seen
 
 
 ZONES = {"bastide:secrets": '{"dns": {"token": "of-the-zones"}}'}
@@ -80,10 +82,10 @@ def test_the_zones_may_have_a_token_of_their_own(
 ) -> None:
     monkeypatch.delenv("HCLOUD_TOKEN", raising=False)
     if token:
-        assert provider.provider_in("example", config, dns=dns).token == token
+        assert provider_api.provider_in("example", config, dns=dns).token == token
     else:
         with pytest.raises(StackError, match="no API token"):
-            provider.provider_in("example", config, dns=dns)
+            provider_api.provider_in("example", config, dns=dns)
 
 
 def settings(*, zones: bool, made: bool = False) -> Settings:
@@ -109,11 +111,11 @@ def test_the_doctor_asks_for_a_token_only_where_something_is_made_with_it(
     monkeypatch.delenv("HCLOUD_TOKEN", raising=False)
     monkeypatch.setattr(doctor, "opened", lambda name, root: config)
 
-    def get(self: provider.Provider, path: str) -> provider.Answer:
+    def get(self: provider_api.Provider, path: str) -> provider_api.Answer:
         tried.append(self.token)
-        return provider.Answer({}, None)
+        return provider_api.Answer({}, None)
 
-    monkeypatch.setattr(provider.Provider, "get", get)
+    monkeypatch.setattr(provider_api.Provider, "get", get)
     found = list(doctor._secrets("example", wanted, Path()))
     assert tried == ([token] if token else [])
     assert [item.level for item in found] == (["ok", "missing"] if token == "" else ["ok", "ok"])

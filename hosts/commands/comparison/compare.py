@@ -23,10 +23,10 @@ from bastide.console import Completed, run, tail_of
 from bastide.errors import BastideError, StackError
 from bastide.machines import Machine
 from bastide.transcript import machine_lines
-from hosts.changes import Changes, FileChange, Kind, MachineChange, ResourceChange
-from hosts.enroll import open_strictly, target
-from hosts.provider import provider_of
+from hosts.commands.comparison.changes import Changes, FileChange, Kind, MachineChange, ResourceChange
+from hosts.enrolment.first_contact import open_strictly, target
 from hosts.stack import Stack, load_stack
+from hosts.transport.provider_api import provider_of
 
 _PULUMI_SECONDS = 300.0
 _PYINFRA_SECONDS = 600.0

@@ -14,7 +14,7 @@ from bastide.errors import CommandTimedOut, StackError
 from bastide.machines import build_dir, inventory_path, load_inventory
 from bastide.settings import Settings
 from bastide.stackfile import read, stack_path
-from hosts.way import seen_from_mesh
+from hosts.transport.ssh_address import seen_from_mesh
 
 IMAGE_PORT = 22  # of the provider's images; the cloud firewall leaves it open to the operators
 _CONNECT_SECONDS = 10
