@@ -6,9 +6,11 @@ A cloud firewall takes effect at once and has no dead man's switch of its own, s
 
 from __future__ import annotations
 
+import argparse
 import ipaddress
 from pathlib import Path
 
+from bastide.command_line import Command
 from bastide.console import run, warn
 from bastide.errors import CommandTimedOut, StackError
 from bastide.machines import build_dir, inventory_path, load_inventory
@@ -81,3 +83,11 @@ def _own_address(machine: str, config: Path, root: Path) -> str:
     except CommandTimedOut:
         return ""
     return done.stdout.split()[0] if done.ok and done.stdout.split() else ""
+
+
+def _run(options: argparse.Namespace, root: Path) -> int:
+    refuse_lockout(options.stack, root)
+    return 0
+
+
+COMMAND = Command("access", "before `pulumi up`: would the cloud firewall of the settings still let you in?", _run)

@@ -6,20 +6,16 @@ pipe is refused: what reads it may be a log.
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from pathlib import Path
 from typing import TextIO
 
 from bastide.cluster import password
+from bastide.command_line import Command, Parser
 from bastide.errors import BastideError
 from hosts.stack import Stack, load_stack
-
-
-def main(stack: str, root: Path, role: str, to: str) -> int:
-    """The verb of `python -m hosts`."""
-    show(load_stack(stack, root), role, to, out=sys.stdout, tell=sys.stderr)
-    return 0
 
 
 def show(stack: Stack, role: str, to: str, *, out: TextIO, tell: TextIO) -> None:
@@ -50,3 +46,18 @@ def show(stack: Stack, role: str, to: str, *, out: TextIO, tell: TextIO) -> None
             "a password is shown at a terminal only: what reads a pipe may be a log",
             f"make db-password role={role} to=FILE",
         )
+
+
+def _arguments(parser: Parser) -> None:
+    parser.add_argument("--role", default="", help="whose")
+    parser.add_argument("--to", default="", help="a file to write, readable by you alone")
+
+
+def _run(options: argparse.Namespace, root: Path) -> int:
+    show(load_stack(options.stack, root), options.role, options.to, out=sys.stdout, tell=sys.stderr)
+    return 0
+
+
+COMMAND = Command(
+    "db-password", "the password of a role of the database, at a terminal or into a file", _run, _arguments
+)

@@ -6,6 +6,7 @@ for stacks that live in one.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bastide import stackfile
+from bastide.command_line import Command
 from bastide.console import run, tail_of
 from bastide.errors import BastideError, SettingsError, StackError
 from bastide.findings import Finding, show
@@ -25,11 +27,6 @@ _PROGRAMS = {"pulumi": "make setup", "pyinfra": "make setup", "ssh": "sudo apt-g
              "git": "sudo apt-get install git"}  # fmt: skip
 _CLOCK_SECONDS = 10.0  # as in deploys/preflight.py
 _DISK_MB = 1024
-
-
-def show_findings(stack: str, root: Path) -> int:
-    """Print all findings. Returns 1 when something is missing, else 0."""
-    return 0 if show(examine(stack, root)) else 1
 
 
 def examine(stack: str, root: Path) -> Iterator[Finding]:
@@ -162,3 +159,10 @@ def _secrets(stack: str, settings: Settings, root: Path) -> Iterator[Finding]:
         yield Finding("missing", f"this machine's clock is {off:+.0f} s off the provider's", "see `timedatectl`")
     elif off is not None:
         yield Finding("ok", "this machine's clock agrees with the provider's")
+
+
+def _run(options: argparse.Namespace, root: Path) -> int:
+    return 0 if show(examine(options.stack, root)) else 1
+
+
+COMMAND = Command("doctor", "what this machine and this stack lack before `make up`", _run)

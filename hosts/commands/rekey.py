@@ -10,14 +10,16 @@ not touched: their user_data is never compared.
 
 from __future__ import annotations
 
+import argparse
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from bastide.command_line import Command, Parser
 from bastide.console import run, say
 from bastide.errors import StackError
 from bastide.secrets import new_master
 from bastide.stackfile import SECRETS_KEY, stack_path
-from hosts.commands.status import look
+from hosts.commands.health.observation import observe
 from hosts.stack import Stack, load_stack
 from hosts.transport.ssh import write_ssh_config
 
@@ -65,7 +67,7 @@ def _waiting(stack: Stack) -> list[str]:
     """Why an older version must stay, a reason a machine."""
     config = write_ssh_config(stack.inventory(), stack.root)
     with ThreadPoolExecutor() as pool:
-        seen = list(pool.map(lambda machine: look(machine, config, stack.root), stack.machines))
+        seen = list(pool.map(lambda machine: observe(machine, config, stack.root), stack.machines))
     reasons = []
     for one in seen:
         if one.problem:
@@ -83,3 +85,15 @@ def _config(stack: str, root: Path, *words: str, input: str | None = None) -> No
         timeout=_PULUMI_SECONDS,
         hint=f'eval "$(make env stack={stack})"',
     )
+
+
+def _arguments(parser: Parser) -> None:
+    parser.add_argument("--finish", action="store_true", help="remove the masters that nothing uses any more")
+
+
+def _run(options: argparse.Namespace, root: Path) -> int:
+    (finish if options.finish else begin)(options.stack, root)
+    return 0
+
+
+COMMAND = Command("rekey", "add another master secret; with --finish remove the older one", _run, _arguments)

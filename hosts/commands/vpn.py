@@ -6,6 +6,7 @@ goes into the file and the code that are shown, and is kept nowhere: not on this
 
 from __future__ import annotations
 
+import argparse
 import ipaddress
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TextIO
 
 import segno
 
+from bastide.command_line import Command, Parser
 from bastide.errors import BastideError
 from bastide.mesh import KEEPALIVE_SECONDS, Mesh, MeshKey, machine_key, mesh_of, new_key
 from bastide.settings import Settings
@@ -97,7 +99,14 @@ def _tell_of_key(
     tell.write(" next: `make deploy`; until then no machine knows this key\n")
 
 
-def main(stack: str, root: Path, person: str, *, make_key: bool) -> int:
-    """The verb of `python -m hosts`."""
-    show(stack, root, person, make_key=make_key, out=sys.stdout, tell=sys.stderr)
+def _arguments(parser: Parser) -> None:
+    parser.add_argument("--person", default="", help="whose device")
+    parser.add_argument("--new-key", action="store_true", help="make the key here; it is shown and kept nowhere")
+
+
+def _run(options: argparse.Namespace, root: Path) -> int:
+    show(options.stack, root, options.person, make_key=options.new_key, out=sys.stdout, tell=sys.stderr)
     return 0
+
+
+COMMAND = Command("vpn", "print the file with which an administrator's device joins the mesh", _run, _arguments)

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from hosts.commands.comparison.changes import Changes, FileChange, Kind, MachineChange, ResourceChange
-from hosts.commands.comparison.compare import resource_changes, said_of
+from hosts.commands.comparison.dry_run import said_of
+from hosts.commands.comparison.preview import resource_changes
 
 FIREWALL = ResourceChange("update", "Firewall", "firewall", ("+ 443",))
 WELL = MachineChange("primary", "compared")
