@@ -20,7 +20,7 @@ from bastide.errors import CommandFailed, StackError
 from bastide.machines import Inventory, Machine, Prober, build_dir, machine_from
 from bastide.secrets import Keyring, keyring_from
 from bastide.settings import AnyServer, ExistingServer, Settings
-from hosts.transport.ssh import with_host_keys
+from hosts.transport.known_hosts import with_host_keys
 
 DEFAULT_STACK = "lab"
 

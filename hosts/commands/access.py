@@ -16,7 +16,7 @@ from bastide.errors import CommandTimedOut, StackError
 from bastide.machines import build_dir, inventory_path, load_inventory
 from bastide.settings import Settings
 from bastide.stackfile import read, stack_path
-from hosts.transport.ssh_address import seen_from_mesh
+from hosts.transport.ssh_address import comes_over_mesh
 
 IMAGE_PORT = 22  # of the provider's images; the cloud firewall leaves it open to the operators
 _CONNECT_SECONDS = 10
@@ -26,7 +26,7 @@ def refuse_lockout(stack: str, root: Path) -> None:
     """Raise `StackError` when the settings would shut out this operator: the address, or the port that sshd listens on.
 
     Nothing is asked before the first machines exist. When no machine answers, it says so and lets the change pass:
-    the change may be what opens the way again.
+    the change may be what lets somebody in again.
     """
     settings = read(stack_path(stack, root))
     known = inventory_path(stack, root)
@@ -40,7 +40,7 @@ def refuse_lockout(stack: str, root: Path) -> None:
     for machine in behind:
         if not (address := _own_address(machine.name, config, root)):
             continue
-        if seen_from_mesh(settings, address):
+        if comes_over_mesh(settings, address):
             return  # inside of the tunnel no cloud firewall sees a port
         if not admitted(settings, address):
             raise StackError(
@@ -73,7 +73,7 @@ def _own_address(machine: str, config: Path, root: Path) -> str:
     """The address that the machine sees this operator come from, "" when it does not answer."""
     words = ["ssh", "-F", str(config), "-o", "BatchMode=yes", "-o", f"ConnectTimeout={_CONNECT_SECONDS}", "-o"]
     try:
-        # a connection of its own: a shared one may outlive a change of the way
+        # a connection of its own: a shared one may outlive a change of the address
         done = run(
             [*words, "ControlPath=none", machine, 'echo "$SSH_CONNECTION"'],
             cwd=root,

@@ -20,8 +20,9 @@ from bastide.errors import BastideError, SettingsError, StackError
 from bastide.findings import Finding, show
 from bastide.settings import Settings
 from hosts.transport.client import check_identity
+from hosts.transport.known_hosts import known_hosts_path, read_records
 from hosts.transport.provider_api import opened, provider_in
-from hosts.transport.ssh import identity_path, known_hosts_path, read_records
+from hosts.transport.ssh_config import identity_path
 
 _PROGRAMS = {"pulumi": "make setup", "pyinfra": "make setup", "ssh": "sudo apt-get install openssh-client",
              "git": "sudo apt-get install git"}  # fmt: skip

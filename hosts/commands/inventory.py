@@ -10,7 +10,8 @@ from bastide.command_line import Command
 from bastide.console import say, warn
 from bastide.machines import build_dir, inventory_path, save_inventory
 from hosts.stack import Stack, load_stack
-from hosts.transport.ssh import with_host_keys, write_ssh_config
+from hosts.transport.known_hosts import with_host_keys
+from hosts.transport.ssh_config import write_ssh_config
 
 
 def write_inventory(stack: Stack) -> None:

@@ -21,7 +21,7 @@ from bastide.secrets import new_master
 from bastide.stackfile import SECRETS_KEY, stack_path
 from hosts.commands.health.observation import observe
 from hosts.stack import Stack, load_stack
-from hosts.transport.ssh import write_ssh_config
+from hosts.transport.ssh_config import write_ssh_config
 
 _PULUMI_SECONDS = 60.0
 

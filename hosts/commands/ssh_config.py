@@ -9,7 +9,7 @@ from bastide.command_line import Command
 from bastide.console import say
 from bastide.machines import inventory_path, load_inventory
 from hosts.commands.inventory import shown
-from hosts.transport.ssh import write_ssh_config
+from hosts.transport.ssh_config import write_ssh_config
 
 
 def _run(options: argparse.Namespace, root: Path) -> int:

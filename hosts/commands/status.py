@@ -21,7 +21,7 @@ from bastide.machines import inventory_path, load_inventory
 from bastide.report import make_report
 from hosts.commands.health.lines import cluster_lines, lock_lines, machine_lines, proofs_line
 from hosts.commands.health.observation import observe
-from hosts.transport.ssh import write_ssh_config
+from hosts.transport.ssh_config import write_ssh_config
 
 WELL, FAILED, ATTENTION = 0, 1, 2
 

@@ -3,7 +3,7 @@
 Its host key stands in the settings and is pinned from the first packet on; the first user has the automation key and
 is root by sudo. Over that login the automation account is made, and all else goes through it: the first user is only
 needed once. Each step can be repeated. The account's key is put in place last, so whoever can log in with it finds the
-account whole: a machine that lets it in has been adopted, by an earlier run or from another clone.
+account whole: a machine that lets it in has been through this, by an earlier run or from another clone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bastide.settings import ExistingServer
 from hosts.enrolment.root_script import CLOUD_INIT_SECONDS, run_script
 from hosts.transport.client import Endpoint, LoginRefused, MachineUnreachable, PinnedClient, connect
 
-# $2 is the account, $3 its public key, $4 the declared host key. Runs as root on the machine; prints nothing.
+# $1 is `account`, $2 its name, $3 its public key, $4 the declared host key. Runs as root on the machine, silently.
 _SCRIPT = r"""
 set -eu
 umask 022
@@ -97,7 +97,7 @@ def admit(endpoint: Endpoint, first: FirstContact, report: Callable[[str], None]
 
 
 def _make_account(client: PinnedClient, by_hand: Endpoint, account: str, first: FirstContact) -> None:
-    code, said, complained = run_script(client, by_hand, _SCRIPT, "adopt", account, first.key, first.server.host_key)
+    code, said, complained = run_script(client, by_hand, _SCRIPT, "account", account, first.key, first.server.host_key)
     if code != 0:
         reason = complained or said or "it said nothing"
         raise MachineUnreachable(

@@ -35,9 +35,10 @@ from bastide.secrets import Keyring
 from bastide.settings import Settings
 from hosts.enrolment.existing_server import FirstContact, admit
 from hosts.enrolment.root_script import SCRIPT, run_script
-from hosts.transport import ssh
+from hosts.transport import known_hosts, ssh_config
 from hosts.transport.client import Endpoint, HostKeyRefused, MachineUnreachable, PinnedClient, check_identity, connect
-from hosts.transport.ssh_address import addresses, in_mesh
+from hosts.transport.known_hosts import Record, fingerprint
+from hosts.transport.ssh_address import in_mesh, ssh_addresses
 
 Report = Callable[[str], None]
 
@@ -66,7 +67,7 @@ class Target:
     @property
     def alias(self) -> str:
         """The name of its record."""
-        return ssh.alias(self.stack, self.machine.name, self.machine.id)
+        return known_hosts.alias(self.stack, self.machine.name, self.machine.id)
 
 
 def target(stack: str, root: Path, settings: Settings, machine: Machine, keyring: Keyring | None) -> Target:
@@ -75,7 +76,7 @@ def target(stack: str, root: Path, settings: Settings, machine: Machine, keyring
     Raises `StackError` when the private key of the automation account is not there or not the right one.
     """
     automation = settings.users.automation
-    identity = ssh.identity_path(automation.identity, root)
+    identity = ssh_config.identity_path(automation.identity, root)
     check_identity(identity, automation.key)
 
     def bootstrap() -> str:
@@ -89,20 +90,20 @@ def target(stack: str, root: Path, settings: Settings, machine: Machine, keyring
     existing = settings.existing.get(machine.name)
     # sshd listens where its image has it until a deploy has moved it
     ports = tuple(dict.fromkeys((settings.ssh.port, existing.port if existing else _STOCK_PORT)))
-    first, *others = addresses(settings, machine)
+    first, *others = ssh_addresses(settings, machine)
     endpoint = Endpoint(machine.name, first, ports, automation.name, identity, others=tuple(others))
     if existing:
         endpoint = replace(
-            endpoint, look=f"see at the console of {existing.hoster} whether it runs and who may reach it"
+            endpoint, hint=f"see at the console of {existing.hoster} whether it runs and who may reach it"
         )
     elif settings.lab:
-        look = f"see `python -m lab status`; `python -m lab start {machine.name}` starts it"
-        endpoint = replace(endpoint, look=look)
+        hint = f"see `python -m lab status`; `python -m lab start {machine.name}` starts it"
+        endpoint = replace(endpoint, hint=hint)
     if settings.ssh.open_to == "vpn" and not in_mesh(settings):
-        endpoint = replace(endpoint, look="ssh is open to the mesh only: start your tunnel (docs/how-to/vpn.md)")
+        endpoint = replace(endpoint, hint="ssh is open to the mesh only: start your tunnel (docs/how-to/vpn.md)")
     lock = build_dir(stack, root) / "known_hosts.lock"
     contact = FirstContact(existing, automation.key) if existing else None
-    return Target(stack, machine, endpoint, ssh.known_hosts_path(stack, root), lock, bootstrap, contact)
+    return Target(stack, machine, endpoint, known_hosts.known_hosts_path(stack, root), lock, bootstrap, contact)
 
 
 def open_strictly(goal: Target, report: Report, *, wait: float | None = None) -> PinnedClient:
@@ -113,7 +114,7 @@ def open_strictly(goal: Target, report: Report, *, wait: float | None = None) ->
 
     Raises `HostKeyError` for another host key, `MachineUnreachable`, `StackError`.
     """
-    record = ssh.read_records(goal.known_hosts).get(goal.alias)
+    record = known_hosts.read_records(goal.known_hosts).get(goal.alias)
     if goal.first:
         key = goal.first.server.host_key
         if record and record.key != key:
@@ -122,32 +123,32 @@ def open_strictly(goal: Target, report: Report, *, wait: float | None = None) ->
                 f"remove the line {goal.alias} from that file: the key in the settings counts",
             )
         if record is None or not record.final:
-            _adopt(goal, goal.first, report, wait or _ANSWER_SECONDS)
+            _enrol_existing(goal, goal.first, report, wait or _ANSWER_SECONDS)
         return _connect(goal, (key,), report, wait or _ANSWER_SECONDS)
     if record is None or not record.final:
         record = _enrol(goal, record, report, wait or _BOOT_SECONDS)
     return _connect(goal, (record.key,), report, wait or _ANSWER_SECONDS)
 
 
-def _enrol(goal: Target, pending: ssh.Record | None, report: Report, wait: float) -> ssh.Record:
+def _enrol(goal: Target, pending: Record | None, report: Report, wait: float) -> Record:
     """From no record, or a pending one, to a final one."""
     bootstrap = goal.bootstrap()
     accepted = (bootstrap,) if pending is None else (bootstrap, pending.key)
     report("first contact: expecting the bootstrap host key" if pending is None else "going on with a first contact")
     with contextlib.closing(_connect(goal, accepted, report, wait)) as client:
         key = _on_machine(goal, client, "make", bootstrap)
-        record = ssh.Record(goal.alias, key, goal.machine.generation, final=False)
-        for old in ssh.write_record(goal.known_hosts, goal.lock, record):
-            report(f"the record of its predecessor {old.alias} ({ssh.fingerprint(old.key)}) is retired")
+        record = Record(goal.alias, key, goal.machine.generation, final=False)
+        for old in known_hosts.write_record(goal.known_hosts, goal.lock, record):
+            report(f"the record of its predecessor {old.alias} ({fingerprint(old.key)}) is retired")
         _on_machine(goal, client, "switch", bootstrap)
     _connect(goal, (key,), report, _ANSWER_SECONDS).close()
-    final = ssh.Record(goal.alias, key, goal.machine.generation)
-    ssh.write_record(goal.known_hosts, goal.lock, final)
-    report(f"its own host key {ssh.fingerprint(key)} is recorded in stacks/{goal.known_hosts.name}")
+    final = Record(goal.alias, key, goal.machine.generation)
+    known_hosts.write_record(goal.known_hosts, goal.lock, final)
+    report(f"its own host key {fingerprint(key)} is recorded in stacks/{goal.known_hosts.name}")
     return final
 
 
-def _adopt(goal: Target, first: FirstContact, report: Report, wait: float) -> None:
+def _enrol_existing(goal: Target, first: FirstContact, report: Report, wait: float) -> None:
     """From a machine that somebody else made to one with an automation account, one host key and a final record."""
     key = first.server.host_key
     try:
@@ -157,14 +158,14 @@ def _adopt(goal: Target, first: FirstContact, report: Report, wait: float) -> No
     with contextlib.closing(_connect(goal, (key,), report, wait)) as client:
         if (there := _on_machine(goal, client, "switch", _NONE)) != key:
             raise HostKeyError(
-                f"{goal.endpoint} keeps {ssh.fingerprint(there)} as its ed25519 host key, and shows another",
+                f"{goal.endpoint} keeps {fingerprint(there)} as its ed25519 host key, and shows another",
                 "its /etc/ssh/ssh_host_ed25519_key must be the declared key: deploys keep that file",
             )
     _connect(goal, (key,), report, _ANSWER_SECONDS).close()
-    final = ssh.Record(goal.alias, key, goal.machine.generation)
-    for old in ssh.write_record(goal.known_hosts, goal.lock, final):
-        report(f"the record of its predecessor {old.alias} ({ssh.fingerprint(old.key)}) is retired")
-    report(f"its declared host key {ssh.fingerprint(key)} is recorded in stacks/{goal.known_hosts.name}")
+    final = Record(goal.alias, key, goal.machine.generation)
+    for old in known_hosts.write_record(goal.known_hosts, goal.lock, final):
+        report(f"the record of its predecessor {old.alias} ({fingerprint(old.key)}) is retired")
+    report(f"its declared host key {fingerprint(key)} is recorded in stacks/{goal.known_hosts.name}")
 
 
 def _on_machine(goal: Target, client: PinnedClient, phase: str, bootstrap: str) -> str:
@@ -187,18 +188,18 @@ def _connect(goal: Target, accepted: tuple[str, ...], report: Report, wait: floa
 
 def _host_key_error(goal: Target, shown: str) -> HostKeyError:
     if goal.first:
-        declared = ssh.fingerprint(goal.first.server.host_key)
+        declared = fingerprint(goal.first.server.host_key)
         return HostKeyError(
-            f"{goal.endpoint} shows the host key {ssh.fingerprint(shown)}, the settings declare {declared}",
+            f"{goal.endpoint} shows the host key {fingerprint(shown)}, the settings declare {declared}",
             "somebody may stand in between. Compare at its owner's console: `ssh-keygen -lf "
             "/etc/ssh/ssh_host_ed25519_key.pub`; only when you know why it differs, correct "
             f"settings.servers.{goal.machine.name}.host_key",
         )
-    record = ssh.read_records(goal.known_hosts).get(goal.alias)
+    record = known_hosts.read_records(goal.known_hosts).get(goal.alias)
     file = f"stacks/{goal.known_hosts.name}"
     if record is None:
         return HostKeyError(
-            f"{goal.endpoint} shows the host key {ssh.fingerprint(shown)}: neither recorded nor its bootstrap key",
+            f"{goal.endpoint} shows the host key {fingerprint(shown)}: neither recorded nor its bootstrap key",
             f"was it enrolled from another clone? Then fetch {file} from git. If not, it is another machine, or was "
             "reinstalled: raise its generation and replace it",
         )
@@ -207,7 +208,7 @@ def _host_key_error(goal: Target, shown: str) -> HostKeyError:
         if shown == goal.bootstrap():
             what = "its bootstrap host key, as after a reinstallation, and no longer the recorded one"
     return HostKeyError(
-        f"{goal.endpoint} shows {what}: {ssh.fingerprint(shown)} instead of {ssh.fingerprint(record.key)}",
+        f"{goal.endpoint} shows {what}: {fingerprint(shown)} instead of {fingerprint(record.key)}",
         "somebody may stand in between. Compare at the console: `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`; "
         f"only when you know why it changed, remove the line {goal.alias} from {file}",
     )

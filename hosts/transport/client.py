@@ -1,7 +1,7 @@
-"""One ssh connection with pinned host keys: the way in for deploys and for the enrolment.
+"""One ssh connection with pinned host keys, for deploys and for the enrolment.
 
 It reads no ssh configuration of the user's, asks no agent and knows no password: which key opens the session and which
-host key is accepted is said by the caller. OpenSSH clients get the same rules from `hosts/transport/ssh.py`.
+host key is accepted is said by the caller. OpenSSH clients get the same rules from `hosts/transport/ssh_config.py`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _UNACKNOWLEDGED_MS = 45_000
 # While a machine boots, pam_nologin(8) refuses people for a moment. sshd_config(5), PerSourcePenalties: a refused login
 # costs 5 s and counts from 15 s on, so that later attempts keep that distance.
 _LOGIN_PAUSES = (1.0, 5.0, 5.0)
-_KNOCK_SECONDS = 0.2
+_RETRY_SECONDS = 0.2
 
 
 class MachineUnreachable(BastideError):
@@ -52,7 +52,7 @@ class HostKeyRefused(paramiko.SSHException):
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a machine answers and who logs in. `ports` are tried in turn; `look` is what to do when nobody answers.
+    """Where a machine answers and who logs in. `ports` are tried in turn; `hint` is what to do when nobody answers.
 
     `others` are further addresses, tried in turn after the first.
     """
@@ -62,7 +62,7 @@ class Endpoint:
     ports: tuple[int, ...]
     user: str
     identity: Path
-    look: str = (
+    hint: str = (
         "see at the provider's console whether it runs, and whether settings.firewall.operators has your address"
     )
 
@@ -139,7 +139,7 @@ def connect(
             except (OSError, EOFError, paramiko.SSHException) as error:
                 client.close()
                 failures.append(error)
-        pause = _KNOCK_SECONDS
+        pause = _RETRY_SECONDS
         if refused := [error for error in failures if isinstance(error, paramiko.AuthenticationException)]:
             failures = list(refused)
             pause = next(login_pauses, wait) if patient else wait
@@ -213,7 +213,7 @@ def _unreachable(endpoint: Endpoint, error: Exception, wait: float) -> MachineUn
             "the key must be that of settings.users.automation.key at the time when the server was made; "
             "the server's console shows the reason: journalctl -u ssh",
         )
-    return MachineUnreachable(f"{endpoint} gave no way in within {wait:.0f} s: {_reason(error)}", endpoint.look)
+    return MachineUnreachable(f"{endpoint} gave no way in within {wait:.0f} s: {_reason(error)}", endpoint.hint)
 
 
 def _reason(error: Exception) -> str:

@@ -1,9 +1,9 @@
-"""The way in for pyinfra: `@bastide/<machine>`.
+"""pyinfra's connector for the machines of a stack: `@bastide/<machine>`.
 
 Differs from pyinfra's own ssh connector in two things. A connection is made with strict host keys, new servers are
 enrolled (`hosts/enrolment/`), and no agent, no password and no configuration of the user's is asked (`client.py`).
 And a plain command as root goes through one lasting root process (`runner.py`); everything else, and commands with
-input, a terminal or another user, go the stock way.
+input, a terminal or another user, go as pyinfra's own connector sends them.
 
 pyinfra finds it by the entry point in pyproject.toml, so the project must be installed (`pip install -e .`).
 """
@@ -113,7 +113,7 @@ class BastideConnector(SSHConnector):
             try:
                 self._runner = Runner(self.client)
             except (OSError, EOFError, paramiko.SSHException):
-                # the stock way says what is wrong, if it goes wrong there too
+                # the stock connector says what is wrong, if it goes wrong there too
                 self._runner_refused = True
                 return None
         return self._runner

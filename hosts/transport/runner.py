@@ -18,7 +18,7 @@ from pathlib import Path
 import paramiko
 
 _PROGRAM = Path(__file__).with_name("root_shell.py").read_bytes()
-# reads the program and not a byte more: requests come on the same way
+# reads the program and not a byte more: requests come over the same channel
 _LOADER = f"""\
 import os, sys
 program = b""

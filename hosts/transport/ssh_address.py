@@ -28,15 +28,15 @@ def in_mesh(settings: Settings) -> bool:
         return False
 
 
-def addresses(settings: Settings, machine: Machine) -> tuple[str, ...]:
+def ssh_addresses(settings: Settings, machine: Machine) -> tuple[str, ...]:
     """Where to try, in turn. A new machine is in no mesh yet; one that is leaving it for `operators` still is."""
     if not in_mesh(settings):
         return (machine.address,)
-    ways = (settings.mesh[machine.name], machine.address)
-    return ways if settings.ssh.open_to == "vpn" else ways[::-1]
+    both = (settings.mesh[machine.name], machine.address)
+    return both if settings.ssh.open_to == "vpn" else both[::-1]
 
 
-def seen_from_mesh(settings: Settings, address: str) -> bool:
+def comes_over_mesh(settings: Settings, address: str) -> bool:
     """Whether somebody who comes from this address comes over the mesh."""
     mesh = mesh_of(settings)
     return mesh is not None and ipaddress.ip_address(address) in ipaddress.ip_network(mesh.range)

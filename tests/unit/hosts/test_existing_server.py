@@ -11,7 +11,7 @@ import pytest
 from bastide.errors import HostKeyError
 from bastide.settings import ExistingServer
 from hosts.enrolment import existing_server, first_contact
-from hosts.transport import client, ssh
+from hosts.transport import client, known_hosts
 from hosts.transport.client import LoginRefused, MachineUnreachable
 from tests.unit.hosts.box import OTHER, Box
 
@@ -48,10 +48,10 @@ def go(goal: first_contact.Target) -> list[str]:
     return said
 
 
-def adopted(goal: first_contact.Target, box: Box) -> None:
+def enrolled(goal: first_contact.Target, box: Box) -> None:
     """What must hold at the end of every first contact, however it went."""
     assert goal.first
-    record = ssh.read_records(goal.known_hosts)[goal.alias]
+    record = known_hosts.read_records(goal.known_hosts)[goal.alias]
     assert record.final
     assert record.key == box.public() == goal.first.server.host_key, "its own key stays"
     private = box.folder / "etc/ssh/ssh_host_ed25519_key"
@@ -61,16 +61,16 @@ def adopted(goal: first_contact.Target, box: Box) -> None:
     assert [path.name for path in (box.folder / "home/.ssh").iterdir()] == ["authorized_keys"]
 
 
-def test_it_is_adopted_and_then_known(theirs: first_contact.Target, box: Box) -> None:
+def test_it_gets_the_account_and_is_then_known(theirs: first_contact.Target, box: Box) -> None:
     said = go(theirs)
     assert any("logging in as debian" in line for line in said)
     assert any("its declared host key SHA256:" in line for line in said)
-    adopted(theirs, box)
-    assert box.commands == ["adopt", "switch"]
+    enrolled(theirs, box)
+    assert box.commands == ["account", "switch"]
     before = len(box.logins)
     assert go(theirs) == []
     assert box.logins[before:] == ["bastide"], "the first user is needed once"
-    assert box.commands == ["adopt", "switch"]
+    assert box.commands == ["account", "switch"]
 
 
 def test_another_key_than_the_declared_one_is_refused_before_any_login(
@@ -81,17 +81,17 @@ def test_another_key_than_the_declared_one_is_refused_before_any_login(
         go(wrong)
     assert "settings.servers.primary.host_key" in caught.value.hint
     assert box.logins == []
-    assert ssh.read_records(wrong.known_hosts) == {}
+    assert known_hosts.read_records(wrong.known_hosts) == {}
 
 
 def test_a_record_that_says_something_else_than_the_settings_is_refused(theirs: first_contact.Target, box: Box) -> None:
-    ssh.write_record(theirs.known_hosts, theirs.lock, ssh.Record(theirs.alias, OTHER, 1))
+    known_hosts.write_record(theirs.known_hosts, theirs.lock, known_hosts.Record(theirs.alias, OTHER, 1))
     with pytest.raises(HostKeyError, match="records another host key for primary than it declares"):
         go(theirs)
     assert box.logins == []
 
 
-def test_a_machine_that_was_adopted_from_another_clone_keeps_what_deploys_wrote(
+def test_a_machine_that_was_enrolled_from_another_clone_keeps_what_deploys_wrote(
     theirs: first_contact.Target, box: Box
 ) -> None:
     go(theirs)
@@ -119,14 +119,14 @@ def test_a_machine_that_dies_half_way_is_completed(
         patch.setattr(existing_server, "_SCRIPT", "\n".join([*LINES[:line], "kill -9 $$", *LINES[line:]]) + "\n")
         with pytest.raises(MachineUnreachable):
             go(theirs)
-    assert not ssh.read_records(theirs.known_hosts)
+    assert not known_hosts.read_records(theirs.known_hosts)
     if "bastide" in box.users():
         assert (box.folder / "etc/sudoers.d/bastide").exists(), "who can log in can become root"
     go(theirs)
-    adopted(theirs, box)
+    enrolled(theirs, box)
 
 
-@pytest.mark.parametrize("phase", ["adopt", "switch"])
+@pytest.mark.parametrize("phase", ["account", "switch"])
 def test_a_lost_connection_is_said_and_the_next_run_goes_on(theirs: first_contact.Target, box: Box, phase: str) -> None:
     box.hang_up = phase
     with pytest.raises(MachineUnreachable) as caught:
@@ -134,7 +134,7 @@ def test_a_lost_connection_is_said_and_the_next_run_goes_on(theirs: first_contac
     assert "run the same command again" in caught.value.hint
     box.hang_up = ""
     go(theirs)
-    adopted(theirs, box)
+    enrolled(theirs, box)
 
 
 def test_a_machine_that_lets_in_nobody_is_said(

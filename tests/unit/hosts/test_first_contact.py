@@ -16,15 +16,15 @@ import pytest
 from bastide.errors import HostKeyError, StackError
 from hosts.enrolment import first_contact
 from hosts.enrolment.root_script import SCRIPT
-from hosts.transport import client, ssh
+from hosts.transport import client, known_hosts
 from hosts.transport.client import HostKeyRefused, MachineUnreachable
 from tests.unit.hosts.box import OTHER, Box
 
 pytestmark = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="needs ssh-keygen (openssh-client)")
 
 
-def records(goal: first_contact.Target) -> dict[str, ssh.Record]:
-    return ssh.read_records(goal.known_hosts)
+def records(goal: first_contact.Target) -> dict[str, known_hosts.Record]:
+    return known_hosts.read_records(goal.known_hosts)
 
 
 def enrolled(goal: first_contact.Target, box: Box) -> None:
@@ -69,8 +69,8 @@ def test_an_unknown_key_is_refused_before_any_login(goal: first_contact.Target, 
 
 
 def test_another_key_than_the_recorded_one_is_refused_and_never_learned(goal: first_contact.Target, box: Box) -> None:
-    final = ssh.Record(goal.alias, OTHER, 1)
-    ssh.write_record(goal.known_hosts, goal.lock, final)
+    final = known_hosts.Record(goal.alias, OTHER, 1)
+    known_hosts.write_record(goal.known_hosts, goal.lock, final)
     with pytest.raises(HostKeyError, match="shows its bootstrap host key, as after a reinstallation"):
         go(goal)
     with pytest.raises(HostKeyError, match="shows another host key"):
@@ -80,10 +80,10 @@ def test_another_key_than_the_recorded_one_is_refused_and_never_learned(goal: fi
 
 
 def test_a_new_id_retires_the_old_record_aloud(goal: first_contact.Target, box: Box) -> None:
-    old = ssh.Record(ssh.alias("unit", "primary", "16"), OTHER, 1)
-    other = ssh.Record(ssh.alias("unit", "standby", "16"), OTHER, 1)
+    old = known_hosts.Record(known_hosts.alias("unit", "primary", "16"), OTHER, 1)
+    other = known_hosts.Record(known_hosts.alias("unit", "standby", "16"), OTHER, 1)
     for record in (old, other):
-        ssh.write_record(goal.known_hosts, goal.lock, record)
+        known_hosts.write_record(goal.known_hosts, goal.lock, record)
     assert any("bastide-unit-primary-16" in line and "retired" in line for line in go(goal))
     assert set(records(goal)) == {goal.alias, other.alias}
 
@@ -96,9 +96,9 @@ class Killed(BaseException):
 def test_a_run_that_was_killed_is_completed_by_the_next(
     goal: first_contact.Target, box: Box, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:
-    write, on_machine, made = ssh.write_record, first_contact._on_machine, []
+    write, on_machine, made = known_hosts.write_record, first_contact._on_machine, []
 
-    def dying_write(path: Path, lock: Path, record: ssh.Record) -> list[ssh.Record]:
+    def dying_write(path: Path, lock: Path, record: known_hosts.Record) -> list[known_hosts.Record]:
         made.append(record.key)
         if point == ("before the final record" if record.final else "before the pending record"):
             raise Killed
@@ -112,7 +112,7 @@ def test_a_run_that_was_killed_is_completed_by_the_next(
         return on_machine(target, connection, phase, bootstrap)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ssh, "write_record", dying_write)
+        patch.setattr(known_hosts, "write_record", dying_write)
         patch.setattr(first_contact, "_on_machine", dying_on_machine)
         with pytest.raises(Killed):
             go(goal)
@@ -145,7 +145,7 @@ def test_a_machine_that_dies_while_it_switches_is_completed(goal: first_contact.
     box.reload()  # the machine comes up again with what is on its disk
     assert box.public() in (key, goal.bootstrap()), "one of the two that a pending record accepts"
     assert [phase("make"), phase("switch")] == [key, key]
-    ssh.write_record(goal.known_hosts, goal.lock, ssh.Record(goal.alias, key, 1))
+    known_hosts.write_record(goal.known_hosts, goal.lock, known_hosts.Record(goal.alias, key, 1))
     enrolled(goal, box)
 
 
@@ -171,7 +171,7 @@ def test_cloud_init_that_failed_is_shown_and_nothing_is_recorded(goal: first_con
 
 
 def test_a_pending_record_does_not_let_a_third_key_in(goal: first_contact.Target, box: Box) -> None:
-    ssh.write_record(goal.known_hosts, goal.lock, ssh.Record(goal.alias, OTHER, 1, final=False))
+    known_hosts.write_record(goal.known_hosts, goal.lock, known_hosts.Record(goal.alias, OTHER, 1, final=False))
     with pytest.raises(HostKeyError):
         go(replace(goal, bootstrap=lambda: OTHER))
     assert box.logins == []

@@ -19,7 +19,7 @@ from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import State
 
 from hosts.enrolment import first_contact
-from hosts.transport import connector, ssh
+from hosts.transport import connector, known_hosts
 from hosts.transport.runner import Runner
 from tests.unit.hosts.box import KEYRING, OTHER, Box
 
@@ -120,7 +120,7 @@ def test_without_python_on_the_machine_commands_go_the_stock_way(host: Host, box
 
 
 def test_what_goes_wrong_is_said_in_pyinfras_words(host: Host, goal: first_contact.Target) -> None:
-    ssh.write_record(goal.known_hosts, goal.lock, ssh.Record(goal.alias, OTHER, 1))
+    known_hosts.write_record(goal.known_hosts, goal.lock, known_hosts.Record(goal.alias, OTHER, 1))
     with pytest.raises(ConnectError, match=r"shows its bootstrap host key.*; next: .*Compare at the console"):
         host.connect(show_errors=False, raise_exceptions=True)
     assert not host.connected
