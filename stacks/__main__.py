@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 
 from bastide.console import guard, say
-from stacks.init import init_stack, storage_variables
-from stacks.lifecycle import lab_forget, lab_up, refuse_protected
-from stacks.recover import recover
-from stacks.state import backup, make_state_bucket
+from stacks.ops.init import init_stack, storage_variables
+from stacks.ops.lifecycle import lab_forget, lab_up, refuse_protected
+from stacks.ops.recover import recover
+from stacks.ops.state import backup, make_state_bucket
 
 
 def main() -> int:

@@ -19,7 +19,7 @@ from lab.arguments import parser
 from lab.parties import party, storage
 from lab.parties.storage import Wanted
 from lab.place import Place
-from stacks import init, lifecycle
+from stacks.ops import init, lifecycle
 
 ROOT = Path(__file__).parents[3]
 HERE = Place("x", "x", 0)

@@ -15,7 +15,7 @@ import requests
 
 from bastide.console import Completed
 from bastide.errors import StackError
-from stacks import pending_bucket, recover
+from stacks.ops import pending_bucket, recover
 from tests.unit.bastide.proofs import SETTINGS
 
 OURS = {"bastide": "lab", "role": "primary"}

@@ -8,7 +8,7 @@ from typing import Any
 from bastide.errors import StackError
 from bastide.stackfile import read, stack_path
 from stacks import buckets
-from stacks.init import storage_keys_of
+from stacks.ops.init import storage_keys_of
 
 
 def find_bucket(stack: str, root: Path, resource: dict[str, Any]) -> str:

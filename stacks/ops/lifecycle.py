@@ -12,7 +12,7 @@ from bastide.errors import StackError
 from bastide.files import write_whole
 from bastide.machines import build_dir
 from bastide.stackfile import SETTINGS_KEY, dump, load, read, stack_path
-from stacks.init import passphrase_env, storage_keys_of, token_of
+from stacks.ops.init import passphrase_env, storage_keys_of, token_of
 
 
 def lab_up(stack: str, root: Path) -> None:

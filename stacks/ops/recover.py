@@ -22,8 +22,8 @@ from bastide.console import run, say, step
 from bastide.errors import StackError
 from bastide.provider import access_in, state_locks
 from bastide.stackfile import read, stack_path
-from stacks.pending_bucket import find_bucket
-from stacks.protected import protected_names, refuse_lost
+from stacks.ops.pending_bucket import find_bucket
+from stacks.ops.protected import protected_names, refuse_lost
 
 _POLL_SECONDS = 0.5
 # what lives in the zones' project, with an output that it has when it was read: the plugin reads these by the id among
