@@ -19,9 +19,10 @@ from bastide.console import run, tail_of
 from bastide.errors import BastideError, SettingsError, StackError
 from bastide.findings import Finding, show
 from bastide.settings import Settings
+from hosts.stack import access_in, opened
 from hosts.transport.client import check_identity
 from hosts.transport.known_hosts import known_hosts_path, read_records
-from hosts.transport.provider_api import opened, provider_in
+from hosts.transport.provider_api import Provider
 from hosts.transport.ssh_config import identity_path
 
 _PROGRAMS = {"pulumi": "make setup", "pyinfra": "make setup", "ssh": "sudo apt-get install openssh-client",
@@ -150,7 +151,7 @@ def _secrets(stack: str, settings: Settings, root: Path) -> Iterator[Finding]:
             yield Finding("ok", "nothing of this stack is made by an API token: it needs none")
             return
         # a stack of existing servers may have zones alone, with a token of their own
-        provider = provider_in(stack, config, dns=not settings.made)
+        provider = Provider(access_in(config, dns=not settings.made))
         off = provider.get("/servers?per_page=1").clock_offset
     except StackError as error:
         yield Finding("missing", error.message, error.hint)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import secrets
@@ -19,7 +18,8 @@ from bastide.errors import StackError
 from bastide.files import write_whole
 from bastide.lab_name import check_lab_name
 from bastide.machines import build_dir
-from bastide.secrets import StorageKeys, new_master, storage_keys_from
+from bastide.pulumi_config import StackConfig, open_config
+from bastide.secrets import new_master
 from bastide.stackfile import SECRETS_KEY, SETTINGS_KEY, dump, load, read, stack_path
 
 EXAMPLE = Path("stacks/Pulumi.example.yaml")
@@ -63,23 +63,10 @@ def init_stack(stack: str, root: Path, *, lab: bool) -> None:
             say(f"commit {file.relative_to(root)}: it now holds the salt and the encrypted master")
 
 
-def token_of(stack: str, root: Path) -> str:
-    """The API token of a stack, from its configuration; for the local cloud's own start."""
+def opened(stack: str, root: Path) -> StackConfig:
+    """The configuration of a stack with its secrets. Raises `StackError` when they cannot be read."""
     settings = read(stack_path(stack, root))
-    env = passphrase_env(stack, root, lab=settings.lab is not None)
-    done = run(["pulumi", "config", "get", "hcloud:token", "--stack", stack], cwd=root, env=env, check=False)
-    if not done.ok:
-        raise StackError(f"the API token of stack {stack} cannot be read", f"run `python -m stacks init {stack}`")
-    return done.stdout.strip()
-
-
-def storage_keys_of(stack: str, root: Path) -> StorageKeys:
-    """The keys of a stack's object storage, from its configuration. Raises `StackError` when they are not there."""
-    settings = read(stack_path(stack, root))
-    env = passphrase_env(stack, root, lab=settings.lab is not None)
-    words = ["pulumi", "config", "get", SECRETS_KEY, "--stack", stack]
-    done = run(words, cwd=root, env=env, check=False)
-    return storage_keys_from(stack, json.loads(done.stdout) if done.ok else None)
+    return open_config(stack, root, passphrase_env(stack, root, lab=settings.lab is not None))
 
 
 def storage_variables(stack: str, root: Path) -> str:
@@ -90,7 +77,7 @@ def storage_variables(stack: str, root: Path) -> str:
     if read(stack_path(stack, root)).storage is None:
         return ""
     try:
-        keys = storage_keys_of(stack, root)
+        keys = opened(stack, root).storage_keys()
     except StackError:
         return ""
     pair = {"ACCESS": keys.access, "SECRET": keys.secret.get_secret_value()}

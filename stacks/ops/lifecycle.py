@@ -12,7 +12,7 @@ from bastide.errors import StackError
 from bastide.files import write_whole
 from bastide.machines import build_dir
 from bastide.stackfile import SETTINGS_KEY, dump, load, read, stack_path
-from stacks.ops.init import passphrase_env, storage_keys_of, token_of
+from stacks.ops.init import opened, passphrase_env
 
 
 def lab_up(stack: str, root: Path) -> None:
@@ -25,16 +25,18 @@ def lab_up(stack: str, root: Path) -> None:
         return
     build = build_dir(stack, root)
     build.mkdir(parents=True, exist_ok=True)
-    token = token_of(stack, root)
+    config = opened(stack, root)
+    if not config.token:
+        raise StackError(f"the API token of stack {stack} cannot be read", f"run `python -m stacks init {stack}`")
     flags = [
         "--port", str(settings.lab.port),
         "--token-file", "-",
         "--authorized-key", f"{root / Path(settings.users.automation.identity).expanduser()}.pub",
         "--info", str(build / "lab.json"),
     ]  # fmt: skip
-    words = [token]
+    words = [config.token]
     if settings.storage:
-        keys = storage_keys_of(stack, root)
+        keys = config.storage_keys()
         words += [keys.access, keys.secret.get_secret_value()]
         flags += ["--storage", _storage_server()]
     # its output is the user's: the lab says what it does and what is missing

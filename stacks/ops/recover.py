@@ -20,7 +20,8 @@ import requests
 
 from bastide.console import run, say, step
 from bastide.errors import StackError
-from bastide.provider import access_in, state_locks
+from bastide.provider import state_locks
+from bastide.pulumi_config import StackConfig, open_config
 from bastide.stackfile import read, stack_path
 from stacks.ops.pending_bucket import find_bucket
 from stacks.ops.protected import protected_names, refuse_lost
@@ -47,10 +48,11 @@ def recover(stack: str, root: Path) -> None:
     if not _at_provider(deployment):
         return  # nothing was made yet, or all servers are somebody else's and there is nothing besides
     try:
-        client = _client(stack, root)
+        config = open_config(stack, root)
+        client = _client(config)
         _refuse_other_project(client, deployment)
         if _pending_creations(deployment):
-            _take_over(stack, root, client, deployment)
+            _take_over(config, root, client, deployment)
             deployment = _deployment(stack, root)
         if unread := _unread(deployment):
             _refresh(stack, root, unread)
@@ -65,7 +67,7 @@ def recover(stack: str, root: Path) -> None:
         ) from None
 
 
-def _take_over(stack: str, root: Path, client: hcloud.Client, deployment: dict[str, Any]) -> None:
+def _take_over(config: StackConfig, root: Path, client: hcloud.Client, deployment: dict[str, Any]) -> None:
     """Write what exists into the state by its id; what else is to be known of it is read afterwards (`_unread`).
 
     `pulumi refresh --import-pending-creates` is meant for this, and forgets them (3.259.0 with a file backend, tried).
@@ -73,20 +75,20 @@ def _take_over(stack: str, root: Path, client: hcloud.Client, deployment: dict[s
     pending = _pending_creations(deployment)
     with step(f"taking over what a stopped `pulumi up` had begun ({len(pending)} resources)"):
         # zones may live in a project of their own, behind a token of their own
-        names = _client(stack, root, dns=True) if any(_kind(item) in _NAMES for item in pending) else client
+        names = _client(config, dns=True) if any(_kind(item) in _NAMES for item in pending) else client
         for resource in pending:
-            bucket = find_bucket(stack, root, resource)
+            bucket = find_bucket(config, root, resource)
             found = bucket or _find(names if _kind(resource) in _NAMES else client, resource)
             say(f"    {_short(resource)}: {f'exists at the provider as {found}' if found else 'was not made'}")
             if found:
-                _adopt(deployment["resources"], resource, found)
+                _put_into_state(deployment["resources"], resource, found)
         deployment["pending_operations"] = []
         # the state's text goes through standard input: secrets in it are encrypted, and need not lie in a file as well
         text = json.dumps({"version": 3, "deployment": deployment})
-        run(["pulumi", "stack", "import", "--stack", stack], cwd=root, input=text)
+        run(["pulumi", "stack", "import", "--stack", config.stack], cwd=root, input=text)
 
 
-def _adopt(resources: list[Resource], resource: Resource, found: str) -> None:
+def _put_into_state(resources: list[Resource], resource: Resource, found: str) -> None:
     """Put a resource that was half created among those of the state, unless it is there already.
 
     While a resource is replaced, its predecessor stays in the state under the same URN: with `pendingReplacement` once
@@ -228,11 +230,9 @@ def _kind(resource: Resource) -> str:
     return str(resource["type"]).rsplit(":", 1)[-1]
 
 
-def _client(stack: str, root: Path, *, dns: bool = False) -> hcloud.Client:
+def _client(config: StackConfig, *, dns: bool = False) -> hcloud.Client:
     """The provider's own client, with the stack's endpoint and token, for `dns` with that of the zones' project."""
-    done = run(["pulumi", "config", "--json", "--show-secrets", "--stack", stack], cwd=root)
-    config = {key: item.get("value", "") for key, item in json.loads(done.stdout).items()}
-    access = access_in(config, dns=dns)
+    access = config.access(dns=dns)
     return hcloud.Client(token=access.token, api_endpoint=access.endpoint, poll_interval=_POLL_SECONDS)
 
 

@@ -16,8 +16,8 @@ from bastide.errors import StackError
 from hosts.commands.comparison.changes import Changes, Kind, MachineChange
 from hosts.commands.comparison.dry_run import machine_changes
 from hosts.commands.comparison.preview import preview, resource_changes
-from hosts.stack import Stack, load_stack
-from hosts.transport.provider_api import provider_of
+from hosts.stack import Stack, load_stack, provider_access
+from hosts.transport.provider_api import Provider
 
 # what a deploy writes last: the commit that it came from
 _REVISION = "revision"
@@ -83,7 +83,7 @@ def _explained(stack: Stack, found: tuple[MachineChange, ...]) -> tuple[MachineC
     silent = {machine.name for machine in found if machine.state == "silent"} & made.keys()
     if not silent:
         return found
-    states = provider_of(stack.name, stack.root).server_states()
+    states = Provider(provider_access(stack.name, stack.root)).server_states()
 
     def one(machine: MachineChange) -> MachineChange:
         state = states.get(made[machine.name], "gone") if machine.name in silent else "running"

@@ -6,15 +6,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from bastide.errors import StackError
+from bastide.pulumi_config import config_from
 from bastide.settings import ExistingServer, Settings
 from hosts.commands import doctor
 from hosts.commands.comparison import compare
 from hosts.commands.comparison.changes import MachineChange
-from hosts.stack import Stack
+from hosts.stack import Stack, access_in
 from hosts.transport import provider_api
 from tests.unit.bastide.proofs import SETTINGS, inventory, with_existing
 
@@ -42,7 +44,8 @@ def stack(*existing: str) -> Stack:
 
 def test_of_an_existing_server_the_provider_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     states = SimpleNamespace(server_states=lambda: {"41": "off", "42": "running"})
-    monkeypatch.setattr(compare, "provider_of", lambda name, root: states)
+    monkeypatch.setattr(compare, "provider_access", lambda name, root: None)
+    monkeypatch.setattr(compare, "Provider", lambda access: states)
     primary, standby, witness = compare._explained(stack("primary"), SILENT)
     assert primary == SILENT[0], "`make infra` brings no server of somebody else back"
     assert (standby.state, "is off" in standby.note) == ("off", True)
@@ -50,7 +53,8 @@ def test_of_an_existing_server_the_provider_is_not_asked(monkeypatch: pytest.Mon
 
 
 def test_a_server_that_is_gone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compare, "provider_of", lambda name, root: SimpleNamespace(server_states=dict))
+    monkeypatch.setattr(compare, "provider_access", lambda name, root: None)
+    monkeypatch.setattr(compare, "Provider", lambda access: SimpleNamespace(server_states=dict))
     assert "no longer exists" in compare._explained(stack(), SILENT)[0].note
 
 
@@ -58,34 +62,35 @@ def test_a_drift_report_of_existing_servers_needs_no_token(monkeypatch: pytest.M
     def refuse(name: str, root: Path) -> None:
         raise StackError("the stack example has no API token", "set one")
 
-    monkeypatch.setattr(compare, "provider_of", refuse)
+    monkeypatch.setattr(compare, "provider_access", refuse)
     assert compare._explained(stack("primary", "standby", "witness"), SILENT) == SILENT
     seen = (SILENT[0], *(MachineChange(name, "compared") for name in ("standby", "witness")))
     assert compare._explained(stack("primary"), seen) == seen
 
 
-ZONES = {"bastide:secrets": '{"dns": {"token": "of-the-zones"}}'}
+OWN = {"hcloud:token": {"value": "own", "secret": True}}
+ZONES = {"bastide:secrets": {"value": '{"dns": {"token": "of-the-zones"}}', "secret": True}}
 
 
 @pytest.mark.parametrize(
     ("config", "dns", "token"),
     [
-        ({"hcloud:token": "own"}, False, "own"),
-        ({"hcloud:token": "own", **ZONES}, False, "own"),
-        ({"hcloud:token": "own", **ZONES}, True, "of-the-zones"),
-        ({"hcloud:token": "own"}, True, "own"),
+        (OWN, False, "own"),
+        ({**OWN, **ZONES}, False, "own"),
+        ({**OWN, **ZONES}, True, "of-the-zones"),
+        (OWN, True, "own"),
         (ZONES, False, ""),
     ],
 )
 def test_the_zones_may_have_a_token_of_their_own(
-    monkeypatch: pytest.MonkeyPatch, config: Mapping[str, str], dns: bool, token: str
+    monkeypatch: pytest.MonkeyPatch, config: Mapping[str, Any], dns: bool, token: str
 ) -> None:
     monkeypatch.delenv("HCLOUD_TOKEN", raising=False)
     if token:
-        assert provider_api.provider_in("example", config, dns=dns).token == token
+        assert access_in(config_from("example", config), dns=dns).token == token
     else:
         with pytest.raises(StackError, match="no API token"):
-            provider_api.provider_in("example", config, dns=dns)
+            access_in(config_from("example", config), dns=dns)
 
 
 def settings(*, zones: bool, made: bool = False) -> Settings:
@@ -100,20 +105,20 @@ def settings(*, zones: bool, made: bool = False) -> Settings:
         (settings(zones=True), ZONES, "of-the-zones"),
         (settings(zones=True), {}, ""),
         (settings(zones=False, made=True), {}, ""),
-        (settings(zones=True, made=True), {"hcloud:token": "own", **ZONES}, "own"),
+        (settings(zones=True, made=True), {**OWN, **ZONES}, "own"),
     ],
 )
 def test_the_doctor_asks_for_a_token_only_where_something_is_made_with_it(
-    monkeypatch: pytest.MonkeyPatch, wanted: Settings, config: Mapping[str, str], token: str | None
+    monkeypatch: pytest.MonkeyPatch, wanted: Settings, config: Mapping[str, Any], token: str | None
 ) -> None:
     """`token` is the one that is tried, "" when one is missing, None when none is needed."""
     tried: list[str] = []
     monkeypatch.delenv("HCLOUD_TOKEN", raising=False)
-    monkeypatch.setattr(doctor, "opened", lambda name, root: config)
+    monkeypatch.setattr(doctor, "opened", lambda name, root: config_from(name, config))
 
-    def get(self: provider_api.Provider, path: str) -> provider_api.Answer:
-        tried.append(self.token)
-        return provider_api.Answer({}, None)
+    def get(self: provider_api.Provider, path: str) -> provider_api.Response:
+        tried.append(self.access.token)
+        return provider_api.Response({}, None)
 
     monkeypatch.setattr(provider_api.Provider, "get", get)
     found = list(doctor._secrets("example", wanted, Path()))
