@@ -19,10 +19,10 @@ from pathlib import Path
 
 from bastide.console import die, guard
 from bastide.errors import BastideError
-from hosts.call_stack import without_source as _without_source
-from hosts.limits import unknown_limits as _unknown_limits
 from hosts.stack import load_stack as _load_stack
 from hosts.stack import stack_name as _stack_name
+from hosts.transport.call_stack import without_source as _without_source
+from hosts.transport.limits import unknown_limits as _unknown_limits
 
 _without_source()
 try:

@@ -9,7 +9,7 @@ import pytest
 from bastide.errors import StackError
 from bastide.machines import Inventory, inventory_path, save_inventory
 from bastide.settings import Settings
-from hosts import access
+from hosts.commands import access
 from tests.unit.bastide.proofs import with_existing
 from tests.unit.deploys.box import MACHINES, SETTINGS
 
