@@ -18,39 +18,38 @@ from typing import Any, Literal
 from bastide.console import run
 from bastide.errors import LabError
 from lab.machines.spawn import PATH
-from lab.parties import party
-from lab.parties.party import ARCHIVE, Party
 from lab.place import Place
 from lab.registry import locked
+from lab.services import service
+from lab.services.service import ARCHIVE, Service
 
-PARTY = Party("archive", ARCHIVE, (("tcp", 80),))
+SERVICE = Service("archive", ARCHIVE, (("tcp", 80),))
 PACKAGE = "lab-canary"
 VERSIONS = ("1.0", "1.1")
 SUITE, COMPONENT = "canary", "main"
 _ARCHITECTURES = ("amd64", "arm64")
 _AGENT_SECONDS = 5.0
 Signer = Literal["archive", "stranger", "nobody"]
-SIGNERS: tuple[Signer, ...] = ("archive", "stranger", "nobody")
 
 
 def ensure(here: Place, *, restart: bool) -> bool:
     """Serve the archive; the first time with the oldest version. Returns whether it was started. Waits for it."""
-    public = PARTY.settings(here) / "public"
+    public = SERVICE.settings(here) / "public"
     if not public.exists():
         publish(here, VERSIONS[0])
     python = shutil.which("python3", path=PATH)
     if python is None:
         raise LabError("there is no python3 outside of the project's .venv", "sudo apt-get install python3")
-    argv = [python, "-I", "-m", "http.server", "--bind", PARTY.address(here), "--directory", str(public), "80"]
-    started = party.ensure(here, PARTY, argv, restart=restart)
-    party.wait(here, PARTY)
+    argv = [python, "-I", "-m", "http.server", "--bind", SERVICE.address(here), "--directory", str(public), "80"]
+    started = service.ensure(here, SERVICE, argv, restart=restart)
+    service.wait(here, SERVICE)
     return started
 
 
 def describe(here: Place) -> dict[str, Any]:
     """What a machine must know to use it."""
     return {
-        "url": f"http://{PARTY.address(here)}/debian",
+        "url": f"http://{SERVICE.address(here)}/debian",
         "suite": SUITE,
         "component": COMPONENT,
         "package": PACKAGE,
@@ -65,8 +64,8 @@ def publish(here: Place, version: str, signer: Signer = "archive") -> None:
     """
     if version not in VERSIONS:
         raise LabError(f"the archive has no version {version}", f"there are {' and '.join(VERSIONS)}")
-    party.prepare(here, PARTY)
-    folder = PARTY.settings(here)
+    service.prepare(here, SERVICE)
+    folder = SERVICE.settings(here)
     with locked(here.folder / ".archive.lock"):
         public = folder / "public"
         old = public.resolve() if public.exists() else None
@@ -77,7 +76,7 @@ def publish(here: Place, version: str, signer: Signer = "archive") -> None:
         _sign(here, fresh / "debian/dists" / SUITE, signer)
         _date(fresh, old)
         for path in (fresh, *fresh.rglob("*")):
-            party.lend(path)
+            service.lend(path)
         link = folder / "public.new"
         link.unlink(missing_ok=True)
         link.symlink_to(fresh.name)

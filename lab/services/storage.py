@@ -23,11 +23,11 @@ from cryptography.x509.oid import NameOID
 
 from bastide.errors import LabError
 from lab import registry
-from lab.parties import party
-from lab.parties.party import STORAGE, Party
 from lab.place import Place
+from lab.services import service
+from lab.services.service import STORAGE, Service
 
-PARTY = Party("storage", STORAGE, (("tcp", 443),))
+SERVICE = Service("storage", STORAGE, (("tcp", 443),))
 _DAYS = 3650
 # MinIO takes 3 to 20 characters for the first and at least 8 for the second (its own manual)
 _ACCESS_KEY = re.compile(r"[A-Za-z0-9]{3,20}")
@@ -57,7 +57,7 @@ def check(wanted: Wanted) -> None:
 def ensure(here: Place, wanted: Wanted, *, restart: bool) -> bool:
     """Start it when it does not run, or anew when `restart` or when its keys or program changed. Does not wait."""
     changed = _settle(here, wanted)
-    address = PARTY.address(here)
+    address = SERVICE.address(here)
     argv: Sequence[str] = [
         *(str(_program(here)), "server", "--quiet", "--anonymous"),
         *("--certs-dir", str(_certs(here)), "--address", f"{address}:443", "data"),
@@ -68,14 +68,14 @@ def ensure(here: Place, wanted: Wanted, *, restart: bool) -> bool:
         # no web pages, no question for updates: the provider's storage answers S3 alone
         "MINIO_BROWSER": "off",
         "MINIO_UPDATE": "off",
-        "HOME": str(PARTY.folder(here)),
+        "HOME": str(SERVICE.folder(here)),
     }
-    return party.ensure(here, PARTY, argv, env=env, restart=restart or changed)
+    return service.ensure(here, SERVICE, argv, env=env, restart=restart or changed)
 
 
 def endpoint(here: Place) -> str:
     """Where it answers, for the operator's machine and for the lab's."""
-    return f"https://{PARTY.address(here)}"
+    return f"https://{SERVICE.address(here)}"
 
 
 def certificate(here: Place) -> str:
@@ -110,8 +110,8 @@ def make_certificate(addresses: Sequence[str]) -> dict[str, bytes]:
 
 def _settle(here: Place, wanted: Wanted) -> bool:
     """Its folders, program and certificate. Returns whether a running server is now an old one."""
-    party.prepare(here, PARTY)
-    address = PARTY.address(here)
+    service.prepare(here, SERVICE)
+    address = SERVICE.address(here)
     changed = False
     # the lab may come back at other addresses, and a certificate names them
     known = registry.read_json(here.folder / "storage.json")
@@ -119,25 +119,25 @@ def _settle(here: Place, wanted: Wanted) -> bool:
         # MinIO wants a folder for other authorities' certificates, too, and cannot make it here
         for folder in (_certs(here), _certs(here) / "CAs"):
             folder.mkdir(mode=0o700, exist_ok=True)
-            party.lend(folder)
+            service.lend(folder)
         for name, content in make_certificate([address]).items():
-            party.write(_certs(here) / name, content)
+            service.write(_certs(here) / name, content)
         changed = True
     if known.get("program") != str(wanted.program) or not _program(here).exists():
         _place(wanted.program, _program(here))
         changed = True
-    changed |= _environment_differs(PARTY.environment(here), wanted)
+    changed |= _environment_differs(SERVICE.environment(here), wanted)
     registry.write_json(here.folder / "storage.json", {"address": address, "program": str(wanted.program)})
     return changed
 
 
 def _certs(here: Place) -> Path:
-    return PARTY.settings(here) / "certs"
+    return SERVICE.settings(here) / "certs"
 
 
 def _program(here: Place) -> Path:
     """Beside its folder and not in it: it may run this file and not change it."""
-    return PARTY.folder(here).parent / "minio"
+    return SERVICE.folder(here).parent / "minio"
 
 
 def _place(program: Path, target: Path) -> None:
@@ -157,4 +157,4 @@ def _environment_differs(environment: Path, wanted: Wanted) -> bool:
         text = environment.read_text()
     except OSError:
         return False
-    return f"='{wanted.access_key}'\n" not in text or party.quoted(wanted.secret_key) not in text
+    return f"='{wanted.access_key}'\n" not in text or service.quoted(wanted.secret_key) not in text

@@ -21,11 +21,11 @@ import dns.reversename
 from bastide.console import run, tail_of
 from bastide.errors import LabError
 from lab.backend import NAMESERVERS
-from lab.parties import nsd, party
-from lab.parties.party import NAMES, Party
 from lab.place import Place
+from lab.services import nsd, service
+from lab.services.service import NAME_SERVER, Service
 
-PARTY = Party("names", NAMES, (("udp", 53), ("tcp", 53)))
+SERVICE = Service("names", NAME_SERVER, (("udp", 53), ("tcp", 53)))
 _TTL = 300
 _SERVED_SECONDS = 10.0
 # stands in the lab's own zones until it is known whether anything else in them has changed
@@ -39,7 +39,7 @@ def start(here: Place, *, restart: bool = False) -> bool:
     with _WRITING:
         if not _config_file(here).exists():
             _write_all(here, {}, {})
-        return party.ensure(here, PARTY, nsd.words(root, "nsd", _config_file(here), "-d"), restart=restart)
+        return service.ensure(here, SERVICE, nsd.words(root, "nsd", _config_file(here), "-d"), restart=restart)
 
 
 def publish(here: Place, zones: Mapping[str, str], pointers: Mapping[str, str]) -> None:
@@ -47,11 +47,11 @@ def publish(here: Place, zones: Mapping[str, str], pointers: Mapping[str, str]) 
 
     Raises `LabError` when the name server does not take them.
     """
-    if not party.running(here, PARTY):
+    if not service.running(here, SERVICE):
         start(here)
     with _WRITING:
         serials = _write_all(here, zones, pointers)
-        party.wait(here, PARTY)
+        service.wait(here, SERVICE)
         root = nsd.place(here)
         # each time: whatever was written before a kill is taken up, and what has not changed costs nothing
         for verb in ("reconfig", "reload"):
@@ -60,13 +60,13 @@ def publish(here: Place, zones: Mapping[str, str], pointers: Mapping[str, str]) 
 
 
 def _config_file(here: Place) -> Path:
-    return PARTY.settings(here) / "nsd.conf"
+    return SERVICE.settings(here) / "nsd.conf"
 
 
 def _write_all(here: Place, zones: Mapping[str, str], pointers: Mapping[str, str]) -> dict[str, int]:
     """Write what differs from what is there. Returns the serial of every zone from then on, -1 for one that went."""
-    folder = PARTY.settings(here)
-    party.prepare(here, PARTY)
+    folder = SERVICE.settings(here)
+    service.prepare(here, SERVICE)
     serials: dict[str, int] = {}
     for name, text in {**zones, **_own_zones(here, pointers)}.items():
         path = folder / _file(name)
@@ -77,11 +77,11 @@ def _write_all(here: Place, zones: Mapping[str, str], pointers: Mapping[str, str
             same = before == text.replace(_SERIAL, str(last))
             text = text.replace(_SERIAL, str(last if same else last + 1))
         if text != before:
-            party.write(path, text)
+            service.write(path, text)
         serials[name] = _serial(text)
     config = _config(here, sorted(serials))
     if not _config_file(here).exists() or _config_file(here).read_text() != config:
-        party.write(_config_file(here), config)
+        service.write(_config_file(here), config)
     for path in folder.glob("*.zone"):
         if path.name not in map(_file, serials):
             path.unlink()
@@ -93,7 +93,7 @@ def _own_zones(here: Place, pointers: Mapping[str, str]) -> dict[str, str]:
     """The root, with the name servers' own addresses, and the reverse zones of the lab's ranges."""
     root = ["$ORIGIN .", f"$TTL {_TTL}", _soa(), *(f". IN NS {host}" for host in NAMESERVERS)]
     for host in NAMESERVERS:
-        root += [f"{host} IN A {PARTY.address(here)}", f"{host} IN AAAA {PARTY.address6(here)}"]
+        root += [f"{host} IN A {SERVICE.address(here)}", f"{host} IN AAAA {SERVICE.address6(here)}"]
     found = {".": "\n".join(root) + "\n"}
     names = {dns.reversename.from_address(address).to_text(): name for address, name in pointers.items()}
     for zone in _reverse_zones(here):
@@ -125,16 +125,16 @@ def _file(name: str) -> str:
 
 
 def _config(here: Place, names: list[str]) -> str:
-    """nsd.conf(5). No user and no root of its own: the party's rights are those of nobody already."""
-    folder = PARTY.folder(here)
-    lines = ["server:", f"  ip-address: {PARTY.address(here)}", f"  ip-address: {PARTY.address6(here)}"]
+    """nsd.conf(5). No user and no root of its own: the service's rights are those of nobody already."""
+    folder = SERVICE.folder(here)
+    lines = ["server:", f"  ip-address: {SERVICE.address(here)}", f"  ip-address: {SERVICE.address6(here)}"]
     lines += ['  username: ""', '  chroot: ""', '  pidfile: ""', "  server-count: 1"]
     lines += (
         ['  database: ""']
         if nsd.has_database(tuple(nsd.words(nsd.place(here), "nsd", _config_file(here), "-v")))
         else []
     )
-    lines += ["  hide-version: yes", f'  zonesdir: "{PARTY.settings(here)}"', f'  xfrdir: "{folder}"']
+    lines += ["  hide-version: yes", f'  zonesdir: "{SERVICE.settings(here)}"', f'  xfrdir: "{folder}"']
     lines += [f'  xfrdfile: "{folder}/xfrd.state"', f'  zonelistfile: "{folder}/zone.list"']
     lines += ["remote-control:", "  control-enable: yes", f'  control-interface: "{folder}/control"']
     for name in names:
@@ -148,7 +148,7 @@ def _wait_until_served(here: Place, serials: Mapping[str, int]) -> None:
     for name, serial in serials.items():
         while _asked_serial(here, name) != serial:
             if time.monotonic() > deadline:
-                log = here.folder / f"{PARTY.name}.log"
+                log = here.folder / f"{SERVICE.name}.log"
                 raise LabError(
                     f"the name server does not serve the new {name or 'root'} zone:\n"
                     + tail_of(log.read_text(errors="replace")),
@@ -159,7 +159,7 @@ def _wait_until_served(here: Place, serials: Mapping[str, int]) -> None:
 
 def _asked_serial(here: Place, name: str) -> int:
     """The serial that is served now; -1 when nothing is."""
-    address = str(ip_address(PARTY.address(here)))
+    address = str(ip_address(SERVICE.address(here)))
     try:
         answer = dns.query.udp(dns.message.make_query(name, "SOA"), address, timeout=1)
         return int(answer.answer[0][0].serial)

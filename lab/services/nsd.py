@@ -1,5 +1,5 @@
 """NSD as a program: fetched from this host's own distribution, unpacked and not installed (a package would start a
-service here), and placed where a party's user may run it.
+service here), and placed where a service's user may run it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The folders of the lab's third parties: what a program that was taken over can never make root do."""
+"""The folders of the lab's services: what a program that was taken over can never make root do."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from lab import place
-from lab.parties import party
-from lab.parties.party import Party
 from lab.place import Place
+from lab.services import service
+from lab.services.service import Service
 
 HERE = Place("lab", "lab12345", 3)
-PARTY = Party("thing", 7, (("tcp", 80),))
+SERVICE = Service("thing", 7, (("tcp", 80),))
 
 
 class Tree:
@@ -28,7 +28,7 @@ class Tree:
     def make_fresh(self, group: str) -> None:
         """There is nothing to make."""
 
-    def doors(self, group: str) -> tuple[Path, ...]:
+    def procs(self, group: str) -> tuple[Path, ...]:
         return ()
 
 
@@ -36,18 +36,18 @@ class Tree:
 def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """The commands that would have been started."""
     found: list[list[str]] = []
-    monkeypatch.setattr(party, "_open_doors", lambda here, who: None)
-    monkeypatch.setattr(party, "open_tree", lambda name: Tree())
-    monkeypatch.setattr(party, "spawn", lambda words, **more: found.append(words))
+    monkeypatch.setattr(service, "_open_ports", lambda here, who: None)
+    monkeypatch.setattr(service, "open_tree", lambda name: Tree())
+    monkeypatch.setattr(service, "spawn", lambda words, **more: found.append(words))
     return found
 
 
 def test_what_roots_shell_reads_does_not_lie_where_the_program_can_write(started: list[list[str]]) -> None:
-    party.prepare(HERE, PARTY)
-    trap = PARTY.folder(HERE) / "environment"
+    service.prepare(HERE, SERVICE)
+    trap = SERVICE.folder(HERE) / "environment"
     trap.write_text("touch /tmp/taken-over\n")
-    party.ensure(HERE, PARTY, ["serve"], env={"SECRET": "it's"})
-    environment = PARTY.environment(HERE)
+    service.ensure(HERE, SERVICE, ["serve"], env={"SECRET": "it's"})
+    environment = SERVICE.environment(HERE)
     assert environment.parent == HERE.folder
     assert environment.stat().st_mode & 0o777 == 0o600
     assert "export SECRET='it'\\''s'\n" in environment.read_text()
@@ -61,18 +61,18 @@ def test_what_roots_shell_reads_does_not_lie_where_the_program_can_write(started
 def test_the_next_start_gives_nothing_away_that_the_program_has_named(tmp_path: Path) -> None:
     precious = place.ROOT.parent / "precious"
     precious.write_text("root's")
-    party.prepare(HERE, PARTY)
-    os.link(precious, PARTY.folder(HERE) / "another-name")
-    (PARTY.folder(HERE) / "link").symlink_to(precious)
-    party.prepare(HERE, PARTY)
+    service.prepare(HERE, SERVICE)
+    os.link(precious, SERVICE.folder(HERE) / "another-name")
+    (SERVICE.folder(HERE) / "link").symlink_to(precious)
+    service.prepare(HERE, SERVICE)
     assert precious.stat().st_uid == 0
 
 
 def test_each_folder_has_one_who_writes_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    party.prepare(HERE, PARTY)
-    folder, settings = PARTY.folder(HERE), PARTY.settings(HERE)
-    party.write(settings / "secret.conf", "one")
-    party.write(settings / "secret.conf", "two")
+    service.prepare(HERE, SERVICE)
+    folder, settings = SERVICE.folder(HERE), SERVICE.settings(HERE)
+    service.write(settings / "secret.conf", "one")
+    service.write(settings / "secret.conf", "two")
     found = {path: path.stat() for path in (folder, settings, settings / "secret.conf")}
     assert [one.st_mode & 0o777 for one in found.values()] == [0o700, 0o750, 0o640]
     assert [path.name for path in settings.iterdir()] == ["secret.conf"]

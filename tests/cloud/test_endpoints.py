@@ -1,4 +1,4 @@
-"""The door: token, errors in the published form, limits, and the faults that tests may ask for."""
+"""HTTP: token, errors in the published form, limits, and the faults that tests may ask for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import hcloud
 import pytest
 import requests
 
-from tests.cloud.conftest import SIDE_TOKEN, TOKEN, Api
+from tests.cloud.conftest import ADMIN_TOKEN, TOKEN, Api
 
 
 @pytest.mark.parametrize("header", [None, "Bearer wrong", "Basic " + "t" * 64, "Bearer", "t" * 64])
@@ -21,8 +21,8 @@ def test_without_the_token_nobody_gets_in(api: Api, header: str | None) -> None:
     assert api.error("GET", "/nowhere") == (401, "unauthorized")
 
 
-@pytest.mark.parametrize("header", [None, f"Bearer {TOKEN}", "Bearer wrong", f"Basic {SIDE_TOKEN}", SIDE_TOKEN])
-def test_the_side_door_has_a_token_of_its_own(api: Api, header: str | None) -> None:
+@pytest.mark.parametrize("header", [None, f"Bearer {TOKEN}", "Bearer wrong", f"Basic {ADMIN_TOKEN}", ADMIN_TOKEN])
+def test_the_admin_api_has_a_token_of_its_own(api: Api, header: str | None) -> None:
     api.session.headers.pop("Authorization")
     headers = {"Authorization": header} if header else {}
     for method, path in (("GET", "faults"), ("POST", "faults"), ("DELETE", "requests"), ("GET", "nowhere")):
@@ -32,8 +32,8 @@ def test_the_side_door_has_a_token_of_its_own(api: Api, header: str | None) -> N
     assert api.ok("GET", "/servers")["servers"] == [], "a fault was set without its token"
 
 
-def test_the_side_doors_token_does_not_open_the_api(api: Api) -> None:
-    api.session.headers["Authorization"] = f"Bearer {SIDE_TOKEN}"
+def test_the_admin_apis_token_does_not_open_the_clouds(api: Api) -> None:
+    api.session.headers["Authorization"] = f"Bearer {ADMIN_TOKEN}"
     assert api.error("GET", "/servers") == (401, "unauthorized")
     assert api.error("GET", "/_lab/nowhere") == (404, "not_found")
     assert api.error("PUT", "/_lab/faults") == (405, "method_not_allowed")

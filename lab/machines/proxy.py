@@ -1,4 +1,4 @@
-"""The doors of the lab: TCP connections to the package mirrors, passed on by a program instead of by routing.
+"""The lab's TCP proxy: connections to the package mirrors, passed on by a program instead of by routing.
 
 The machines' network has no way out. What the host's apt may reach (mirrors, proxies) has an address inside of the
 lab; who connects there is connected to the real one by this process, which looks the name up as the host does. So no
@@ -14,7 +14,7 @@ import socket
 import threading
 
 from lab.machines import links
-from lab.machines.router import saved_doors
+from lab.machines.router import proxied
 from lab.place import Place
 
 _CONNECT_SECONDS = 20.0
@@ -23,12 +23,12 @@ _CHUNK = 1 << 20
 
 
 def serve(here: Place) -> list[socket.socket]:
-    """Open all doors and serve them in threads. Returns the listening sockets."""
+    """Listen for all origins and serve them in threads. Returns the listening sockets."""
     found = []
-    for address, port, host in saved_doors(here):
+    for address, port, host in proxied(here):
         listener = links.inside(here.router, lambda where=(address, port): _listen(where))  # type: ignore[misc]
         found.append(listener)
-        threading.Thread(target=_accept, args=(listener, host, port), daemon=True, name=f"door {host}").start()
+        threading.Thread(target=_accept, args=(listener, host, port), daemon=True, name=f"proxy {host}").start()
     return found
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from lab.machines.cgroups import open_tree
 from lab.machines.recipe import RESOLVERS
-from lab.machines.router import saved_doors
+from lab.machines.router import proxied
 from lab.machines.spawn import spawn
-from lab.parties import names
 from lab.place import Place
+from lab.services import name_server
 
 _GROUP = "net/dns"
 
@@ -26,10 +26,10 @@ def start(here: Place) -> None:
             *("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--pid-file="),
             *("--no-resolv", "--no-hosts", "--bind-interfaces"),
             *(f"--listen-address={address}" for address in RESOLVERS),
-            *(f"--address=/{host}/{address}" for address, _, host in saved_doors(here) if host != address),
-            *("--cache-size=0", f"--server={names.PARTY.address(here)}"),
+            *(f"--address=/{host}/{address}" for address, _, host in proxied(here) if host != address),
+            *("--cache-size=0", f"--server={name_server.SERVICE.address(here)}"),
         ],
-        doors=tree.doors(_GROUP),
+        procs=tree.procs(_GROUP),
         log=here.folder / "dns.log",
         netns=here.router,
     )

@@ -1,4 +1,4 @@
-"""The token of the lab's side door (`/_lab` beside the API): its own, so that who may use the cloud cannot break it."""
+"""The token of the admin API (`/_lab` beside the cloud's): its own, so that who may use the cloud cannot break it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from lab.registry import locked
 
 def token(here: Place) -> str:
     """The token; made when there is none. In the lab's folder, which only root may look into."""
-    path = here.folder / "door.token"
-    with locked(here.folder / ".door.lock"):
+    path, older = here.folder / "admin.token", here.folder / "door.token"
+    with locked(here.folder / ".admin.lock"):
+        if older.exists() and not path.exists():
+            # a lab that stands since before the file had this name: its daemon lets in this token and no other
+            older.replace(path)
         if not path.exists():
             work = path.with_name(f".{path.name}.{os.getpid()}")
             with os.fdopen(os.open(work, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

@@ -1,6 +1,6 @@
-"""The side door beside the API: set and clear faults, and see which requests came. Its token is its own.
+"""The admin API beside the cloud's own: set and clear faults, and see which requests came. Its token is its own.
 
-What can be asked for stands in docs/reference/side-door.md.
+What can be asked for stands in docs/reference/admin-api.md.
 """
 
 from __future__ import annotations

@@ -31,8 +31,8 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 _LIMIT = 3600
 
 
-class Door:
-    """Makes Starlette endpoints of handlers."""
+class Endpoints:
+    """Makes Starlette endpoints of handlers, behind one token."""
 
     def __init__(self, cloud: Cloud, token_sha256: str) -> None:
         self._cloud = cloud
@@ -57,8 +57,8 @@ class Door:
 
         return endpoint
 
-    def own(self, handler: Handler) -> Endpoint:
-        """An endpoint of the lab's own door: neither counted nor subject to faults."""
+    def admin(self, handler: Handler) -> Endpoint:
+        """An endpoint of the admin API: neither counted nor subject to faults."""
 
         async def endpoint(request: Request) -> Response:
             return await self._answer(request, handler)
