@@ -1,4 +1,4 @@
-"""What a user sees, and the one door to other programs.
+"""What a user sees, and the one place that starts other programs.
 
 `run` is the only place that starts a subprocess, `step` the only one that shows progress, `guard` the only one that
 turns an error into two lines and exit code 1. Stdlib only.

@@ -8,20 +8,18 @@ from typing import Any
 
 from pyinfra.api.deploy import deploy
 
+from bastide.layout.fail2ban import DATABASE, UNIT
 from bastide.machines import Machine
 from bastide.mesh import Mesh
 from bastide.settings import Fail2ban, Firewall, Network
 from deploys.facts.machine import Answer, Question, ask, merged, this_host
+from deploys.operations.confirmed import confirmed
 from deploys.operations.files import File, files_question
-from deploys.operations.guarded import guarded
 from deploys.operations.packages import packages, packages_question
 from deploys.operations.units import unit
 from deploys.render import render
 
 PACKAGES = ("fail2ban", "nftables", "python3-systemd")
-UNIT = "fail2ban.service"
-DATABASE = "/var/lib/fail2ban/fail2ban.sqlite3"
-TABLE = "f2b-table"
 COMMON = "/etc/fail2ban/jail.d/bastide.local"
 _LOOPBACK = ("127.0.0.0/8", "::1/128")
 
@@ -69,7 +67,7 @@ def fail2ban(
     networks = spared(wanted, firewall, network, machines, mesh)
     files = jail_files(wanted, networks)
     # before the package: it starts itself when it is installed, and must not ban by Debian's own jail meanwhile
-    guarded(
+    confirmed(
         name="jails",
         name_="fail2ban",
         wanted=(*files, *undeclared(files, seen["fail2ban"]["files"])),

@@ -11,11 +11,11 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from bastide.errors import PreflightError
+from bastide.layout.postgres import DATA
 from bastide.settings import Settings
-from deploys.claims import claims
 from deploys.facts.machine import Answer, Question, ask_first
 from deploys.operations.postgres import is_paused
-from deploys.patroni import DATA
+from deploys.postgres import data_guard
 
 MIN_FREE_MB = 512
 MIN_FREE_INODES = 10_000
@@ -58,7 +58,9 @@ def preflight(host: Host, settings: Settings, questions: Callable[[Host], Questi
         gevent.joinall(asked.values())
         _looks[host.state] |= {other: task.get() for other, task in asked.items()}
         found = [p for other, seen in _looks[host.state].items() for p in problems(other.name, seen, settings)]
-        found += found or claims(answers(host), DATA, settings.voters, str(host.data.get("adopt") or ""))
+        found += found or data_guard.problems(
+            answers(host), DATA, settings.etcd_members, str(host.data.get("adopt") or "")
+        )
         if found:
             lines = "\n".join(f"  {line}" for line in found)
             raise PreflightError(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pyinfra.api.deploy import deploy
 
+from bastide.layout.users import KEY_DIR, SUDOERS
 from bastide.settings import Users
 from deploys.facts.machine import Question, ask, merged, this_host
-from deploys.operations.accounts import KEY_DIR, Roster, accounts, leavers, undeclared
+from deploys.operations.accounts import Roster, accounts, leavers, undeclared
+from deploys.operations.confirmed import confirmed
 from deploys.operations.files import File, files_question
-from deploys.operations.guarded import guarded
 from deploys.operations.packages import packages, packages_question
 from deploys.render import render
 
@@ -28,7 +29,7 @@ def users(wanted: Users) -> None:
     accounts(name="accounts", roster=who)
     # guarded: another automation key, or a sudoers file that sudo reads otherwise than meant, must not lock us out;
     # at the port of this very session: on a new machine ssh.port is where sshd will be, not where it is
-    guarded(name="keys and sudo rights", name_="users", wanted=key_files(wanted), settle="", port=None)
+    confirmed(name="keys and sudo rights", name_="users", wanted=key_files(wanted), settle="", port=None)
     # last: the image's own sudo rule for the automation account goes only when ours is known to work
     leavers(name="nobody else", roster=who)
 
@@ -60,7 +61,7 @@ def key_files(wanted: Users) -> tuple[File, ...]:
             for name, (held, options) in keys.items()
         ),
         File(
-            "/etc/sudoers.d/bastide",
+            SUDOERS,
             render("users/sudoers.j2", administrators=administrators),
             mode=0o440,
             check="visudo -cqf",

@@ -14,27 +14,27 @@ from pydantic import SecretStr
 from pyinfra.api.deploy import deploy
 
 from bastide.errors import BastideError
+from bastide.layout.firewall import TABLE
+from bastide.layout.wireguard import CONFIG, INTERFACE, UNIT
 from bastide.machines import Machine
-from bastide.mesh import INTERFACE, Mesh, MeshKey, machine_key, machine_keys, mesh_of
+from bastide.mesh import Mesh, MeshKey, machine_key, machine_keys, mesh_of
 from bastide.secrets import Keyring
 from bastide.settings import Settings
-from deploys import voter
+from deploys.etcd import membership
 from deploys.facts.machine import Answer, Question, merged, this_host
-from deploys.operations.admit import TABLE, admit
+from deploys.operations.admit import admit
+from deploys.operations.confirmed import confirmed
 from deploys.operations.files import File, as_wanted, files
-from deploys.operations.guarded import guarded
 from deploys.operations.packages import packages, packages_question
 from deploys.operations.phase import phase
 from deploys.operations.units import unit
 from deploys.operations.wait import wait
 from deploys.render import render
 
-CONFIG = f"/etc/wireguard/{INTERFACE}.conf"
-UNIT = f"wg-quick@{INTERFACE}.service"
 PACKAGES = ("iputils-ping", "wireguard-tools")
 IN_PROGRAM = "wireguard-go"
 """The package that does it where the kernel cannot."""
-QUORUM_CHECKS: tuple[str, ...] = (voter.QUORUM_CHECK,)
+QUORUM_CHECKS: tuple[str, ...] = (membership.QUORUM_CHECK,)
 """Shell lines that must hold on every machine before the next one gets a new key. A capability whose members talk over
 the mesh adds its own: while one machine is away for a moment, all others must be there."""
 # WireGuard's own part of a packet over IPv6, the larger one (wireguard.com/papers/wireguard.pdf, 5.4.6)
@@ -76,8 +76,8 @@ class Plan:
 
     `reached` are the mesh addresses of the other machines of this run. `held_back` are machines that keep an old key,
     since not all machines are in this run: those that are not would no longer reach them. `guarded`: the mesh is the
-    only way in, so that a change stays only if a new login works. `votes`: whether this machine's voter must see a
-    quorum between two steps; one that lost its vote in the stack file may be dismissed already, and sees none.
+    only way in, so that a change stays only if a new login works. `votes`: whether this machine's etcd member must see
+    a quorum between two steps; one that lost its vote in the stack file may be dismissed already, and sees none.
     """
 
     steps: tuple[Step, ...]
@@ -102,7 +102,7 @@ def wireguard(plan: Plan) -> None:
         admit(name="port in the host firewall", port=plan.port, protocol="udp")
     for step in host.loop(plan.steps):  # type: ignore[no-untyped-call]
         if plan.guarded:
-            guarded(
+            confirmed(
                 name=step.title, name_="wireguard", wanted=(step.file,), settle=_SETTLE, port=None, drift=step.drift
             )
         else:
@@ -185,7 +185,7 @@ def plan_of(
         steps.append(view.step(f"new key of {name}", machine, held))
     reached = tuple(mesh.machines[one.name] for one in machines if one.name in answers and one.name != machine.name)
     held_back = () if whole else tuple(old)
-    votes = machine.name in settings.voters
+    votes = machine.name in settings.etcd_members
     return Plan(tuple(steps), mesh.port, kernel, reached, watched, held_back, settings.ssh.open_to == "vpn", votes)
 
 

@@ -57,5 +57,5 @@ def _join_group(record: Record, pid: int) -> None:
     group = f"{record.group}/{boot}/payload/lab-exec"
     with contextlib.suppress(OSError):
         tree.make(group)
-        for door in tree.doors(group):
-            door.write_text("0")
+        for procs in tree.procs(group):
+            procs.write_text("0")

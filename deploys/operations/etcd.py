@@ -83,7 +83,7 @@ def _counts_nobody_else(state: State, host: Host, peers: dict[str, str], witness
     """Whether the witness says who votes, and that is nobody but `peers`; says so when not."""
     members: list[str] = []
     asked = state.inventory.get_host(witness)
-    # there is no answer while the leadership of the voters moves, as it does after one of them has left
+    # there is no answer while the leadership of the members moves, as it does after one of them has left
     for _ in range(_ASKED):
         forget(asked)
         with contextlib.suppress(PyinfraError):
@@ -95,7 +95,7 @@ def _counts_nobody_else(state: State, host: Host, peers: dict[str, str], witness
     if members and not strangers:
         return True
     why = f"counts {', '.join(strangers)} still" if members else "does not say who votes"
-    host.log_styled(f"its voter stays: {witness} {why}; next: the same again", fg="red", log_func=logger.error)
+    host.log_styled(f"its member stays: {witness} {why}; next: the same again", fg="red", log_func=logger.error)
     return False
 
 

@@ -9,10 +9,11 @@ from pydantic import SecretStr
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 
-from deploys import database, remote
-from deploys.database import Shape, Statement
+from deploys import remote
 from deploys.facts.machine import ask, forget, forget_all, this_host
 from deploys.operations.files import Commands
+from deploys.postgres import rights
+from deploys.postgres.rights import Shape, Statement
 
 
 @operation()
@@ -159,7 +160,7 @@ def databases(shape: Shape, keys: Mapping[str, SecretStr]) -> Commands:
     if seen is None:
         host.noop("another server leads")
         return
-    yield from _execute(host, database.statements(shape, keys, seen), "roles, databases and rights are as declared")
+    yield from _execute(host, rights.statements(shape, keys, seen), "roles, databases and rights are as declared")
 
 
 @operation()
@@ -173,7 +174,7 @@ def own_passwords(keys: Mapping[str, SecretStr]) -> Commands:
     if seen is None:
         host.noop("another server leads, or none does yet")
         return
-    yield from _execute(host, database.own_statements(keys, seen), "the members' passwords are the present ones")
+    yield from _execute(host, rights.own_statements(keys, seen), "the members' passwords are the present ones")
 
 
 def _execute(host: Host, todo: list[Statement], nothing: str) -> Commands:

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from bastide.settings import Postgres
-from deploys.database import shape, statements
+from deploys.postgres.rights import shape, statements
 
 # a verify knows no password: whatever the server has is taken for the right one, its form is judged by roles_differ
 _UNKNOWN = SecretStr("unknown")

@@ -1,4 +1,4 @@
-"""The one door to other programs, and what a user sees of errors."""
+"""The one place that starts other programs, and what a user sees of errors."""
 
 from __future__ import annotations
 

@@ -12,12 +12,13 @@ import pytest
 from pydantic import SecretBytes, SecretStr
 from pyinfra.connectors.util import CommandOutput, OutputLine
 
+from bastide.capabilities import ON_MACHINES
 from bastide.console import run
 from bastide.errors import BastideError
 from bastide.secrets import Keyring
 from deploys import firewall, selection, ssh
 from deploys.facts import machine
-from deploys.operations import admit, files, guarded, links, packages, phase, units, volumes, wait
+from deploys.operations import admit, confirmed, files, links, packages, phase, units, volumes, wait
 from tests.unit.deploys.box import MACHINES, SETTINGS
 
 LEFT: dict[str, list[str]] = {"pending": [], "guard": []}
@@ -40,7 +41,7 @@ def host(monkeypatch):
         noop=lambda text: None,
     )
     fake.log = fake.said.append
-    for module in (admit, files, guarded, links, packages, units, volumes, wait):
+    for module in (admit, files, confirmed, links, packages, units, volumes, wait):
         monkeypatch.setattr(module, "this_host", lambda: fake, raising=False)
         monkeypatch.setattr(module, "ask", lambda host, **question: fake.answer, raising=False)
         monkeypatch.setattr(module, "forget", lambda host: None, raising=False)
@@ -159,12 +160,12 @@ def test_differences_are_shown_once_on_demand(host, monkeypatch):
 def test_guarded(host, drift, left, applies):
     host.answer = {"files": {"/etc/one": seen(b"new")}, "left": left}
     wanted = (files.File("/etc/one", "new"),)
-    made = list(guarded.guarded._inner("ssh", wanted, "settle", 22, drift))
+    made = list(confirmed.confirmed._inner("ssh", wanted, "settle", 22, drift))
     assert bool(made) is applies
     if applies:
         plan, seconds = sent(made[0])
         assert [file["path"] for file in plan["files"]] == ["/etc/one"]  # all of them: all can be taken back
-        assert seconds > guarded.LOGIN_SECONDS
+        assert seconds > confirmed.LOGIN_SECONDS
         assert made[1].args == ("ssh", 22)
 
 
@@ -195,14 +196,14 @@ def knocked(host, monkeypatch):
     host.connector_cls = Connector
     host.log_styled = lambda text, **options: told.append(text)
     host.run_shell_command = lambda *arguments, **options: output(True, "")
-    monkeypatch.setattr(guarded.gevent, "sleep", lambda seconds: None)
-    monkeypatch.setattr(guarded, "_port_in_use", lambda host: 22)
+    monkeypatch.setattr(confirmed.gevent, "sleep", lambda seconds: None)
+    monkeypatch.setattr(confirmed, "_port_in_use", lambda host: 22)
     return told
 
 
 def test_a_new_login_confirms(host, knocked):
     Connector.turns = [OSError(), output(True, "")]  # the first knock comes while sshd starts; str(OSError()) is ""
-    assert guarded._confirm(None, host, "ssh", 22) is True
+    assert confirmed._confirm(None, host, "ssh", 22) is True
     assert knocked == []
 
 
@@ -217,12 +218,12 @@ def test_what_moves_no_port_is_tried_where_this_run_came_in(host, knocked):
 
     host.connector_cls = Seeing
     Connector.turns = [output(True, "")]
-    assert guarded._confirm(None, host, "users", None) is True
+    assert confirmed._confirm(None, host, "users", None) is True
     assert seen == [22]
 
 
 def test_without_a_new_login_the_old_state_is_waited_for(host, knocked, monkeypatch):
-    monkeypatch.setattr(guarded, "LOGIN_SECONDS", 0.05)
+    monkeypatch.setattr(confirmed, "LOGIN_SECONDS", 0.05)
     armed = json.dumps({"armed": True, "taken_back": None})
     back = json.dumps({"armed": False, "taken_back": {"reason": "no new login"}})
 
@@ -235,7 +236,7 @@ def test_without_a_new_login_the_old_state_is_waited_for(host, knocked, monkeypa
 
     Later.turns = [output(True, armed), output(True, back)]
     host.connector_cls = Later
-    assert guarded._confirm(None, host, "ssh", 22) is False
+    assert confirmed._confirm(None, host, "ssh", 22) is False
     assert knocked[0] == "ssh: no new login within 0.05 s (timed out); taking it back"
     assert knocked[1] == "ssh: the old state is back (no new login)"
 
@@ -413,7 +414,7 @@ def test_drift_of_ssh():
 
 @pytest.mark.parametrize(
     ("only", "chosen"),
-    [(None, selection.CAPABILITIES), ("ssh", ("ssh",)), ("firewall, base", ("base", "firewall")), (["ssh"], ("ssh",))],
+    [(None, ON_MACHINES), ("ssh", ("ssh",)), ("firewall, base", ("firewall", "base")), (["ssh"], ("ssh",))],
 )
 def test_selected(only, chosen):
     assert selection.selected(only) == chosen
@@ -424,7 +425,7 @@ def test_a_mistyped_capability_is_an_error():
         selection.selected("shh")
     assert (error.value.message, error.value.hint) == (
         "--data only=shh: 'shh' is no capability",
-        f"there are {', '.join(selection.CAPABILITIES)}",
+        f"there are {', '.join(ON_MACHINES)}",
     )
     with pytest.raises(selection.NotBegun, match="no capability"), selection.for_people():
         selection.selected("shh")
@@ -433,7 +434,7 @@ def test_a_mistyped_capability_is_an_error():
 def test_the_first_round_trip_asks_for_all_that_operations_ask():
     keyring = Keyring("unit", {"v1": SecretBytes(bytes(32))})
     data = SimpleNamespace(settings=SETTINGS, machine=MACHINES[0], machines=MACHINES, keyring=keyring)
-    question = selection.questions(selection.CAPABILITIES)(SimpleNamespace(data=data))
+    question = selection.questions(ON_MACHINES)(SimpleNamespace(data=data))
     assert set(question) == {
         *("accounts", "fail2ban", "files", "half_way", "links"),
         *("listed", "nft", "packages", "sshd", "units", "wireguard"),

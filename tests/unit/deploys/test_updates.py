@@ -11,9 +11,9 @@ from pydantic import ValidationError
 
 from bastide.settings import Settings, Source
 from bastide.windows import windows
-from deploys import updates
 from deploys.operations.units import unit_commands
-from deploys.remote import updates as program
+from deploys.updates import deploy as updates
+from deploys.updates import program
 from tests.unit.deploys.box import ARCHIVE_KEY, MACHINES, SETTINGS, SOURCE
 
 
