@@ -99,8 +99,8 @@ def _server(settings: Settings, machine: Machine, stack: str) -> str:
         "accounts": accounts(),
         "somebody": somebody(settings),
         "databases": declared.names,
-        "query": declared.question()["query"],
-        "inside": declared.question()["inside"],
+        "query": declared.asked["query"],
+        "inside": declared.asked["inside"],
     }
     return _script(plan, "knocks", "server")
 

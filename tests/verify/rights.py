@@ -61,7 +61,7 @@ def roles_differ(there: dict[str, dict[str, Any]], declared: Iterable[str]) -> s
 
 def missing(postgres: Postgres, sites: int, seen: dict[str, Any]) -> list[str]:
     """What a deploy would still have to do to roles, databases and rights, passwords apart."""
-    known = copy.deepcopy(seen)
+    known: Any = copy.deepcopy(seen)
     for role in known["roles"].values():
         role["digest"] = hashlib.sha256(_UNKNOWN.get_secret_value().encode()).hexdigest()
     keys = dict.fromkeys(postgres.roles, _UNKNOWN)
