@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from importlinter import cli as import_linter
-from setuptools import find_packages
+from setuptools import find_packages  # type: ignore[import-untyped]
 
 from bastide.capabilities import CAPABILITIES, WORDS, Capability, parts
 from bastide.settings import Settings
