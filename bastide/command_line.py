@@ -15,7 +15,7 @@ WRONG_USAGE = 2
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that says what is wrong and what to do next, as `bastide.console.guard` does.
+    """An argument parser that says what is wrong and what to do next, as `bastide.console.exit_with` does.
 
     `wrong_usage` is the exit code then: 2, unless the command says something else by that.
     """

@@ -88,7 +88,7 @@ def ask_pulumi(stack: str, root: Path, *arguments: str, env: Mapping[str, str] |
 
 def _complaint(stack: str, done: Completed) -> StackError:
     said = done.stderr.lower()
-    create = f"run `make up{'' if stack == DEFAULT_STACK else f' stack={stack}'}`"
+    create = "run `make up`" if stack == DEFAULT_STACK else f"run `make up stack={stack}`"
     for sign, message, hint in (
         ("no stack named", f"the stack {stack} does not exist yet", create),
         ("does not have output property", f"the stack {stack} has no machines yet", "run `pulumi up` first"),

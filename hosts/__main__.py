@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from bastide.command_line import Parser, parser_of, run_chosen
-from bastide.console import guard
+from bastide.console import exit_with
 from hosts.commands import (
     access,
     db_password,
@@ -57,4 +57,4 @@ def _stack(command: Parser) -> None:
 
 
 if __name__ == "__main__":
-    guard(main)
+    exit_with(main)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bastide.command_line import Command, Parser, parser_of, run_chosen
-from bastide.console import guard, say
+from bastide.console import exit_with, say
 from stacks.ops.init import init_stack, storage_variables
 from stacks.ops.lifecycle import lab_forget, lab_up, refuse_protected
 from stacks.ops.recover import recover
@@ -117,4 +117,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    guard(main)
+    exit_with(main)

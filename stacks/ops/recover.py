@@ -23,16 +23,13 @@ from bastide.errors import StackError
 from bastide.provider import state_locks
 from bastide.pulumi_config import StackConfig, open_config
 from bastide.stackfile import read, stack_path
+from stacks.ops.lookup import IN_ZONES_PROJECT, Resource, find_resource, kind_of
 from stacks.ops.pending_bucket import find_bucket
 from stacks.ops.protected import protected_names, refuse_lost
 
 _POLL_SECONDS = 0.5
-# what lives in the zones' project, with an output that it has when it was read: the plugin reads these by the id among
-# their outputs, which all others lack until then
-_NAMES = {"Zone": "registrar", "ZoneRrset": "changeProtection"}
 # what is made at the provider and at its object storage
 _MADE = ("hcloud:", "minio:")
-Resource = dict[str, Any]
 
 
 def recover(stack: str, root: Path) -> None:
@@ -75,10 +72,10 @@ def _take_over(config: StackConfig, root: Path, client: hcloud.Client, deploymen
     pending = _pending_creations(deployment)
     with step(f"taking over what a stopped `pulumi up` had begun ({len(pending)} resources)"):
         # zones may live in a project of their own, behind a token of their own
-        names = _client(config, dns=True) if any(_kind(item) in _NAMES for item in pending) else client
+        names = _client(config, dns=True) if any(kind_of(item) in IN_ZONES_PROJECT for item in pending) else client
         for resource in pending:
             bucket = find_bucket(config, root, resource)
-            found = bucket or _find(names if _kind(resource) in _NAMES else client, resource)
+            found = bucket or find_resource(names if kind_of(resource) in IN_ZONES_PROJECT else client, resource)
             say(f"    {_short(resource)}: {f'exists at the provider as {found}' if found else 'was not made'}")
             if found:
                 _put_into_state(deployment["resources"], resource, found)
@@ -100,7 +97,7 @@ def _put_into_state(resources: list[Resource], resource: Resource, found: str) -
     for item in same:
         resources.remove(item)
     outputs = dict(resource.get("inputs", {}))
-    if _kind(resource) in _NAMES:
+    if kind_of(resource) in IN_ZONES_PROJECT:
         outputs["id"] = found
     resources.append({**resource, "id": found, "outputs": outputs})
 
@@ -112,7 +109,7 @@ def _unread(deployment: dict[str, Any]) -> list[Resource]:
         for item in deployment.get("resources") or []
         if item.get("custom")
         and str(item["type"]).startswith(_MADE)
-        and _NAMES.get(_kind(item), "id") not in (item.get("outputs") or {})
+        and IN_ZONES_PROJECT.get(kind_of(item), "id") not in (item.get("outputs") or {})
     ]
 
 
@@ -226,68 +223,7 @@ def _short(resource: Resource) -> str:
     return str(resource["urn"]).rsplit("::", 1)[-1]
 
 
-def _kind(resource: Resource) -> str:
-    return str(resource["type"]).rsplit(":", 1)[-1]
-
-
 def _client(config: StackConfig, *, dns: bool = False) -> hcloud.Client:
     """The provider's own client, with the stack's endpoint and token, for `dns` with that of the zones' project."""
     access = config.access(dns=dns)
     return hcloud.Client(token=access.token, api_endpoint=access.endpoint, poll_interval=_POLL_SECONDS)
-
-
-def _find(client: hcloud.Client, resource: Resource) -> str:
-    """The provider's id of a pending resource, "" when it was not made.
-
-    Names are unique in a project. Something of the same name that is another's is not taken over: `pulumi up` then
-    says that the name is taken. A reverse name (Rdns) is not looked for: to set it once more does no harm.
-    """
-    kind, inputs = _kind(resource), resource.get("inputs", {})
-    if kind in _NAMES:
-        return _find_name(client, kind, inputs)
-    if kind == "VolumeAttachment":
-        return _find_attachment(client, int(inputs.get("volumeId") or 0), int(inputs.get("serverId") or 0))
-    if kind == "NetworkSubnet":
-        return _find_subnet(client, int(inputs.get("networkId") or 0), str(inputs.get("ipRange")))
-    collections: dict[str, Any] = {
-        "Server": client.servers,
-        "PrimaryIp": client.primary_ips,
-        "Network": client.networks,
-        "Firewall": client.firewalls,
-        "SshKey": client.ssh_keys,
-        "Volume": client.volumes,
-    }
-    found = collections[kind].get_by_name(inputs.get("name")) if kind in collections else None
-    if found is None or (found.labels or {}) != (inputs.get("labels") or {}):
-        return ""
-    return str(found.id)
-
-
-def _find_name(client: hcloud.Client, kind: str, inputs: dict[str, Any]) -> str:
-    """A zone by its id, a record set by what the provider plugin calls it: "<name>/<type>"."""
-    found: Any
-    try:
-        found = client.zones.get(str(inputs.get("name" if kind == "Zone" else "zone")))
-        if kind == "ZoneRrset":
-            found = client.zones.get_rrset(found, inputs["name"], inputs["type"])
-    except hcloud.APIException as error:
-        if error.code == "not_found":
-            return ""
-        raise
-    return str(found.id) if (found.labels or {}) == (inputs.get("labels") or {}) else ""
-
-
-def _find_attachment(client: hcloud.Client, volume_id: int, server_id: int) -> str:
-    """A volume in this very server: the provider plugin calls the attachment by the volume's id."""
-    for volume in client.volumes.get_all():
-        if volume.id == volume_id and volume.server and volume.server.id == server_id:
-            return str(volume_id)
-    return ""
-
-
-def _find_subnet(client: hcloud.Client, network_id: int, ip_range: str) -> str:
-    """A subnet of this very network, by the id that the provider plugin gives it: "<network id>-<range>"."""
-    for network in client.networks.get_all():
-        if network.id == network_id and any(subnet.ip_range == ip_range for subnet in network.subnets or []):
-            return f"{network_id}-{ip_range}"
-    return ""

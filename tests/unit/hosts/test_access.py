@@ -63,7 +63,7 @@ def test_machines_that_no_cloud_firewall_guards_are_not_asked(tmp_path: Path, mo
 @pytest.mark.parametrize(
     ("address", "before", "after", "refused"),
     [
-        # 22 stays open to operators in the cloud firewall: the machines' own close it, under a guard
+        # 22 stays open to operators in the cloud firewall: the machines' own close it, in a confirmed change
         ("198.51.100.10", 22, 22, ""),
         ("198.51.100.10", 2222, 2222, "you do not come over the mesh"),
         ("203.0.113.5", 22, 22, "you come from 203.0.113.5"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from importlinter import cli as import_linter
+from setuptools import find_packages  # type: ignore[import-untyped]
 
 from bastide.capabilities import CAPABILITIES, WORDS, Capability, parts
 from bastide.settings import Settings
@@ -67,10 +68,19 @@ def test_each_sabotage_belongs_to_the_file_it_stands_in() -> None:
 
 
 def test_every_package_is_installed() -> None:
-    named = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    rooms = sorted({name.partition(".")[0] for name in named})
-    found = [path.parent.relative_to(ROOT) for room in rooms for path in (ROOT / room).rglob("__init__.py")]
-    assert sorted(named) == sorted(".".join(folder.parts) for folder in found)
+    where = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]
+    found = set(find_packages(str(ROOT), include=where["include"]))
+    rooms = {name for name in found if "." not in name}
+    folders = [path.parent.relative_to(ROOT) for room in rooms for path in (ROOT / room).rglob("__init__.py")]
+    assert found == {".".join(folder.parts) for folder in folders}
+    assert rooms == {"bastide", "hosts", "deploys", "stacks", "lab", "tools"}
+
+
+def test_every_folder_of_modules_is_a_package() -> None:
+    """A folder without its sentence would be found by nobody who looks for packages."""
+    rooms = {path.parent for path in ROOT.glob("*/__init__.py")} - {ROOT / "tests"}
+    folders = {module.parent for room in rooms for module in room.rglob("*.py")}
+    assert [str(folder.relative_to(ROOT)) for folder in folders if not (folder / "__init__.py").exists()] == []
 
 
 def test_requirements_are_pinned_exactly() -> None:
