@@ -261,6 +261,13 @@ def test_what_is_sent_runs(tmp_path):
         assert json.loads(done.stdout)["packages"] == {"none": False}
 
 
+@pytest.mark.parametrize("script", sorted(path.stem for path in Path(remote.__path__[0]).glob("[a-z]*.py")))
+def test_a_script_brings_along_what_it_imports(script):
+    """On a machine there is nothing else of the project."""
+    *loads, _call = remote.call(script, "nothing").encode().decode().splitlines()
+    subprocess.run([*remote.COMMAND.split()], input="\n".join(loads).encode(), capture_output=True, check=True, cwd="/")
+
+
 def test_what_is_mounted_where(machine):
     (machine / "proc/self").mkdir()
     (machine / "proc/self/mountinfo").write_text(
