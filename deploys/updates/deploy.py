@@ -164,7 +164,7 @@ def window_files(wanted: Wanted) -> tuple[File, ...]:
 
 
 def program_text() -> str:
-    """The program that machines get."""
+    """The program that machines get: in one file, long as it is, since it is installed as it stands."""
     return Path(__file__).with_name("program.py").read_text(encoding="utf-8")
 
 
