@@ -31,9 +31,10 @@ from tests.lab.bench import (
     wait_for,
 )
 
-pytestmark = NEEDS_ROOT
+pytestmark = [NEEDS_ROOT, pytest.mark.lab("lab")]
 
 
+@pytest.mark.alone
 def test_second_up_changes_nothing(bench: Bench) -> None:
     boots = {name: bench.boot_id(name) for name in ("alpha", "prober")}
     daemon = list(open_tree(bench.place.cgroup).pids("daemon"))
@@ -90,6 +91,7 @@ def test_up_mends_what_was_killed(bench: Bench) -> None:
     assert bench.lab.execute("prober", ["getent", "hosts", "example.com"], check=False).returncode == 2
 
 
+@pytest.mark.alone
 def test_down_after_a_massacre_leaves_nothing(bench: Bench, before: tuple[dict[str, str], set[str]]) -> None:
     tree = open_tree(bench.place.cgroup)
     keepers = [pid for record in ("m0", f"m{ALPHA}") for pid in tree.pids(f"{record}/keeper")]

@@ -22,7 +22,7 @@ from tests.lab.bench import (
     wait_for,
 )
 
-pytestmark = NEEDS_ROOT
+pytestmark = [NEEDS_ROOT, pytest.mark.lab("lab")]
 
 
 def test_ssh_answers_over_both_families_as_the_operator(bench: Bench) -> None:
@@ -93,6 +93,7 @@ def test_packages_can_be_had(bench: Bench) -> None:
     assert not bench.lab.execute("alpha", ["getent", "hosts", "example.com"], check=False).ok
 
 
+@pytest.mark.alone
 def test_power_cut_is_a_cut(bench: Bench) -> None:
     spec, before_cut = bench.specs[ALPHA], bench.boot_id("alpha")
     with socket.create_connection((spec.public4, 22), timeout=2) as connection:

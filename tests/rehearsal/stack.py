@@ -21,7 +21,7 @@ from tests.rehearsal import warm
 from tools.env import environment
 
 # what a user's shell may have set for a stack of their own: none of it may reach the rehearsal
-FOREIGN = ("PULUMI_", "HCLOUD_", "BASTIDE_", "MAKE", "MFLAGS")
+FOREIGN = ("PULUMI_", "HCLOUD_", "BASTIDE_", "MAKE", "MFLAGS", "PYTEST_XDIST_")
 
 DEPLOY = ["pyinfra", "-y", "--fail-percent", "0", "hosts/inventory.py", "deploys/site.py"]
 

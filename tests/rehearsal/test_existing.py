@@ -21,6 +21,8 @@ from hosts.ssh import fingerprint, known_hosts_path, read_records
 from tests.rehearsal.conftest import fresh_stack
 from tests.rehearsal.stack import Rehearsal, kill_tree, wait_for
 
+pytestmark = pytest.mark.lab("existing")
+
 STACK = "rehearsal-existing"
 BOX = "box"
 ELSEWHERE = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG540gUHism/JgBPUdTQKEPUH1ECuHCbgcCLRpL7O5vs"

@@ -19,6 +19,8 @@ from tests.rehearsal.acknowledged import MACHINES
 from tests.rehearsal.conftest import ROOT, remove
 from tests.rehearsal.stack import Rehearsal, wait_for
 
+pytestmark = pytest.mark.lab("killed")
+
 # of a `make up` from nothing with everything cached, at least: what is later than its end kills nothing
 LAST_SECOND = 60.0
 ROUNDS = 20
@@ -40,10 +42,17 @@ def _moments() -> list[object]:
     step = LAST_SECOND / ROUNDS
     moments = [round(number * step + chance.uniform(0, step), 1) for number in range(ROUNDS)]
     chance.shuffle(moments)
-    return [pytest.param(moment, id=f"after {moment} s") for moment in moments]
+    parts = ("killed-early", "killed-midway", "killed-late")
+    return [
+        pytest.param(
+            moment,
+            id=f"after {moment} s",
+            marks=pytest.mark.full(parts[int(moment / LAST_SECOND * len(parts))]),
+        )
+        for moment in moments
+    ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("moment", _moments())
 def test_a_killed_up_is_completed_by_the_next(stack: Rehearsal, moment: float) -> None:
     remove(stack)

@@ -14,7 +14,7 @@ from tests.rehearsal.acknowledged import Writers
 from tests.rehearsal.conftest import fresh_stack
 from tests.rehearsal.stack import Rehearsal
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.lab("members"), pytest.mark.full("members")]
 STACK = "rehearsal-members"
 THIRD = {"role": "standby", "location": "hel1", "private_address": "10.20.0.14"}
 

@@ -15,6 +15,8 @@ import pytest
 
 from tests.rehearsal.stack import Rehearsal, kill_tree, wait_for
 
+pytestmark = pytest.mark.lab("flow")
+
 MUTATING = ("POST", "PUT", "DELETE")
 
 

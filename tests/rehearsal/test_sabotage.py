@@ -25,6 +25,8 @@ from tests.rehearsal.sabotages.model import Order
 from tests.rehearsal.stack import Rehearsal
 from tests.verify.evidence_plugin import BROKEN, commit
 
+pytestmark = pytest.mark.lab("flow")
+
 
 @pytest.fixture(scope="module")
 def table(rehearsal: Rehearsal) -> Iterator[list[dict[str, Any]]]:
