@@ -22,6 +22,9 @@ adopt ?=
 role ?=
 PYTHON ?= python3
 VENV := .venv/bin
+# Every target is many programs in Python. Where this is set (containers do so) each would compile the project anew: 5 s
+# of a core for the tests alone.
+unexport PYTHONDONTWRITEBYTECODE
 # the environment of the bare commands, for one recipe line
 IN = set -e; eval "$$($(VENV)/python -m tools env --stack $(stack))";
 # what the checks of the buckets need, where the passphrase is there; by the environment, never by words of a command

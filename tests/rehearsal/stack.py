@@ -20,8 +20,9 @@ from bastide.stackfile import dump, load, stack_path
 from tests.rehearsal import warm
 from tools.env import environment
 
-# what a user's shell may have set for a stack of their own: none of it may reach the rehearsal
-FOREIGN = ("PULUMI_", "HCLOUD_", "BASTIDE_", "MAKE", "MFLAGS", "PYTEST_XDIST_")
+# what a user's shell may have set for a stack of their own, and what is for this Python alone: none of it may reach the
+# rehearsal
+FOREIGN = ("PULUMI_", "HCLOUD_", "BASTIDE_", "MAKE", "MFLAGS", "PYTEST_XDIST_", "PYTHONDONTWRITE")
 
 DEPLOY = ["pyinfra", "-y", "--fail-percent", "0", "hosts/inventory.py", "deploys/site.py"]
 

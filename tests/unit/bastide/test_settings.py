@@ -41,7 +41,7 @@ def put(data: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     return data
 
 
-REMOVED = object()
+REMOVED = "(removed)"
 EXISTING = {
     "provider": "existing",
     "role": "primary",
