@@ -37,7 +37,7 @@ comma := ,
 PICK = $(if $(only),-k "$(subst $(comma), or ,$(only))")
 # the tests: labs side by side, as many as there is memory for (workers=1: one after the other, in this process workers=0)
 workers ?= auto
-TESTS = $(VENV)/pytest -n $(workers) --dist loadgroup $(if $(only),--only "$(only)")
+TESTS = $(VENV)/pytest -n $(workers) --dist loadscope $(if $(only),--only "$(only)")
 # what to shorten first, said at the end of every run
 SLOWEST = --durations=15 --durations-min=20
 

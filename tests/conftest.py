@@ -49,7 +49,6 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     return [f"make test-full: not run for long: {', '.join(stale)}"] if stale else []
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist writes the lab into the ids
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What is asked for, in order: seconds first, then lab by lab."""
     if any(_room(item) == "verify" for item in items):
@@ -57,8 +56,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     chosen = _full_groups(config)
     counts: dict[str, int] = {}
     for item in items:
-        if lab := _lab(item):
-            item.add_marker(pytest.mark.xdist_group(lab))
         if group := _full(item):
             counts[group] = counts.get(group, 0) + 1
     for item in items:
@@ -106,7 +103,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
     """Labs first, see there."""
     from tests.scheduling import LabsFirst
 
-    return LabsFirst(config, log) if config.getvalue("dist") == "loadgroup" else None
+    return LabsFirst(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
 def _only(config: pytest.Config) -> list[str]:
@@ -127,24 +124,21 @@ def _lab(item: pytest.Item) -> str:
     """The lab that the test needs; "" when it needs none."""
     if _room(item) in ("unit", "cloud"):
         return ""
-    name = _word(item, "lab")
+    name = str(getattr(item.module, "LAB", "")) if isinstance(item, pytest.Function) else ""
     if name not in groups.LABS:
-        raise pytest.UsageError(f"{item.path}: which lab do its tests need? next: pytestmark = pytest.mark.lab(NAME), "
-                                f"NAME from LABS in tests/groups.py")  # fmt: skip
+        raise pytest.UsageError(f"{item.path}: which lab do its tests need? next: LAB = NAME, one of LABS in "
+                                f"tests/groups.py")  # fmt: skip
     return name
 
 
 def _full(item: pytest.Item) -> str:
     """The group of `make test-full` that the test is in; "" for what `make test` runs."""
-    name = _word(item, "full")
-    if name and name not in groups.FULL:
-        raise pytest.UsageError(f"{item.nodeid}: {name} is none of FULL in tests/groups.py")
-    return name
-
-
-def _word(item: pytest.Item, name: str) -> str:
-    mark = item.get_closest_marker(name)
-    return str(mark.args[0]) if mark else ""
+    mark = item.get_closest_marker("full")
+    if mark is None:
+        return ""
+    if mark.args[0] not in groups.FULL:
+        raise pytest.UsageError(f"{item.nodeid}: {mark.args[0]} is none of FULL in tests/groups.py")
+    return str(mark.args[0])
 
 
 def _alone(item: pytest.Item) -> bool:

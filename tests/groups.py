@@ -1,7 +1,7 @@
 """How the tests are divided: which share a lab, and what is left to `make test-full`.
 
-A module that needs a lab says which one: `pytestmark = pytest.mark.lab("flow")`. All tests of one lab run in one
-process, one after the other; labs run side by side. What is rare and long says so as well, test by test:
+A module that needs a lab says which one: `LAB = "flow"`. All tests of one lab run in one process, one after the other;
+labs run side by side. What is rare and long says so as well, test by test:
 `@pytest.mark.full("killed-early")` puts it into a group of `make test-full only=GROUP`, of at most 20 minutes.
 
 `python -m tests.groups` (`make test-groups`) lists both, and how old each group's last green run is.
@@ -10,6 +10,7 @@ process, one after the other; labs run side by side. What is rare and long says 
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -58,6 +59,12 @@ def stack_of(lab: str) -> str:
     return "rehearsal" if lab == next(iter(LABS)) else f"rehearsal-{lab}"
 
 
+def lab_of(module: Path) -> str:
+    """The lab that a module of tests says it needs; "" for none. Read, not imported: who deals them out has no tests."""
+    found = re.search(r'^LAB = "(.+)"$', module.read_text(), re.MULTILINE)
+    return found[1] if found else ""
+
+
 def runs() -> dict[str, Run]:
     """The last green run of each group that had one."""
     return {name: Run(**run) for name, run in json.loads(RUNS.read_text()).items()} if RUNS.exists() else {}
@@ -86,7 +93,7 @@ def stale(today: date) -> list[str]:
 def main() -> None:
     """The table of both."""
     today = datetime.now(UTC).date()
-    print("make test: labs side by side (pytest.mark.lab)")
+    print("make test: labs side by side (LAB of a module)")
     for name, what in LABS.items():
         print(f"  {name:14} {what}")
     print("\nmake test-full: all that, and these groups (pytest.mark.full), one by one with only=GROUP")

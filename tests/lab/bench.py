@@ -28,6 +28,7 @@ NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="a lab needs root")
 
 SCALE = float(os.environ.get("TIMEOUT_SCALE", "1"))
 ALPHA, BETA = 101, 102
+INSTANCES = "fs/inotify/max_user_instances"
 EVERYWHERE = ("0.0.0.0/0", "::/0")
 # tries all targets at once and prints those that answered a TCP connect
 _REACH = """
@@ -123,8 +124,21 @@ def left_behind(place: Place) -> list[str]:
 
 
 def sysctls() -> dict[str, str]:
-    names = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding", "fs/inotify/max_user_instances")
-    return {name: Path("/proc/sys", name).read_text() for name in names}
+    """This host's settings that have to do with labs, as they are now."""
+    names = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding", INSTANCES)
+    return {name: Path("/proc/sys", name).read_text().strip() for name in names}
+
+
+def own_sysctls() -> dict[str, str]:
+    """The same as they are without labs: what labs changed stands in their registry, while there are any."""
+    before, now = remembered(), sysctls()
+    return {**now, **before, **remembered()}  # asked twice: a lab may come or go between
+
+
+def remembered() -> dict[str, str]:
+    """What the labs of this host, if there are any, have changed of its settings, as it was."""
+    known = registry.read_json(ROOT / "registry.json").get("sysctls", {})
+    return {name.replace(".", "/"): value for name, value in known.items()}
 
 
 def labs() -> set[str]:

@@ -22,7 +22,8 @@ from tests.lab.bench import (
     wait_for,
 )
 
-pytestmark = [NEEDS_ROOT, pytest.mark.lab("lab")]
+LAB = "lab"
+pytestmark = NEEDS_ROOT
 
 
 def test_ssh_answers_over_both_families_as_the_operator(bench: Bench) -> None:

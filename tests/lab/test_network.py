@@ -29,7 +29,8 @@ from tests.lab.bench import (
     wait_for,
 )
 
-pytestmark = [NEEDS_ROOT, pytest.mark.lab("lab")]
+LAB = "lab"
+pytestmark = NEEDS_ROOT
 
 
 def test_private_network_is_layer_3(bench: Bench) -> None:

@@ -17,7 +17,8 @@ from lab.machines.cgroups import open_tree
 from lab.machines.seed import first_address
 from tests.lab.bench import ALPHA, BETA, EVERYWHERE, NEEDS_ROOT, Bench, ssh_answers, wait_for
 
-pytestmark = [NEEDS_ROOT, pytest.mark.lab("lab")]
+LAB = "lab"
+pytestmark = NEEDS_ROOT
 
 PRIVATE = {"alpha": "10.77.0.101", "beta": "10.77.0.102"}
 _SERVE = "import socket\ns=socket.create_server(('::',9000),family=socket.AF_INET6,dualstack_ipv6=True)\n"

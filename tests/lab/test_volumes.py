@@ -16,7 +16,8 @@ from lab.machines import volume_store
 from lab.machines.spawn import python
 from tests.lab.bench import ALPHA, BETA, NEEDS_ROOT, Bench, left_behind, made, wait_for
 
-pytestmark = [NEEDS_ROOT, pytest.mark.lab("lab")]
+LAB = "lab"
+pytestmark = NEEDS_ROOT
 
 ETCD, OTHER = 501, 502
 DEVICE = volume_device(ETCD)

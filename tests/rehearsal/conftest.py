@@ -23,7 +23,7 @@ _LABS = pytest.StashKey["Labs"]()
 
 
 class Labs:
-    """The labs that tests share (`pytest.mark.lab`), one at a time in this process: each takes about 2 GB of memory."""
+    """The labs that tests share (`LAB` of their modules), one at a time in this process: each takes 2 GB of memory."""
 
     def __init__(self, *, keep: bool) -> None:
         self._keep = keep
@@ -120,5 +120,5 @@ def _labs(config: pytest.Config) -> Labs:
 
 
 def _lab(node: pytest.Item | pytest.Collector) -> str:
-    mark = node.get_closest_marker("lab")
-    return str(mark.args[0]) if mark else ""
+    module = node.getparent(pytest.Module)
+    return str(getattr(module.obj, "LAB", "")) if module else ""

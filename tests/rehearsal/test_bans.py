@@ -12,7 +12,7 @@ import pytest
 
 from tests.rehearsal.stack import Rehearsal, wait_for
 
-pytestmark = pytest.mark.lab("machines")
+LAB = "machines"
 
 MACHINE = "standby"
 SPARE = "::bad:1"  # a second address of the prober, in its own network

@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
-
 from bastide.console import run
 from tests.rehearsal.stack import Rehearsal, wait_for
 
-pytestmark = pytest.mark.lab("flow")
+LAB = "flow"
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "break-glass.md"
 

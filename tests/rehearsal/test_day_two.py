@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
-
 from bastide.console import Completed, run
 from tests.rehearsal.stack import Rehearsal, wait_for
 
-pytestmark = pytest.mark.lab("flow")
+LAB = "flow"
 
 
 def hosts(rehearsal: Rehearsal, *words: str) -> Completed:

@@ -18,7 +18,7 @@ from bastide.console import run
 from bastide.stackfile import load
 from tests.rehearsal.stack import Rehearsal, wait_for
 
-pytestmark = pytest.mark.lab("flow")
+LAB = "flow"
 
 ZONE = "example.eu"
 FOREIGN = "imported.example"

@@ -21,7 +21,7 @@ from hosts.ssh import fingerprint, known_hosts_path, read_records
 from tests.rehearsal.conftest import fresh_stack
 from tests.rehearsal.stack import Rehearsal, kill_tree, wait_for
 
-pytestmark = pytest.mark.lab("existing")
+LAB = "existing"
 
 STACK = "rehearsal-existing"
 BOX = "box"

@@ -15,7 +15,7 @@ from bastide.console import run
 from bastide.stackfile import SECRETS_KEY, dump, load
 from tests.rehearsal.stack import Rehearsal
 
-pytestmark = pytest.mark.lab("flow")
+LAB = "flow"
 
 
 def test_three_machines_are_proven_and_the_page_says_so(rehearsal: Rehearsal) -> None:

@@ -19,7 +19,7 @@ from tests.rehearsal.acknowledged import MACHINES
 from tests.rehearsal.conftest import ROOT, remove
 from tests.rehearsal.stack import Rehearsal, wait_for
 
-pytestmark = pytest.mark.lab("killed")
+LAB = "killed"
 
 # of a `make up` from nothing with everything cached, at least: what is later than its end kills nothing
 LAST_SECOND = 60.0

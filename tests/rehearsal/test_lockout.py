@@ -12,7 +12,7 @@ import pytest
 from lab.machines import disk
 from tests.rehearsal.stack import Rehearsal, wait_for
 
-pytestmark = pytest.mark.lab("machines")
+LAB = "machines"
 
 ELSEWHERE = ["203.0.113.1/32"]
 

@@ -19,7 +19,7 @@ from lab import registry
 from lab.place import PROBER
 from tests.rehearsal.stack import Rehearsal, wait_for
 
-pytestmark = pytest.mark.lab("machines")
+LAB = "machines"
 
 PERSON = "bruno"
 CONFIG = "/etc/wireguard/wg0.conf"

@@ -17,7 +17,7 @@ from tests.rehearsal.published import publish
 from tests.rehearsal.stack import Rehearsal
 from tests.verify.evidence_plugin import commit
 
-pytestmark = pytest.mark.lab("database")
+LAB = "database"
 
 FOUND: list[Outage] = []
 

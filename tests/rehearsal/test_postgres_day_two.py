@@ -15,7 +15,7 @@ from tests.rehearsal.acknowledged import SITES, Writers
 from tests.rehearsal.stack import Rehearsal, wait_for
 from tests.rehearsal.test_provider import servers
 
-pytestmark = pytest.mark.lab("database")
+LAB = "database"
 
 # Debian's archive has one release at a time. The stand-in for a newer one is the same program under another number: a
 # package of its own, which the package manager installs over the present one.

@@ -15,7 +15,7 @@ import pytest
 
 from tests.rehearsal.stack import Rehearsal, kill_tree, wait_for
 
-pytestmark = pytest.mark.lab("flow")
+LAB = "flow"
 
 MUTATING = ("POST", "PUT", "DELETE")
 

@@ -25,7 +25,7 @@ from tests.rehearsal.sabotages.model import Order
 from tests.rehearsal.stack import Rehearsal
 from tests.verify.evidence_plugin import BROKEN, commit
 
-pytestmark = pytest.mark.lab("flow")
+LAB = "flow"
 
 
 @pytest.fixture(scope="module")

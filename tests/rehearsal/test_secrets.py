@@ -23,7 +23,7 @@ from tests.rehearsal.canary import PATH, canary
 from tests.rehearsal.stack import DEPLOY, Rehearsal, wait_for
 from tests.rehearsal.watcher import Watcher, forms
 
-pytestmark = pytest.mark.lab("machines")
+LAB = "machines"
 
 MACHINES = ("primary", "standby", "witness")
 # the engine hands a program its configuration, opened, in the first variable of that one process; the second is the

@@ -25,7 +25,7 @@ from tests.rehearsal.bucket_stack import (
     storage_server,
 )
 
-pytestmark = pytest.mark.lab("storage")
+LAB = "storage"
 
 LOCKED, PLAIN = "example-locked", "example-plain"
 WANTED = {

@@ -10,7 +10,7 @@ import pytest
 
 from tests.rehearsal.stack import Rehearsal, wait_for
 
-pytestmark = pytest.mark.lab("machines")
+LAB = "machines"
 
 MACHINE = "witness"
 LOG = "journalctl -q -o cat -t bastide-updates --since=@{since}"

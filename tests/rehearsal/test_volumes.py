@@ -16,7 +16,7 @@ from bastide.console import Completed, run
 from tests.rehearsal.conftest import fresh_stack
 from tests.rehearsal.stack import Rehearsal, kill_tree, wait_for
 
-pytestmark = pytest.mark.lab("volumes")
+LAB = "volumes"
 
 STACK = "rehearsal-volumes"
 POINT = "/srv/kept"
