@@ -60,7 +60,7 @@ def stack_of(lab: str) -> str:
 
 
 def lab_of(module: Path) -> str:
-    """The lab that a module of tests says it needs; "" for none. Read, not imported: who deals them out has no tests."""
+    """The lab that a module of tests says it needs; "" for none. Who deals tests out to others imports none."""
     found = re.search(r'^LAB = "(.+)"$', module.read_text(), re.MULTILINE)
     return found[1] if found else ""
 

@@ -113,7 +113,7 @@ def test_down_after_a_massacre_leaves_nothing(bench: Bench, before: dict[str, st
     assert left_behind(bench.place) == []
     bench.lab.down()
     if labs():
-        # with other labs the settings stay as those need them, what they were is not forgotten, and the folder is theirs
+        # with other labs they stay as those need them, and what they were is not forgotten
         assert sysctls() == {**before, INSTANCES: max(before[INSTANCES], ENOUGH, key=int)}
         assert {**sysctls(), **remembered()} == before
     else:
