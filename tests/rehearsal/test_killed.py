@@ -15,6 +15,8 @@ import pytest
 
 from bastide.console import run
 from deploys.remote import COMMAND
+from lab.client import Lab
+from tests.groups import stack_of
 from tests.rehearsal.acknowledged import MACHINES
 from tests.rehearsal.conftest import ROOT, remove
 from tests.rehearsal.stack import Rehearsal, wait_for
@@ -30,7 +32,7 @@ EARLY_SECOND = 8.0
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Rehearsal]:
-    rehearsal = Rehearsal("rehearsalkilled", ROOT)
+    rehearsal = Rehearsal(stack_of(LAB), ROOT)
     remove(rehearsal)
     yield rehearsal
     remove(rehearsal)
@@ -109,12 +111,12 @@ def after(seconds: float) -> Callable[[subprocess.Popen[bytes]], None]:
 
 def running(stack: Rehearsal, machine: str) -> bool:
     """Whether a script of a deploy runs there (deploys/remote)."""
-    return stack.lab("exec", machine, "pgrep", "-fx", COMMAND, check=False).ok
+    return Lab(stack.stack).execute(machine, ["pgrep", "-fx", COMMAND], check=False).ok
 
 
 def on_primary(stack: Rehearsal, *condition: str) -> bool:
     """test(1) on the primary; False, too, as long as there is no primary."""
-    return stack.lab("exec", "primary", "test", *condition, check=False).ok
+    return Lab(stack.stack).execute("primary", ["test", *condition], check=False).ok
 
 
 def completed(stack: Rehearsal) -> None:

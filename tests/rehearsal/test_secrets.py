@@ -45,6 +45,10 @@ def keyring(rehearsal: Rehearsal) -> Keyring:
 
 def canaries(rehearsal: Rehearsal) -> list[str]:
     """Token, masters, passphrase, the storage's key, private keys, bootstrap host keys, and what was derived."""
+    return rehearsal.of_the_file("canaries", lambda: _canaries(rehearsal))
+
+
+def _canaries(rehearsal: Rehearsal) -> list[str]:
     ring = keyring(rehearsal)
     found = [rehearsal.token(), canary(ring), (rehearsal.build / "passphrase").read_text().strip()]
     found += [master.get_secret_value().hex() for master in ring.masters.values()]
