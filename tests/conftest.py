@@ -5,6 +5,7 @@ The checks of tests/verify are no part of this: they are run by users, and by te
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Generator
 from datetime import UTC, datetime
@@ -13,6 +14,9 @@ from typing import Any
 
 import pytest
 
+from bastide.errors import BastideError
+from lab import registry
+from lab.client import Lab
 from tests import groups
 from tests.full_runs import FullRuns
 from tests.turns import Turns
@@ -25,6 +29,7 @@ WORKER_MB = 3000
 MOST_WORKERS = 3
 
 _TURNS = pytest.StashKey[Turns]()
+_INTERRUPTED = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,11 +45,13 @@ def pytest_configure(config: pytest.Config) -> None:
         if config.getoption("--full") and set(words) & set(groups.FULL):
             raise pytest.UsageError(f"--only: these are not all groups: {', '.join(words)}")
         config.option.keyword = " or ".join(words)
-    if not hasattr(config, "workerinput"):
+    if config.getoption("--full") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(FullRuns(), "bastide-full-runs")
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
+    if any("verify" in word for word in config.args):
+        return []
     stale = groups.stale(datetime.now(UTC).date())
     return [f"make test-full: not run for long: {', '.join(stale)}"] if stale else []
 
@@ -82,6 +89,20 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
         return (yield)
     finally:
         turns.end(next_alone=nextitem is not None and _alone(nextitem))
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    if exitstatus == pytest.ExitCode.INTERRUPTED and session.config.getoption("numprocesses", None):
+        session.config.stash[_INTERRUPTED] = True
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Workers that were interrupted have ten seconds, and may be ended in the midst of taking their lab away."""
+    if config.stash.get(_INTERRUPTED, False):
+        for lab in groups.LABS:
+            if registry.find(groups.stack_of(lab)):
+                with contextlib.suppress(BastideError):
+                    Lab(groups.stack_of(lab)).down()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -23,10 +23,12 @@ from lab.machines import links
 from lab.machines.driver import Driver
 from lab.machines.store import Record
 from lab.place import ROOT, Place
+from tests.groups import stack_of
 
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="a lab needs root")
 
 SCALE = float(os.environ.get("TIMEOUT_SCALE", "1"))
+NAME = stack_of("lab")
 ALPHA, BETA = 101, 102
 INSTANCES = "fs/inotify/max_user_instances"
 EVERYWHERE = ("0.0.0.0/0", "::/0")
@@ -151,12 +153,12 @@ def made(folder: Path) -> Iterator[Bench]:
     """The lab with alpha and beta, both on and in one private network; taken away at the end."""
     key = folder / "operator"
     run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key])
-    lab = Lab("labtest")
+    lab = Lab(NAME)
     lab.down()
     info_file = folder / "info.json"
     port, token = free_port(), secrets.token_hex(32)
     info = lab.up(port=port, token=token, authorized_key=key.with_suffix(".pub"), info=info_file)
-    place = registry.find("labtest")
+    place = registry.find(NAME)
     assert place is not None
     driver = Driver(place)
     public = key.with_suffix(".pub").read_text().strip()

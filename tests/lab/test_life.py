@@ -62,7 +62,7 @@ def test_a_port_in_use_is_refused_before_anything_is_touched(bench: Bench) -> No
 
 def test_two_labs_do_not_touch_each_other(bench: Bench, tmp_path: Path) -> None:
     boots = {name: bench.boot_id(name) for name in ("alpha", "prober")}
-    other = Lab("labtest-two")
+    other = Lab(f"{bench.lab.name}-two")
     try:
         info = other.up(
             port=free_port(), token=bench.token, authorized_key=bench.key.with_suffix(".pub"), info=tmp_path / "info"

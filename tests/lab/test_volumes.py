@@ -186,7 +186,7 @@ def test_killed_half_way_the_next_time_completes(bench: Bench, verb: str) -> Non
     }[verb]
     code = (
         "import sys, signal\nfrom lab import registry\nfrom lab.backend import VolumeSpec\n"
-        "from lab.machines.driver import Driver\ndriver = Driver(registry.find('labtest'))\n"
+        f"from lab.machines.driver import Driver\ndriver = Driver(registry.find('{bench.lab.name}'))\n"
         f"print('ready', flush=True)\nsys.stdin.readline()\ndriver.{verb}({arguments})\n"
     )
     prepare(bench, verb)
