@@ -102,25 +102,25 @@ page: ## write the security page from the evidence
 	@$(IN) python -m bastide page --stack $(stack)
 
 bans: ## whom fail2ban has banned, on each machine, since when and until when     [limit=standby]
-	@$(IN) $(SHOWN) pyinfra --dry hosts/inventory.py deploys/bans.py $(if $(limit),--limit $(limit))
+	@$(IN) $(SHOWN) pyinfra --dry hosts/inventory.py deploys/commands/bans.py $(if $(limit),--limit $(limit))
 
 unban: ## lift an address's bans      address=203.0.113.9 [limit=standby]
-	@$(IN) $(SHOWN) pyinfra -y hosts/inventory.py deploys/unban.py $(if $(address),--data 'address=$(address)') $(if $(limit),--limit $(limit))
+	@$(IN) $(SHOWN) pyinfra -y hosts/inventory.py deploys/commands/unban.py $(if $(address),--data 'address=$(address)') $(if $(limit),--limit $(limit))
 
 cluster: ## how the database cluster is: members, lag, slots, voters
-	@$(IN) $(SHOWN) pyinfra --dry hosts/inventory.py deploys/cluster_status.py $(if $(limit),--limit $(limit))
+	@$(IN) $(SHOWN) pyinfra --dry hosts/inventory.py deploys/commands/cluster_status.py $(if $(limit),--limit $(limit))
 
 switchover: ## hand the database over to another site, without a loss     [to=standby]
-	@$(IN) $(SHOWN) pyinfra -y --fail-percent 0 hosts/inventory.py deploys/switchover.py $(if $(to),--data 'to=$(to)') $(if $(limit),--limit $(limit))
+	@$(IN) $(SHOWN) pyinfra -y --fail-percent 0 hosts/inventory.py deploys/commands/switchover.py $(if $(to),--data 'to=$(to)') $(if $(limit),--limit $(limit))
 
 reinit: ## make one machine's copy of the database anew          machine=standby [force=1]
-	@$(IN) $(SHOWN) pyinfra -y --fail-percent 0 hosts/inventory.py deploys/reinit.py $(if $(machine),--data 'replica=$(machine)') $(if $(force),--data force=1)
+	@$(IN) $(SHOWN) pyinfra -y --fail-percent 0 hosts/inventory.py deploys/commands/reinit.py $(if $(machine),--data 'replica=$(machine)') $(if $(force),--data force=1)
 
 pause: ## let Patroni decide nothing: no failover until `make resume`
-	@$(IN) $(SHOWN) pyinfra -y --fail-percent 0 hosts/inventory.py deploys/pause.py $(if $(limit),--limit $(limit))
+	@$(IN) $(SHOWN) pyinfra -y --fail-percent 0 hosts/inventory.py deploys/commands/pause.py $(if $(limit),--limit $(limit))
 
 resume: ## let Patroni decide again
-	@$(IN) $(SHOWN) pyinfra -y --fail-percent 0 hosts/inventory.py deploys/resume.py $(if $(limit),--limit $(limit))
+	@$(IN) $(SHOWN) pyinfra -y --fail-percent 0 hosts/inventory.py deploys/commands/resume.py $(if $(limit),--limit $(limit))
 
 db-password: ## the password of a role of the database, at a terminal or into a file     role=app [to=FILE]
 	@$(IN) python -m hosts db-password --stack $(stack) --role '$(role)' $(if $(to),--to '$(to)')

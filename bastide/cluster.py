@@ -60,7 +60,7 @@ def cluster_of(settings: Settings, machine: Machine, stack: str, *, first: bool 
     if settings.postgres is None:
         raise ValueError("the settings have no postgres")
     members = tuple(
-        Member(name, address, settings.servers[name].role != "witness", name in settings.voters)
+        Member(name, address, settings.servers[name].role != "witness", name in settings.etcd_members)
         for name, address in settings.mesh.items()
     )
     me = next(member for member in members if member.name == machine.name)

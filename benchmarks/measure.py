@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from bastide.console import run
+from bastide.layout import etcd as etcd_layout
+from bastide.layout import postgres as layout
 from bastide.machines import build_dir, inventory_path, load_inventory
 from bastide.stackfile import SETTINGS_KEY, dump, load, stack_path
-from deploys import patroni, voter
 from tools.env import environment
 
 STACK = "bench"
@@ -64,7 +65,8 @@ class Bench:
 
     def forget_the_cluster(self) -> None:
         """What the voters and the servers hold is gone, and etcd's snapshots; packages and files of settings stay."""
-        gone = f"{voter.DATA} {voter.FORMING} {voter.FOLDER}/join.env {patroni.DATA} /var/lib/bastide-etcd/snapshot-*"
+        gone = f"{etcd_layout.DATA} {etcd_layout.FORMING} {etcd_layout.FOLDER}/join.env {layout.DATA}"
+        gone += " /var/lib/bastide-etcd/snapshot-*"
         script = f"systemctl stop patroni etcd 2>/dev/null; rm -rf {gone}"
         for machine in load_inventory(inventory_path(STACK, self.root)):
             self._run([sys.executable, "-m", "lab", "--name", STACK, "exec", machine.name, "sh", "-c", script])

@@ -16,27 +16,27 @@ from __future__ import annotations
 from pyinfra.context import host
 
 from bastide.cluster import cluster_of
-from bastide.doors import doors
 from bastide.mesh import mesh_of
+from bastide.open_ports import opened
 from bastide.settings import Settings
 from deploys.base import base
-from deploys.claims import begins, without_data
-from deploys.etcd import etcd, no_vote
-from deploys.facts.machine import this_host
+from deploys.etcd.deploy import etcd, no_vote
+from deploys.etcd.membership import members_of
+from deploys.facts.ask import this_host
 from deploys.fail2ban import fail2ban
 from deploys.firewall import firewall
+from deploys.operations.confirmed import address_in_use
 from deploys.operations.files import files
-from deploys.operations.guarded import address_in_use
 from deploys.operations.hold import hold
 from deploys.operations.phase import phase
 from deploys.operations.revision import keyring_file, revision_file
-from deploys.postgres import postgres
-from deploys.preflight import answers, preflight
-from deploys.selection import adopted, for_people, questions, selected
+from deploys.postgres.data_guard import begins, without_data
+from deploys.postgres.deploy import postgres
+from deploys.preflight import all_facts, preflight
+from deploys.selection import adopted, fact_requests, for_people, selected
 from deploys.ssh import ssh
-from deploys.updates import plan_of, updates
+from deploys.updates.deploy import plan_of, updates
 from deploys.users import users
-from deploys.voter import voters_of
 from deploys.wireguard import plan_of as mesh_plan
 from deploys.wireguard import wireguard
 
@@ -44,12 +44,12 @@ with for_people():
     only = selected(host.data.get("only"))
     wanted: Settings = host.data.settings
     adopted(host.data.get("adopt"), wanted)
-    fitness = preflight(this_host(), wanted, questions(only))
+    fitness = preflight(this_host(), wanted, fact_requests(only))
     mesh = mesh_of(wanted)
     way = None
     if "wireguard" in only:
         here = (host.data.machine, host.data.machines, host.data.keyring)
-        way = mesh_plan(wanted, *here, answers(this_host()), address_in_use(this_host()))
+        way = mesh_plan(wanted, *here, all_facts(this_host()), address_in_use(this_host()))
 
 # before the first change on any machine: nobody else may be at it
 hold(name="no other deploy")
@@ -78,7 +78,7 @@ if "firewall" in only:
         network=wanted.network,
         machines=host.data.machines,
         mesh=mesh,
-        doors=doors(wanted),
+        opened=opened(wanted),
         _sudo=True,
     )
 
@@ -94,22 +94,22 @@ if "fail2ban" in only:
     )
 
 # after the firewall and the mesh, which its parts speak over, and before what is decided by it
-voters = voters_of(wanted, host.data.machine, host.data.stack)
-whole = set(wanted.servers) <= set(answers(this_host()))
-if "etcd" in only and voters.votes:
+members = members_of(wanted, host.data.machine, host.data.stack)
+whole = set(wanted.servers) <= set(all_facts(this_host()))
+if "etcd" in only and members.votes:
     etcd(
         wanted=wanted.etcd,
-        voters=voters,
+        members=members,
         keyring=host.data.keyring,
-        begins=begins(answers(this_host()), wanted.voters),
-        awaited=without_data(answers(this_host()), wanted.voters),
+        begins=begins(all_facts(this_host()), wanted.etcd_members),
+        awaited=without_data(all_facts(this_host()), wanted.etcd_members),
         whole=whole,
         _sudo=True,
     )
-if "etcd" in only and wanted.voters:
-    phase(name="the voters are settled")
-if "etcd" in only and wanted.voters and not voters.votes:
-    no_vote(voters=voters, witness=next(iter(wanted.by_role("witness"))), whole=whole, _sudo=True)
+if "etcd" in only and wanted.etcd_members:
+    phase(name="the members are settled")
+if "etcd" in only and wanted.etcd_members and not members.votes:
+    no_vote(members=members, witness=next(iter(wanted.by_role("witness"))), whole=whole, _sudo=True)
 if "postgres" in only and wanted.postgres:
     # the first to start makes the cluster when there is none, or the one whose data are said to be the cluster's
     first = (host.data.get("adopt") or "primary") in (host.name, host.data.machine.role)

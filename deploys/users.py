@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pyinfra.api.deploy import deploy
 
+from bastide.layout.users import KEY_DIR, SUDOERS
 from bastide.settings import Users
-from deploys.facts.machine import Question, ask, merged, this_host
-from deploys.operations.accounts import KEY_DIR, Roster, accounts, leavers, undeclared
-from deploys.operations.files import File, files_question
-from deploys.operations.guarded import guarded
-from deploys.operations.packages import packages, packages_question
+from deploys.facts.accounts import ACCOUNTS
+from deploys.facts.ask import ask, this_host
+from deploys.facts.fact import FactRequest, merged
+from deploys.operations.accounts import Roster, accounts, leavers, undeclared
+from deploys.operations.confirmed import confirmed
+from deploys.operations.files import File, files_request
+from deploys.operations.packages import packages, packages_request
 from deploys.render import render
 
 PACKAGES = ("procps", "sudo")
@@ -22,20 +25,20 @@ def users(wanted: Users) -> None:
     """Accounts, then keys and sudo rights, then the removal of everybody else."""
     host = this_host()
     who = roster(wanted)
-    for sentence in undeclared(who, ask(host, accounts=who.asked)["accounts"]):
+    for sentence in undeclared(who, ask(host, ACCOUNTS.request(who.asked))[ACCOUNTS]):
         host.log(f"! {sentence}")
     packages(name="packages", names=PACKAGES)
     accounts(name="accounts", roster=who)
     # guarded: another automation key, or a sudoers file that sudo reads otherwise than meant, must not lock us out;
     # at the port of this very session: on a new machine ssh.port is where sshd will be, not where it is
-    guarded(name="keys and sudo rights", name_="users", wanted=key_files(wanted), settle="", port=None)
+    confirmed(name="keys and sudo rights", name_="users", wanted=key_files(wanted), settle="", port=None)
     # last: the image's own sudo rule for the automation account goes only when ours is known to work
     leavers(name="nobody else", roster=who)
 
 
-def question(wanted: Users) -> Question:
+def fact_request(wanted: Users) -> FactRequest:
     """All that this capability will ask a machine."""
-    return merged(packages_question(PACKAGES), files_question(key_files(wanted)), {"accounts": roster(wanted).asked})
+    return merged(packages_request(PACKAGES), files_request(key_files(wanted)), ACCOUNTS.request(roster(wanted).asked))
 
 
 def roster(wanted: Users) -> Roster:
@@ -60,7 +63,7 @@ def key_files(wanted: Users) -> tuple[File, ...]:
             for name, (held, options) in keys.items()
         ),
         File(
-            "/etc/sudoers.d/bastide",
+            SUDOERS,
             render("users/sudoers.j2", administrators=administrators),
             mode=0o440,
             check="visudo -cqf",

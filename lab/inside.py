@@ -25,10 +25,10 @@ _ENVIRONMENT = {
 
 def become(record: Record, argv: Sequence[str]) -> NoReturn:
     """Replace this process by `argv`, run as root inside of the machine. Its exit code is the command's."""
-    pid, doors = _way_in(record)
-    for door in doors:
+    pid, groups = _entrance(record)
+    for procs in groups:
         with contextlib.suppress(OSError):
-            door.write_text("0")
+            procs.write_text("0")
     words = _words(pid, argv)
     environment = {**_ENVIRONMENT, "TERM": os.environ.get("TERM", "dumb")}
     os.execvpe(words[0], words, environment)  # noqa: S606
@@ -39,10 +39,10 @@ def command(record: Record, argv: Sequence[str]) -> list[str]:
 
     Raises `LabError` as `become` does.
     """
-    pid, doors = _way_in(record)
+    pid, groups = _entrance(record)
     enter = 'while [ "$1" != -- ]; do echo 0 >"$1"; shift; done 2>/dev/null; shift; exec "$@"'
     pairs = [f"{name}={value}" for name, value in {**_ENVIRONMENT, "TERM": "dumb"}.items()]
-    return ["sh", "-c", enter, "sh", *map(str, doors), "--", "env", "-i", *pairs, *_words(pid, argv)]
+    return ["sh", "-c", enter, "sh", *map(str, groups), "--", "env", "-i", *pairs, *_words(pid, argv)]
 
 
 def _words(pid: int, argv: Sequence[str]) -> list[str]:
@@ -51,7 +51,7 @@ def _words(pid: int, argv: Sequence[str]) -> list[str]:
     return [*words, "--", "/usr/bin/env", *argv]
 
 
-def _way_in(record: Record) -> tuple[int, tuple[Path, ...]]:
+def _entrance(record: Record) -> tuple[int, tuple[Path, ...]]:
     """The machine's PID 1, and the files by which a process enters its groups."""
     pid, name = machine.leader(record), record.spec().name
     if not pid:
@@ -59,7 +59,7 @@ def _way_in(record: Record) -> tuple[int, tuple[Path, ...]]:
     if _shutting_down(pid):
         # it waits for every process it sees, and hears of the end of its own children only: a visitor costs it 10 s
         raise LabError(f"the machine '{name}' is going down", "wait until it is off or has booted again")
-    return pid, _doors(record, pid)
+    return pid, _procs(record, pid)
 
 
 def _shutting_down(pid: int) -> bool:
@@ -71,8 +71,8 @@ def _shutting_down(pid: int) -> bool:
         return True
 
 
-def _doors(record: Record, pid: int) -> tuple[Path, ...]:
-    """The doors of a group of the machine's own, or systemd inside would meet a process from nowhere."""
+def _procs(record: Record, pid: int) -> tuple[Path, ...]:
+    """How to enter a group of the machine's own, without which systemd inside would meet a process from nowhere."""
     tree = open_tree(record.place.cgroup)
     boot = next((path.parts[0] for path, pids in tree.members(record.group) if pid in pids and path.parts), "")
     if not boot:
@@ -80,4 +80,4 @@ def _doors(record: Record, pid: int) -> tuple[Path, ...]:
     group = f"{record.group}/{boot}/payload/lab-exec"
     with contextlib.suppress(OSError):
         tree.make(group)
-    return tree.doors(group)
+    return tree.procs(group)

@@ -49,7 +49,7 @@ CONTROLS = (
 def facts(settings: Settings, inventory: Inventory) -> dict[str, str]:
     """What its sentences are filled with. Without databases nothing is proven, and the sentences are not printed."""
     size = settings.etcd.volume_gb
-    vote = [machine for machine in inventory if machine.name in settings.voters]
+    vote = [machine for machine in inventory if machine.name in settings.etcd_members]
     return {
         "voters": count(len(vote), "voter"),
         "voter_places": count(len({(one.country, one.place.city) for one in vote}), "place"),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bastide.controls.model import Control, join
-from bastide.doors import open_ports
 from bastide.machines import Inventory
+from bastide.open_ports import open_ports
 from bastide.settings import Settings
 
 _SSH_OPEN = {

@@ -168,7 +168,7 @@ class Settings(Area):
         return tuple(name for name, server in self.servers.items() if server.role != "witness")
 
     @property
-    def voters(self) -> tuple[str, ...]:
+    def etcd_members(self) -> tuple[str, ...]:
         """The servers that vote on who leads, in the file's order; none without Postgres."""
         if self.postgres is None:
             return ()
@@ -222,7 +222,7 @@ class Settings(Area):
                 f"postgres.max_connections must be at least {needed} for what all databases' connections come to on "
                 f"{len(self.sites)} sites (got {self.postgres.max_connections}); raise it or lower connections"
             )
-        voters = self.voters
+        voters = self.etcd_members
         problems += [f"etcd.voters: there is no server {name}" for name in voters if name not in self.servers]
         if len(set(voters)) != len(voters):
             problems.append("etcd.voters names a server twice")

@@ -106,7 +106,7 @@ def _admitted(plan: dict[str, Any]) -> dict[str, str]:
         members.dismiss()
     elif foreign := members.foreign():
         names = ", ".join(member.get("name") or member["peerURLs"][0] for member in foreign)
-        _fail(f"the voters count {names} still; next: `make deploy` for all machines")
+        _fail(f"the members count {names} still; next: `make deploy` for all machines")
     members.change("add", plan["name"], f"--peer-urls={plan['peers'][plan['name']]}")
     return _known(members.there(), plan)
 

@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 from bastide.console import Completed, run
 from bastide.machines import Inventory, build_dir, inventory_path, load_inventory
 from bastide.stackfile import dump, load, stack_path
-from lab import door, registry
+from lab import admin_token, registry
 from lab.client import Lab
 from tests.rehearsal import warm
 from tools.env import environment
@@ -136,10 +136,12 @@ class Rehearsal:
         return run([*words, machine, *command], cwd=self.root, env=self.env, check=check, timeout=60)
 
     def api(self, method: str, path: str, body: object = None) -> Any:
-        """One call to the local cloud; `path` begins with "/v1", or "/_lab" (the side door has its own token)."""
+        """One call to the local cloud; `path` begins with "/v1", or "/_lab" (the admin API has its own token)."""
         endpoint = json.loads((self.build / "lab.json").read_text())["endpoint"].removesuffix("/v1")
         request = urllib.request.Request(endpoint + path, method=method)
-        request.add_header("Authorization", f"Bearer {self.door_token() if path.startswith('/_lab') else self.token()}")
+        request.add_header(
+            "Authorization", f"Bearer {self.admin_token() if path.startswith('/_lab') else self.token()}"
+        )
         data = None
         if body is not None:
             data = json.dumps(body).encode()
@@ -165,10 +167,10 @@ class Rehearsal:
         done = run(["pulumi", "config", "get", "hcloud:token", "--stack", self.stack], cwd=self.root, env=self.env)
         return done.stdout.strip()
 
-    def door_token(self) -> str:
-        """The token of the local cloud's side door, which only root may read."""
+    def admin_token(self) -> str:
+        """The token of the local cloud's admin API, which only root may read."""
         place = registry.find(self.stack) if os.geteuid() == 0 else None
-        return door.token(place).strip() if place else self.lab("door-token").stdout.strip()
+        return admin_token.token(place).strip() if place else self.lab("admin-token").stdout.strip()
 
     @contextmanager
     def settings_changed(self, path: str, value: object) -> Iterator[None]:

@@ -17,7 +17,7 @@ import pytest
 
 from bastide.console import run
 from bastide.stackfile import dump, load
-from hosts.ssh import fingerprint, known_hosts_path, read_records
+from hosts.transport.known_hosts import fingerprint, known_hosts_path, read_records
 from lab.client import Lab
 from tests.rehearsal.conftest import fresh_stack
 from tests.rehearsal.stack import Rehearsal, kill_tree, wait_for

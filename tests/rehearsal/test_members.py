@@ -105,7 +105,7 @@ def test_a_machine_without_a_vote_does_not_leave_unless_the_others_hear_of_it(st
     stack.deploy()
     edit(stack, "etcd", "voters", value=[])
     done = stack.deploy("--limit", "third")
-    assert "its voter has no vote in the stack file and counts still" in done.stdout + done.stderr
+    assert "its member has no vote in the stack file and counts still" in done.stdout + done.stderr
     stack.deploy("--limit", "witness")
     assert voters(stack) == ["primary", "third", "witness"]
     stack.deploy()

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from bastide.console import Completed, run
+from bastide.layout.postgres import DATA
 from bastide.stackfile import load
-from deploys.patroni import DATA
 from tests.rehearsal.acknowledged import SITES, Writers
 from tests.rehearsal.stack import Rehearsal, wait_for
 from tests.rehearsal.test_provider import servers
@@ -90,7 +90,7 @@ def test_how_it_is_stands_in_two_places(rehearsal: Rehearsal, writers: Writers) 
     assert f"[{leader}] leads (running)" in text
     assert "follows in sync (streaming), 0 MB behind" in text
     assert "slot " in text
-    assert "[witness] votes; 3 of 3 voters answer" in text
+    assert "[witness] votes; 3 of 3 members answer" in text
 
 
 def test_it_is_handed_over_by_word(rehearsal: Rehearsal, writers: Writers) -> None:

@@ -17,7 +17,7 @@ from bastide.console import Completed, run
 from bastide.mesh import machine_key
 from bastide.secrets import Keyring, keyring_from
 from bastide.stackfile import SECRETS_KEY, read
-from deploys import voter
+from deploys.etcd import membership
 from lab.place import lab_id
 from tests.rehearsal.canary import PATH, canary
 from tests.rehearsal.stack import DEPLOY, Rehearsal, wait_for
@@ -68,7 +68,7 @@ def database_secrets(rehearsal: Rehearsal, ring: Keyring) -> list[str]:
     found = [password(ring, role).get_secret_value() for role in roles]
     found += [role_verifier(ring, role).get_secret_value() for role in wanted.roles]
     for version in ring.masters:
-        found += [voter.root_password(ring, version), voter.patroni_password(ring, version)]
+        found += [membership.root_password(ring, version), membership.patroni_password(ring, version)]
     kinds = ("etcd", "postgres")
     names = [*MACHINES, *(f"{name}-patroni" for name in MACHINES)]
     issued = [Authority(ring, kind).issue(name, datetime.now(UTC)) for kind in kinds for name in names]

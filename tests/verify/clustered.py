@@ -10,20 +10,25 @@ from shlex import quote
 from typing import Any
 
 from bastide.cluster import cluster_of
-from bastide.doors import ETCD_CLIENT, ETCD_PEER, PATRONI, POSTGRES
+from bastide.layout import etcd as etcd_layout
+from bastide.layout import postgres as layout
+from bastide.layout.etcd import CLIENT_PORT as ETCD_CLIENT
+from bastide.layout.etcd import PEER_PORT as ETCD_PEER
+from bastide.layout.postgres import PATRONI_PORT as PATRONI
+from bastide.layout.postgres import PORT as POSTGRES
 from bastide.machines import Machine
 from bastide.settings import Settings
-from deploys import patroni, voter, ways
-from deploys.database import shape
+from deploys.etcd import membership
+from deploys.postgres.rights import shape
 
 _SCRIPTS = Path(__file__).with_name("remote")
 _NOBODY = 65534  # Debian's base-passwd
 _SERVERS = {
     "server": POSTGRES,
     "api": PATRONI,
-    "leader": ways.LEADER_PORT,
-    "replicas": ways.REPLICA_PORT,
-    "pool": ways.POOL_PORT,
+    "leader": layout.LEADER_PORT,
+    "replicas": layout.REPLICA_PORT,
+    "pool": layout.POOL_PORT,
 }
 
 
@@ -61,7 +66,7 @@ def somebody(settings: Settings) -> list[str]:
 
 
 def _voter(settings: Settings, machine: Machine, stack: str) -> str:
-    voters = voter.voters_of(settings, machine, stack)
+    voters = membership.members_of(settings, machine, stack)
     doors = [[address, port] for address in voters.addresses.values() for port in (ETCD_CLIENT, ETCD_PEER)]
     if not voters.votes:
         return _script({"name": "", "doors": doors, "accounts": accounts()}, "knocks", "voter")
@@ -72,10 +77,10 @@ def _voter(settings: Settings, machine: Machine, stack: str) -> str:
         "client_port": ETCD_CLIENT,
         "peer_port": ETCD_PEER,
         "doors": doors,
-        "ctl": voter.CTL,
-        "folder": voter.FOLDER,
+        "ctl": etcd_layout.CTL,
+        "folder": etcd_layout.FOLDER,
         "witness": voters.witness,
-        "prefix": voter.prefix(stack),
+        "prefix": etcd_layout.prefix(stack),
         "accounts": accounts(),
     }
     return _script(plan, "knocks", "voter")
@@ -88,14 +93,14 @@ def _server(settings: Settings, machine: Machine, stack: str) -> str:
         "name": machine.name,
         "address": wanted.me.address,
         "sites": {member.name: member.address for member in wanted.sites},
-        "folder": patroni.FOLDER,
+        "folder": layout.FOLDER,
         "ports": _SERVERS,
         "doors": [[member.address, PATRONI] for member in wanted.sites],
         "accounts": accounts(),
         "somebody": somebody(settings),
         "databases": declared.names,
-        "query": declared.question()["query"],
-        "inside": declared.question()["inside"],
+        "query": declared.asked["query"],
+        "inside": declared.asked["inside"],
     }
     return _script(plan, "knocks", "server")
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from bastide.doors import open_ports
 from bastide.machines import Machine
+from bastide.open_ports import open_ports
 from tests.verify.inside import listening
 from tests.verify.looks import Once, look
 from tests.verify.world import NotSeen, World

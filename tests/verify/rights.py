@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from bastide.settings import Postgres
-from deploys.database import shape, statements
+from deploys.postgres.rights import shape, statements
 
 # a verify knows no password: whatever the server has is taken for the right one, its form is judged by roles_differ
 _UNKNOWN = SecretStr("unknown")
@@ -61,7 +61,7 @@ def roles_differ(there: dict[str, dict[str, Any]], declared: Iterable[str]) -> s
 
 def missing(postgres: Postgres, sites: int, seen: dict[str, Any]) -> list[str]:
     """What a deploy would still have to do to roles, databases and rights, passwords apart."""
-    known = copy.deepcopy(seen)
+    known: Any = copy.deepcopy(seen)
     for role in known["roles"].values():
         role["digest"] = hashlib.sha256(_UNKNOWN.get_secret_value().encode()).hexdigest()
     keys = dict.fromkeys(postgres.roles, _UNKNOWN)

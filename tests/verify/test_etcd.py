@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from bastide.controls import count
+from bastide.layout.etcd import prefix
 from bastide.machines import Inventory, Machine
 from bastide.settings import Settings
-from deploys.voter import prefix
 from tests.verify.databases import VOTERS_PORTS, Said, neighbours, strangers, voters
 from tests.verify.evidence_plugin import not_provable_here
 from tests.verify.reached import judge_outside
@@ -31,7 +31,7 @@ def _said(settings: Settings, sight: Sight, machine: Machine, note: Note) -> dic
     if settings.postgres is None:
         not_provable_here("the stack file declares no databases")
     said: Said = sight.data
-    if machine.name in settings.voters:
+    if machine.name in settings.etcd_members:
         return said.own
     assert not said.own["listening"], f"it has no vote, and a voter listens at {said.own['listening'][0]}"
     note("it has no vote, and no voter runs")
@@ -52,10 +52,10 @@ def test_all_voters_agree(sight: Sight, settings: Settings, machine: Machine, in
     assert len(clusters) == 1, "the voters belong to several clusters"
     assert len(leaders) == 1, "the voters do not agree on who leads them"
     members = sorted(one.get("name", "") for one in said["members"])
-    assert members == sorted(settings.voters), f"those who vote are {', '.join(members) or 'unknown'}"
+    assert members == sorted(settings.etcd_members), f"those who vote are {', '.join(members) or 'unknown'}"
     assert not any(one.get("isLearner") for one in said["members"]), "one of them may not vote yet"
     assert not any(status.get("errors") for status in said["voters"].values()), "a voter raised an alarm"
-    places = [(one.country, one.place.city) for one in inventory if one.name in settings.voters]
+    places = [(one.country, one.place.city) for one in inventory if one.name in settings.etcd_members]
     crowded = [city for country, city in places if places.count((country, city)) > len(places) // 2]
     assert not crowded, f"most voters stand in {crowded[0]}"
     note(f"{count(len(members), 'voter')} in {count(len(set(places)), 'place')}, one leader")
@@ -88,7 +88,7 @@ def test_no_way_in_with_less(sight: Sight, settings: Settings, machine: Machine,
 def test_other_accounts_have_no_way_to_it(sight: Sight, settings: Settings, machine: Machine, note: Note) -> None:
     """It listens in the mesh only; root of any machine reaches every voter, accounts without a right reach none."""
     said = _said(settings, sight, machine, note) or sight.data.own
-    votes = machine.name in settings.voters
+    votes = machine.name in settings.etcd_members
     allowed = {f"etcd {settings.mesh[machine.name]}:{port}" for port in VOTERS_PORTS} if votes else set()
     more = sorted(set(said["listening"]) - allowed)
     assert not more, f"it listens at {', '.join(word.split()[1] for word in more)}"

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from bastide.doors import open_ports
 from bastide.machines import Machine
+from bastide.open_ports import open_ports
 from bastide.settings import Settings
 from tests.verify import nft
 from tests.verify.evidence_plugin import not_provable_here

@@ -12,8 +12,10 @@ from pydantic import SecretBytes
 from bastide.cluster import cluster_of, password, role_verifier
 from bastide.secrets import Keyring
 from bastide.settings import Settings
-from deploys import patroni, voter, ways
-from deploys.guards import Guard
+from deploys.etcd import membership
+from deploys.facts.fact import Facts
+from deploys.local_access import LocalAccess
+from deploys.postgres import patroni, routing
 from tests.unit.deploys.box import MACHINES, SETTINGS
 
 KEYRING = Keyring("prod", {"v1": SecretBytes(b"\1" * 32)})
@@ -65,7 +67,7 @@ def test_names_are_quoted_in_what_servers_and_pool_read() -> None:
     assert 'hostssl "App-1.x" "all" 10.21.0.12/32 scram-sha-256' in lines
     assert lines[-1] == "host all all all reject"
     assert not any(line.startswith(("host ", "hostnossl")) for line in lines[:-1])
-    config, users = ways.pool_files(wanted, KEYRING)
+    config, users = routing.pool_files(wanted, KEYRING)
     assert "dbname=App-1.x " in str(config.content)
     assert users.mode == 0o600
     assert "SCRAM" not in f"{users} {users.to_json()} {users.content}"
@@ -73,9 +75,9 @@ def test_names_are_quoted_in_what_servers_and_pool_read() -> None:
 
 def test_memory_is_shared_out_by_what_the_machine_has() -> None:
     wanted = cluster_of(NAMES, PRIMARY, "prod")
-    assert patroni.memory_of(wanted, {})["shared_buffers"] == "1024MB"
+    assert patroni.memory_of(wanted, 0)["shared_buffers"] == "1024MB"
     small = dataclasses.replace(wanted, memory_mb=0)
-    assert patroni.memory_of(small, {"patroni": {"memory_mb": 2048}})["shared_buffers"] == "512MB"
+    assert patroni.memory_of(small, 2048)["shared_buffers"] == "512MB"
 
 
 def test_times_fit_together() -> None:
@@ -89,7 +91,7 @@ def test_times_fit_together() -> None:
 
 
 def test_a_guard_lets_in_accounts_and_closes_ports_to_all_others() -> None:
-    guard = Guard("postgres", "Patroni's API", (8008,), ("10.21.0.11", "10.21.0.12"), ("root", "postgres"))
+    guard = LocalAccess("postgres", "Patroni's API", (8008,), ("10.21.0.11", "10.21.0.12"), ("root", "postgres"))
     rules, unit = guard.files()
     text = str(rules.content)
     assert rules.check == "nft -c -f"
@@ -98,46 +100,52 @@ def test_a_guard_lets_in_accounts_and_closes_ports_to_all_others() -> None:
     for word in ("8008", "10.21.0.11", "10.21.0.12", "root", "postgres"):
         assert word in text
     assert rules.path in str(unit.content)
-    assert guard.drift({"tables": {"bastide_postgres": {"live": "", "loaded": "a"}}}) == "the rules are not loaded"
-    assert "changed by somebody" in guard.drift({"tables": {"bastide_postgres": {"live": "b", "loaded": "a"}}})
-    assert guard.drift({"tables": {"bastide_postgres": {"live": "a", "loaded": "a"}}}) == ""
+
+    def drift(live: str) -> str:
+        return guard.drift(Facts({"tables": {"bastide_postgres": {"live": live, "loaded": "a"}}}))
+
+    assert drift("") == "the rules are not loaded"
+    assert "changed by somebody" in drift("b")
+    assert drift("a") == ""
 
 
 def test_a_voter_knows_its_fellows_and_tells_no_secret() -> None:
-    voters = voter.voters_of(NAMES, STANDBY, "prod")
-    plan = voter.join_plan(voters, KEYRING, begins=False, dismisses=True)
+    members = membership.members_of(NAMES, STANDBY, "prod")
+    plan = membership.join_plan(members, KEYRING, begins=False, dismisses=True)
     assert plan["peers"] == {name: f"https://{NAMES.mesh[name]}:2380" for name in ("primary", "standby", "witness")}
     assert (plan["name"], plan["begins"], plan["token"]) == ("standby", False, "bastide-prod")
-    assert voter.root_password(KEYRING, "v1") not in str(voter.root_files(voters, KEYRING))
-    assert voter.timers(voters) == ["bastide-etcd-keep.timer"]
-    assert "bastide-etcd-lead.timer" in voter.timers(voter.voters_of(NAMES, WITNESS, "prod"))
+    assert membership.root_password(KEYRING, "v1") not in str(membership.root_files(members, KEYRING))
+    assert membership.timers(members) == ["bastide-etcd-keep.timer"]
+    assert "bastide-etcd-lead.timer" in membership.timers(membership.members_of(NAMES, WITNESS, "prod"))
 
 
 def test_who_has_no_vote_is_told_of_those_who_have_and_reaches_none_with_other_accounts() -> None:
     data = NAMES.model_dump()
     data["servers"]["third"] = {"role": "standby", "location": "hel1", "private_address": "10.20.0.14"}
     more = Settings.model_validate({**data, "etcd": {"voters": ("primary", "third", "witness")}})
-    left = voter.voters_of(more, STANDBY, "prod")
+    left = membership.members_of(more, STANDBY, "prod")
     assert not left.votes
     assert list(left.addresses) == ["primary", "third", "witness"]
-    guard = voter.guard_of(left)
-    others = voter.guard_of(voter.voters_of(NAMES, STANDBY, "prod"))
+    guard = membership.local_access_of(left)
+    others = membership.local_access_of(membership.members_of(NAMES, STANDBY, "prod"))
     assert set(guard.addresses) - set(others.addresses) == {"10.21.0.14"}, "whoever votes, and who does not"
     assert guard.accounts == ("root", "postgres"), "there is no account etcd"
-    assert "etcd-server" not in voter.packages_of(left)
+    assert "etcd-server" not in membership.packages_of(left)
     assert set(more.volumes) == {"primary", "standby", "third", "witness"}, "none is taken from under one that runs"
 
 
 def test_users_of_earlier_masters_stay_until_those_go() -> None:
     both = Keyring("prod", {"v1": SecretBytes(b"\1" * 32), "v2": SecretBytes(b"\2" * 32)})
-    plan = voter.access_plan(voter.voters_of(NAMES, WITNESS, "prod"), both)
-    assert plan["users"] == {f"patroni-{version}": voter.patroni_password(both, version) for version in ("v1", "v2")}
-    assert plan["root"] == [voter.root_password(both, "v2"), voter.root_password(both, "v1")]
+    plan = membership.access_plan(membership.members_of(NAMES, WITNESS, "prod"), both)
+    assert plan["users"] == {
+        f"patroni-{version}": membership.patroni_password(both, version) for version in ("v1", "v2")
+    }
+    assert plan["root"] == [membership.root_password(both, "v2"), membership.root_password(both, "v1")]
     assert plan["prefix"] == "/bastide/prod/"
 
 
 def test_a_member_asks_itself_whether_there_is_a_quorum() -> None:
     """All three would have to be well else, and a lost one could not be brought back."""
     none_yet = "[ ! -e /etc/etcd/join.env ] || [ -e /var/lib/etcd/forming ] || "
-    assert none_yet + voter.OWN_HEALTH == voter.QUORUM_CHECK
-    assert "s/^# own: //p" in voter.OWN_HEALTH
+    assert none_yet + membership.OWN_HEALTH == membership.QUORUM_CHECK
+    assert "s/^# own: //p" in membership.OWN_HEALTH

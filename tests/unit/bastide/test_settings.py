@@ -243,13 +243,13 @@ def test_ssh_over_the_mesh_alone_needs_somebody_in_it() -> None:
 
 def test_further_replicas_follow_and_vote_in_odd_numbers_only() -> None:
     data = put(example(), "servers.third", {"role": "standby", "location": "fsn1", "private_address": "10.20.0.14"})
-    assert parse(data, "file").voters == ("primary", "standby", "witness")
+    assert parse(data, "file").etcd_members == ("primary", "standby", "witness")
     data["servers"]["fourth"] = {"role": "standby", "location": "hel1", "private_address": "10.20.0.15"}
     with pytest.raises(SettingsError, match=r"must be at least 250 .* on 4 sites"):
         parse(data, "file")
     data["postgres"]["max_connections"] = 250
     five = ["primary", "standby", "third", "fourth", "witness"]
-    assert parse(put(data, "etcd.voters", five), "file").voters == tuple(five)
+    assert parse(put(data, "etcd.voters", five), "file").etcd_members == tuple(five)
     with pytest.raises(SettingsError, match="must be an odd number, three or more \\(got 4\\)"):
         parse(put(data, "etcd.voters", five[1:]), "file")
 

@@ -7,12 +7,31 @@ from typing import Any
 import pytest
 
 from bastide.errors import BastideError
-from deploys import day_two
-from deploys.claims import begins, claims, without_data
-from deploys.operations.postgres import restart_waits, version_number
+from bastide.patroni import version_number
+from deploys.commands import cluster as running
+from deploys.facts.fact import Facts
+from deploys.facts.patroni import restart_waits
+from deploys.postgres import data_guard
 from deploys.remote import postgres as remote
 from deploys.selection import a_site, adopted
 from tests.unit.deploys.box import SETTINGS
+
+
+def by_facts(seen: dict[str, Any]) -> dict[str, Facts]:
+    return {name: Facts(answers) for name, answers in seen.items()}
+
+
+def begins(seen: dict[str, Any], members: tuple[str, ...]) -> bool:
+    return data_guard.begins(by_facts(seen), members)
+
+
+def without_data(seen: dict[str, Any], members: tuple[str, ...]) -> frozenset[str]:
+    return data_guard.without_data(by_facts(seen), members)
+
+
+def problems(seen: dict[str, Any], *more: Any) -> list[str]:
+    return data_guard.problems(by_facts(seen), *more)
+
 
 VOTERS = ("primary", "standby", "witness")
 DATA = "/var/lib/postgresql/17/bastide"
@@ -47,7 +66,7 @@ def site(data: str = OURS, *members: dict[str, Any], own: dict[str, Any] | None 
 
 
 def machines(primary: Any, standby: Any, *, etcd: bool = True) -> dict[str, Any]:
-    voter = {"etcd": {"data": etcd, "forming": False, "healthy": etcd}}
+    voter = {"etcd_member": {"data": etcd, "forming": False, "healthy": etcd, "members": []}}
     return {
         "primary": {"patroni": primary, **voter},
         "standby": {"patroni": standby, **voter},
@@ -60,13 +79,13 @@ RUNS = {"state": "running", "server_version": 170006}
 
 def test_a_cluster_as_it_is_and_a_new_one_are_no_problem() -> None:
     both = (LEADER, FOLLOWER)
-    assert claims(machines(site(OURS, *both), site(OURS, *both)), DATA, VOTERS) == []
-    assert claims(machines(site(""), site(""), etcd=False), DATA, VOTERS) == []
-    assert claims(machines(site(OURS, LEADER), site("")), DATA, VOTERS) == [], "a lost machine that was made again"
+    assert problems(machines(site(OURS, *both), site(OURS, *both)), DATA, VOTERS) == []
+    assert problems(machines(site(""), site(""), etcd=False), DATA, VOTERS) == []
+    assert problems(machines(site(OURS, LEADER), site("")), DATA, VOTERS) == [], "a lost machine that was made again"
 
 
 def test_the_data_of_another_cluster_are_refused_and_left_alone() -> None:
-    (said,) = claims(machines(site(OURS, LEADER), site(THEIRS)), DATA, VOTERS)
+    (said,) = problems(machines(site(OURS, LEADER), site(THEIRS)), DATA, VOTERS)
     assert said == (
         f"standby: {DATA} holds the data of another cluster (system identifier {THEIRS}, this one's is {OURS}); it is "
         f"never wiped: see what it is, then `mv {DATA} {DATA}.aside` there"
@@ -75,13 +94,13 @@ def test_the_data_of_another_cluster_are_refused_and_left_alone() -> None:
 
 def test_data_without_a_cluster_in_etcd_are_taken_by_word_alone() -> None:
     seen = machines(site(OURS), site(""), etcd=False)
-    (said,) = claims(seen, DATA, VOTERS)
-    assert "no voter knows of a cluster; it is never wiped" in said
+    (said,) = problems(seen, DATA, VOTERS)
+    assert "no etcd member knows of a cluster; it is never wiped" in said
     assert "make deploy adopt=primary" in said
-    assert claims(seen, DATA, VOTERS, "primary") == []
-    (said,) = claims(machines(site(OURS), site(THEIRS), etcd=False), DATA, VOTERS, "primary")
+    assert problems(seen, DATA, VOTERS, "primary") == []
+    (said,) = problems(machines(site(OURS), site(THEIRS), etcd=False), DATA, VOTERS, "primary")
     assert said.startswith("standby: "), "the other's data are still another's"
-    assert len(claims(machines(site(OURS), site(THEIRS), etcd=False), DATA, VOTERS)) == 2
+    assert len(problems(machines(site(OURS), site(THEIRS), etcd=False), DATA, VOTERS)) == 2
 
 
 def test_voters_begin_together_or_not_at_all() -> None:
@@ -94,62 +113,66 @@ def test_voters_begin_together_or_not_at_all() -> None:
 
 def test_what_a_killed_deploy_began_is_begun_again_unless_it_came_together_after_all() -> None:
     seen = machines(site(""), site(""), etcd=False)
-    begun = {"data": True, "forming": True, "healthy": False}
-    assert begins({**seen, "primary": {"etcd": begun}}, VOTERS), "alone it would wait for a quorum for ever"
-    assert begins({name: {"etcd": begun} for name in VOTERS}, VOTERS)
-    assert not begins({**seen, "primary": {"etcd": {**begun, "healthy": True}}}, VOTERS), "two of three came together"
-    assert not begins({**seen, "primary": {"etcd": {**begun, "forming": False}}}, VOTERS), "a cluster that is down"
+    begun = {"data": True, "forming": True, "healthy": False, "members": []}
+    assert begins({**seen, "primary": {"etcd_member": begun}}, VOTERS), "alone it would wait for a quorum for ever"
+    assert begins({name: {"etcd_member": begun} for name in VOTERS}, VOTERS)
+    assert not begins({**seen, "primary": {"etcd_member": {**begun, "healthy": True}}}, VOTERS), (
+        "two of three came together"
+    )
+    assert not begins({**seen, "primary": {"etcd_member": {**begun, "forming": False}}}, VOTERS), (
+        "a cluster that is down"
+    )
 
 
 def test_most_voters_are_not_exchanged_at_once() -> None:
-    none = {"etcd": {"data": False, "forming": False, "healthy": False}}
+    none = {"etcd_member": {"data": False, "forming": False, "healthy": False, "members": []}}
     seen = machines(site(OURS), site(OURS)) | {"third": none, "fourth": none}
-    assert claims(seen, DATA, ("primary", "third", "witness")) == []
-    (said,) = claims(seen, DATA, ("third", "fourth", "witness"))
+    assert problems(seen, DATA, ("primary", "third", "witness")) == []
+    (said,) = problems(seen, DATA, ("third", "fourth", "witness"))
     assert said.startswith(
         "primary, standby, witness vote today, and with etcd.voters: third, fourth, witness only wit"
     )
-    assert claims({"standby": seen["standby"]}, DATA, ("third", "fourth", "witness")) == [], "limit=standby"
+    assert problems({"standby": seen["standby"]}, DATA, ("third", "fourth", "witness")) == [], "limit=standby"
     five = dict.fromkeys(("third", "fourth"), seen["witness"])
-    assert claims(seen | five, DATA, VOTERS) == [], "five become three"
+    assert problems(seen | five, DATA, VOTERS) == [], "five become three"
 
 
 def test_no_second_cluster_of_voters_begins_beside_one_whose_members_lost_their_vote() -> None:
-    none = {"etcd": {"data": False, "forming": False, "healthy": False}}
+    none = {"etcd_member": {"data": False, "forming": False, "healthy": False, "members": []}}
     seen = machines(site(OURS), site(OURS)) | dict.fromkeys(("third", "fourth", "witness"), none)
     assert not begins(seen, ("third", "fourth", "witness"))
-    (said,) = claims(seen, DATA, ("third", "fourth", "witness"))
+    (said,) = problems(seen, DATA, ("third", "fourth", "witness"))
     assert "only nobody of them would stay" in said
-    assert len(claims(seen, DATA, ("primary", "third", "witness"))) == 1, "the witness has lost its data"
+    assert len(problems(seen, DATA, ("primary", "third", "witness"))) == 1, "the witness has lost its data"
 
 
 def test_nobody_waits_for_a_voter_that_holds_nothing() -> None:
-    none = {"etcd": {"data": False, "forming": False, "healthy": False}}
+    none = {"etcd_member": {"data": False, "forming": False, "healthy": False, "members": []}}
     seen = machines(site(OURS), site(OURS)) | {"standby": none}
     assert without_data(seen, VOTERS) == {"standby"}
     assert without_data({"primary": seen["primary"]}, VOTERS) == frozenset(), "who was not asked is waited for"
 
 
 def test_two_machines_that_both_claim_to_hold_the_cluster_are_named() -> None:
-    (said,) = claims(machines(site(OURS), site(THEIRS)), DATA, VOTERS)
+    (said,) = problems(machines(site(OURS), site(THEIRS)), DATA, VOTERS)
     assert said.startswith("primary and standby hold the data of different clusters")
     assert OURS in said
     assert THEIRS in said
 
 
 def test_half_a_copy_is_a_problem_unless_patroni_is_at_it() -> None:
-    (said,) = claims(machines(site(OURS, LEADER), site("?")), DATA, VOTERS)
+    (said,) = problems(machines(site(OURS, LEADER), site("?")), DATA, VOTERS)
     assert said.startswith(f"standby: {DATA} holds no whole database; it is never wiped")
     assert (
-        claims(machines(site(OURS, LEADER), site("?", LEADER, own={"state": "creating replica"})), DATA, VOTERS) == []
+        problems(machines(site(OURS, LEADER), site("?", LEADER, own={"state": "creating replica"})), DATA, VOTERS) == []
     )
 
 
 def test_nothing_is_rolled_while_the_cluster_is_paused() -> None:
     waits = {**RUNS, "pending_restart": True}
     well = site(OURS, LEADER, FOLLOWER, own=RUNS, pause=True)
-    assert claims(machines(well, well), DATA, VOTERS) == []
-    (said,) = claims(machines(well, site(OURS, LEADER, FOLLOWER, own=waits, pause=True)), DATA, VOTERS)
+    assert problems(machines(well, well), DATA, VOTERS) == []
+    (said,) = problems(machines(well, site(OURS, LEADER, FOLLOWER, own=waits, pause=True)), DATA, VOTERS)
     assert said == "standby: waits for a restart, and the cluster is paused; `make resume`"
 
 
@@ -290,23 +313,27 @@ def test_words_of_the_command_line_name_a_site() -> None:
 )
 def test_nothing_is_handed_over_in_vain(seen: Any, to: str, said: str) -> None:
     with pytest.raises(BastideError, match=said) as caught:
-        day_two.may_hand_over(seen, to)
+        running.may_hand_over(seen, to)
     assert caught.value.hint
+
+
+def said(name: str, **answers: Any) -> list[str]:
+    return list(running.lines(name, Facts(answers)))
 
 
 def test_the_account_of_the_cluster_names_what_is_not_well() -> None:
     slots = {"slots": [{"name": "standby", "active": False, "status": "lost", "kept": 3 * 2**20}]}
-    lead = list(day_two.lines("primary", {"patroni": site(OURS, LEADER, FOLLOWER, own=RUNS), "replication": slots}))
+    lead = said("primary", patroni=site(OURS, LEADER, FOLLOWER, own=RUNS), replication=slots)
     assert lead == [
         "leads (running), timeline 3, PostgreSQL 17.6",
         " slot standby: nobody reads it, 3 MB kept; next: `make reinit machine=standby`",
     ]
-    (follows,) = day_two.lines("standby", {"patroni": site(OURS, LEADER, FOLLOWER, own=RUNS), "replication": None})
+    (follows,) = said("standby", patroni=site(OURS, LEADER, FOLLOWER, own=RUNS), replication=None)
     assert follows == "follows in sync (streaming), 0 MB behind, timeline 3, PostgreSQL 17.6"
-    paused = list(day_two.lines("primary", {"patroni": site(OURS, LEADER, own=RUNS, pause=True), "replication": None}))
+    paused = said("primary", patroni=site(OURS, LEADER, own=RUNS, pause=True), replication=None)
     assert any("the cluster is paused" in line and "make resume" in line for line in paused)
-    (silent,) = day_two.lines("primary", {"patroni": site(OURS), "replication": None})
+    (silent,) = said("primary", patroni=site(OURS), replication=None)
     assert "Patroni does not answer here; next: " in silent
     one = {"Status": {"header": {"member_id": 10}, "leader": 11}}
-    (votes,) = day_two.lines("witness", {"voters": {"status": [one], "members": {"a": "witness", "b": "primary"}}})
-    assert votes == "votes; 1 of 2 voters answer, primary leads them; next: `make drift`: primary does not answer"
+    (votes,) = said("witness", etcd_members={"status": [one], "members": {"a": "witness", "b": "primary"}})
+    assert votes == "votes; 1 of 2 members answer, primary leads them; next: `make drift`: primary does not answer"

@@ -97,7 +97,7 @@ def test_a_run_on_some_machines_dismisses_nobody_and_makes_no_even_number(
     with pytest.raises(SystemExit):
         etcd._admitted(PLAN | {"dismisses": False})
     assert members.changes == []
-    assert capsys.readouterr().err == "the voters count third still; next: `make deploy` for all machines\n"
+    assert capsys.readouterr().err == "the members count third still; next: `make deploy` for all machines\n"
     lost = Members("primary", "standby", "witness")
     monkeypatch.setattr(etcd, "_run", lost.run)
     etcd._admitted(PLAN | {"dismisses": False})

@@ -16,19 +16,24 @@ from pydantic import SecretBytes, SecretStr
 
 from bastide.cluster import cluster_of
 from bastide.console import run
-from bastide.doors import Door, doors
+from bastide.layout.model import OpenPort
 from bastide.mesh import mesh_of
+from bastide.open_ports import opened
 from bastide.secrets import Keyring
 from bastide.settings import Settings
-from deploys import base, fail2ban, firewall, patroni, postgres, ssh, updates, users, voter, ways
+from deploys import base, fail2ban, firewall, ssh, users
+from deploys.etcd import membership
 from deploys.operations.files import File
+from deploys.postgres import deploy as postgres
+from deploys.postgres import patroni, routing
 from deploys.render import render
+from deploys.updates import deploy as updates
 from tests.unit.deploys.box import MACHINES, SETTINGS, SOURCE
 
 GOLDEN = Path(__file__).parent / "data/rendered"
 ANYWHERE = SETTINGS.ssh.model_copy(update={"open_to": "anywhere", "port": 2222})
 VPN = SETTINGS.ssh.model_copy(update={"open_to": "vpn"})
-DOORS = (*doors(SETTINGS), Door("etcd", 2379, "tcp", "mesh", "etcd's clients"))
+DOORS = (*opened(SETTINGS), OpenPort("etcd", 2379, "tcp", "mesh", "etcd's clients"))
 V6_ONLY = SETTINGS.firewall.model_copy(update={"operators": ("2001:db8::/48",), "public": ()})
 V4_ONLY = tuple(replace(machine, address6="", private_address="") for machine in MACHINES)
 
@@ -48,13 +53,21 @@ def clustered() -> dict[str, File]:
     primary, _, witness = MACHINES
     found: dict[str, File] = {}
     for machine in (primary, witness):
-        voters = voter.voters_of(CLUSTERED, machine, "prod")
-        files = [*voter.config_files(voters), *voter.root_files(voters, KEYRING), *voter.guard_of(voters).files()]
-        files += voter.upkeep_files(CLUSTERED.etcd, voters)
+        members = membership.members_of(CLUSTERED, machine, "prod")
+        files = [
+            *membership.config_files(members),
+            *membership.root_files(members, KEYRING),
+            *membership.local_access_of(members).files(),
+        ]
+        files += membership.upkeep_files(CLUSTERED.etcd, members)
         found |= {f"{machine.name}_{file.path.strip('/').replace('/', '_')}": file for file in files}
     wanted = cluster_of(CLUSTERED, primary, "prod")
-    files = [*patroni.member_files(wanted, KEYRING, patroni.memory_of(wanted, {})), ways.haproxy_file(wanted)]
-    files += [*ways.pool_files(wanted, KEYRING), *postgres.guard_of(wanted).files(), *postgres.package_files()]
+    files = [*patroni.member_files(wanted, KEYRING, patroni.memory_of(wanted, 0)), routing.haproxy_file(wanted)]
+    files += [
+        *routing.pool_files(wanted, KEYRING),
+        *postgres.local_access_of(wanted).files(),
+        *postgres.package_files(),
+    ]
     return found | {file.path.strip("/").replace("/", "_"): file for file in files}
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from bastide.cluster import cluster_of
-from deploys.patroni import hba, shared
+from deploys.postgres.patroni import hba, shared
 from tests.unit.bastide.proofs import SETTINGS, inventory
 from tests.verify import rights
 from tests.verify import test_etcd as checked_etcd
@@ -207,8 +207,8 @@ def test_a_word_on_the_wire_is_named_and_silence_proves_nothing() -> None:
 
 def voter(**changed: Any) -> Sight:
     status = {"header": {"cluster_id": 1, "member_id": 1}, "leader": 3}
-    members = [{"name": name, "ID": number} for number, name in enumerate(SETTINGS.voters, 1)]
-    own = {"voters": dict.fromkeys(SETTINGS.voters, status), "members": members, **changed}
+    members = [{"name": name, "ID": number} for number, name in enumerate(SETTINGS.etcd_members, 1)]
+    own = {"voters": dict.fromkeys(SETTINGS.etcd_members, status), "members": members, **changed}
     return sight(Said(own, {}))
 
 
@@ -234,7 +234,7 @@ def test_voters_that_disagree_are_named() -> None:
 def test_the_witness_leads_or_something_brings_that_back() -> None:
     def judge(timer: str, result: str, leader: int) -> None:
         seen = voter(mover={"timer": timer, "result": result})
-        seen.data.own["voters"] = {name: {"leader": leader} for name in SETTINGS.voters}
+        seen.data.own["voters"] = {name: {"leader": leader} for name in SETTINGS.etcd_members}
         checked_etcd.test_the_witness_leads_the_voters(seen, SETTINGS, WITNESS, [].append)
 
     judge("active", "success", 3)

@@ -61,7 +61,7 @@ _PATCH = "PATCH /config HTTP/1.0\r\nHost: patroni\r\nContent-Type: application/j
 
 def server(plan: dict[str, Any]) -> dict[str, Any]:
     """`plan`: name, address, sites (addresses by name), folder, ports (by purpose), doors, accounts (numbers), query
-    and inside (of deploys/database.py), databases (names), somebody (a role and a database of its own; or empty)."""
+    and inside (deploys/postgres/rights.py), databases (names), somebody (its own role and database, or empty)."""
     accounts = {number: reach_as(number, plan["doors"]) for number in (0, *plan["accounts"])}
     with ThreadPoolExecutor(12) as pool:
         facts = pool.submit(sql, "postgres", _FACTS.replace("@SETTINGS@", ",".join(_SETTINGS)))

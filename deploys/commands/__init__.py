@@ -1,0 +1,1 @@
+"""What an operator runs beside the deploy: `pyinfra hosts/inventory.py deploys/commands/NAME.py`."""

@@ -1,0 +1,1 @@
+"""Who votes on which database leads: etcd."""

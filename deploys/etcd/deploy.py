@@ -1,0 +1,215 @@
+"""etcd on every machine: the members that decide which Postgres leads: in the mesh only, over TLS, by password.
+
+A member comes in one of two ways, told by what all machines of the run say of themselves: nobody has data of a cluster
+yet, then all begin one together; or somebody has, then whoever has none joins it, in place of what it was before.
+Who has no vote any more is dismissed by the witness, and only then stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from pyinfra.api.deploy import deploy
+
+from bastide.layout.etcd import CTL, DATA, FOLDER, FORMING, HOME, KEEP, LEAD, UNIT
+from bastide.secrets import Keyring
+from bastide.settings import Etcd
+from deploys.etcd.membership import (
+    OWN_HEALTH,
+    Members,
+    access_plan,
+    authority_file,
+    certificate_files,
+    config_files,
+    join_plan,
+    leave_plan,
+    local_access_of,
+    packages_of,
+    root_files,
+    timers,
+    upkeep_files,
+)
+from deploys.facts.accounts import ACCOUNTS
+from deploys.facts.ask import ask, this_host
+from deploys.facts.etcd import ETCD_MEMBER, MemberRequest
+from deploys.facts.fact import FactRequest, merged
+from deploys.facts.units import UNITS
+from deploys.operations.accounts import no_login
+from deploys.operations.etcd import access, dismiss, join, leave
+from deploys.operations.files import File, files, files_request
+from deploys.operations.packages import packages, packages_request
+from deploys.operations.phase import phase
+from deploys.operations.units import unit
+from deploys.operations.volumes import volume, volume_request
+from deploys.operations.wait import wait
+
+# The first snapshot at once: the timer takes the next one at night. One member after the other, since each answers
+# nobody for a moment; and only when it has caught up with the others: one that has not heard yet that passwords count
+# would let this in without one, and then refuse it. On the witness the leadership comes first, which its timer would
+# bring right now: who asks while it moves is told that the leader has changed.
+_TIMERS = f"""\
+systemctl daemon-reload && systemctl -q enable {{timers}} && systemctl restart {{timers}} || exit 1
+[ ! -e /etc/systemd/system/{LEAD}.service ] || systemctl start {LEAD}.service || exit 1
+ls /var/lib/bastide-etcd/snapshot-*.db >/dev/null 2>&1 && exit 0
+problem=$({CTL} --endpoints={{own}} endpoint health 2>&1) &&
+    systemctl start {KEEP}.service || {{{{ echo "$problem" >&2; journalctl -qu {KEEP} -n 5 -o cat >&2; exit 1; }}}}
+"""
+
+
+@deploy("etcd")
+def etcd(wanted: Etcd, members: Members, keyring: Keyring, begins: bool, awaited: Collection[str], whole: bool) -> None:
+    """`begins`: whether there is no cluster yet, so that one is begun; `awaited`: members that hold nothing yet (both:
+    see deploys/postgres/data_guard.py); `whole`: whether all machines are in this run, so that somebody may lose a
+    vote."""
+    guard, restart = local_access_of(members), _restart(members, awaited)
+    facts = ask(this_host(), fact_request(wanted, members, keyring))
+    seen = facts[ETCD_MEMBER]
+    runs = seen["data"] and seen["active"]
+    # before the packages: etcd's starts it when it is installed, and PostgreSQL's begin a cluster of their own
+    if not runs:
+        files(name="how it runs", name_="etcd", wanted=config_files(members), settle=restart)
+    packages(name="packages", names=packages_of(members))
+    if not members.witness:
+        no_login(name="account of the database's packages", account="postgres")
+    files(
+        name="closed to other accounts",
+        name_="etcd-guard",
+        wanted=guard.files(),
+        settle=guard.settle(),
+        drift=guard.drift(facts),
+    )
+    if members.volume:
+        # a Postgres that fills the disk takes no vote away
+        volume(name="volume", name_="etcd", device=members.volume, path=HOME, owner="etcd", group="etcd", mode=0o700)
+    # the authorities first, on every machine: what is signed by a new one must be trusted before it is shown
+    files(name="authority", name_="etcd-ca", wanted=(authority_file(keyring),), settle=restart, _serial=True)
+    files(name="certificate", name_="etcd-certificate", wanted=certificate_files(members, keyring))
+    files(name="root's access", name_="etcd-root", wanted=root_files(members, keyring))
+    phase(name="every member is ready to begin")
+    plan = join_plan(members, keyring, begins=begins, dismisses=whole)
+    if members.witness and whole and not begins:
+        dismiss(name="who votes no more", plan=plan)
+    if begins:
+        join(name="begin the cluster", plan=plan)
+    else:
+        join(name="join the cluster", plan=plan, _serial=True)
+    wait(
+        name="members agree",
+        until=OWN_HEALTH,
+        seconds=60,
+        unless=f"systemctl -q is-failed {UNIT}",
+        for_what=f"a quorum of {UNIT} on {', '.join(members.addresses)}",
+        seen=seen["healthy"],
+    )
+    phase(name="every member is in")
+    # one that runs goes down for a change only now, when one that was lost is back: two of three must vote
+    if runs:
+        files(
+            name="how it runs from now on",
+            name_="etcd",
+            wanted=config_files(members),
+            settle=_restart(members, ()),
+            _serial=True,
+        )
+    if members.witness:
+        access(name="users and passwords", plan=access_plan(members, keyring))
+    unit(name="server", name_=UNIT, state="running")
+    files(
+        name="upkeep",
+        name_="etcd-upkeep",
+        wanted=upkeep_files(wanted, members),
+        settle=_TIMERS.format(timers=" ".join(timers(members)), own=members.endpoint),
+        _serial=True,
+    )
+
+
+@deploy("etcd")
+def no_vote(members: Members, witness: str, whole: bool) -> None:
+    """On a machine that has no vote, or none any more: no member runs, and other accounts reach no member from it.
+
+    `whole`: whether all machines are in this run; otherwise a member is left alone. `witness`: who says whether it
+    counts still.
+    """
+    host, guard = this_host(), local_access_of(members)
+    facts = ask(host, no_vote_request(members))
+    seen = facts[ETCD_MEMBER]
+    if whole:
+        leave(name="no member runs", plan=leave_plan(members), witness=witness)
+    elif seen["data"] or seen["active"]:
+        host.log("note: its member has no vote in the stack file and counts still; next: `make deploy` of all machines")
+        return
+    packages(name="packages", names=packages_of(members))
+    no_login(name="account of the database's packages", account="postgres")
+    files(
+        name="closed to other accounts",
+        name_="etcd-guard",
+        wanted=guard.files(),
+        settle=guard.settle(),
+        drift=guard.drift(facts),
+    )
+
+
+def no_vote_request(members: Members) -> FactRequest:
+    """The same for a machine without a vote."""
+    return merged(
+        packages_request(packages_of(members)),
+        files_request((File(FOLDER, None),)),
+        local_access_of(members).fact_request(),
+        ACCOUNTS.request(["postgres"]),
+        ETCD_MEMBER.request(_asked(members)),
+    )
+
+
+def fact_request(wanted: Etcd, members: Members, keyring: Keyring) -> FactRequest:
+    """All that this capability will ask a machine."""
+    written = (
+        *config_files(members),
+        authority_file(keyring),
+        *certificate_files(members, keyring),
+        *root_files(members, keyring),
+        *upkeep_files(wanted, members),
+    )
+    return merged(
+        packages_request(packages_of(members)),
+        files_request(written),
+        local_access_of(members).fact_request(),
+        volume_request("etcd", members.volume, HOME) if members.volume else {},
+        UNITS.request([UNIT]),
+        ETCD_MEMBER.request(_asked(members)),
+        {} if members.witness else ACCOUNTS.request(["postgres"]),
+    )
+
+
+def _restart(members: Members, awaited: Collection[str]) -> str:
+    """Let a member that runs take up what is new; one that does not run is started by what follows.
+
+    It goes down only while all others are well: two of three must vote at any moment. But for who is awaited: they come
+    in after this, and could not, if what is new is the authority that vouches for them. Then nobody votes for some
+    seconds, and the next one waits until Patroni has renewed its lease: it ends its sessions after 3 to 6 s without.
+    """
+    pause = "sleep 5" if awaited else ":"
+    others = " ".join(url for name, url in members.endpoints().items() if name != members.name and name not in awaited)
+    return f"""\
+systemctl daemon-reload
+systemctl -q is-active {UNIT} || exit 0
+for other in {others}; do
+    ETCDCTL_ENDPOINTS=$other {CTL} endpoint health >/dev/null 2>&1 ||
+        {{ echo "the member at $other is not well: this one must not go down now" >&2; exit 1; }}
+done
+systemctl restart {UNIT} && for try in $(seq 50); do
+    ETCDCTL_ENDPOINTS={members.endpoint} {CTL} endpoint health >/dev/null 2>&1 && {{ {pause}; exit 0; }}
+    sleep 0.2
+done
+echo "the member is not well after its restart" >&2; exit 1
+"""
+
+
+def _asked(members: Members) -> MemberRequest:
+    """Who may come in is the witness's to see to."""
+    return {
+        "data": DATA,
+        "forming": FORMING,
+        "health": f"{members.endpoint}/health" if members.votes else "",
+        "folder": FOLDER,
+        "ctl": CTL if members.witness else "",
+    }

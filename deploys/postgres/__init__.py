@@ -1,0 +1,1 @@
+"""The database cluster: PostgreSQL under Patroni, and how clients are routed to it."""

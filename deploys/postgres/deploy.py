@@ -1,0 +1,197 @@
+"""PostgreSQL under Patroni on both sites, and the ways to it: HAProxy to whoever leads, PgBouncer for applications.
+
+Patroni decides who leads, by etcd's votes; nothing here does. What may restart a server is done by one machine after
+another, replicas first, and a leader hands over before it goes down (`deploys/remote/postgres.py`).
+"""
+
+from __future__ import annotations
+
+from pyinfra.api.deploy import deploy
+
+from bastide.cluster import Cluster
+from bastide.layout.postgres import DATA, FOLDER, PATRONI_PORT, UNIT
+from bastide.secrets import Keyring
+from deploys.facts.ask import ask, this_host
+from deploys.facts.fact import FactRequest, Facts, merged
+from deploys.facts.patroni import PATRONI
+from deploys.facts.postgres import DATABASES
+from deploys.facts.units import UNITS
+from deploys.local_access import LocalAccess
+from deploys.operations.files import File, files, files_request
+from deploys.operations.packages import packages, packages_request
+from deploys.operations.phase import phase
+from deploys.operations.postgres import databases, own_passwords, roll, shared_settings
+from deploys.operations.units import unit
+from deploys.operations.wait import wait
+from deploys.postgres.patroni import (
+    RELOAD,
+    RELOAD_TRUST,
+    authority_files,
+    certificate_files,
+    member_files,
+    memory_of,
+    rest_plan,
+    rest_url,
+    shared,
+)
+from deploys.postgres.rights import access, own_access, shape
+from deploys.postgres.routing import RELOAD_HAPROXY, RELOAD_PGBOUNCER, haproxy_file, pool_files
+
+# haproxy and pgbouncer: on every site. python3-etcd: without it Debian's Patroni knows no etcd. postgresql-17 brings
+# its contrib modules along.
+PACKAGES = (
+    *("haproxy", "nftables", "patroni", "pgbouncer", "python3-etcd"),
+    *("postgresql-17", "postgresql-17-pgaudit", "postgresql-client-17"),
+)
+# a Patroni that ended by itself is started again and again: `journalctl -u patroni` says why
+_IN_VAIN = f"[ $(systemctl show -P SubState {UNIT}) = auto-restart ]"
+
+
+@deploy("postgres")
+def postgres(wanted: Cluster, keyring: Keyring) -> None:
+    """On a site: all of it. On a machine that only votes: nothing but to wait for the others."""
+    guard = local_access_of(wanted)
+    facts = ask(this_host(), fact_request(wanted, keyring)) if wanted.me.site else Facts({})
+    if wanted.me.site:
+        # before the packages, which would make and start a cluster of their own, and HAProxy without a listener
+        files(name="no cluster of Debian's", name_="postgres-packages", wanted=package_files())
+        packages(name="packages", names=PACKAGES)
+        files(
+            name="closed to other accounts",
+            name_="postgres-guard",
+            wanted=guard.files(),
+            settle=guard.settle(),
+            drift=guard.drift(facts),
+        )
+        files(name="authorities", name_="postgres-ca", wanted=authority_files(keyring), settle=RELOAD_TRUST)
+        own_passwords(name="passwords among members", keys=own_access(keyring))
+    phase(name="every machine trusts the authorities")
+    if wanted.me.site:
+        files(
+            name="certificates",
+            name_="postgres-certificates",
+            wanted=certificate_files(wanted, keyring),
+            settle=RELOAD_TRUST,
+        )
+        files(
+            name="cluster member",
+            name_="patroni",
+            wanted=member_files(wanted, keyring, memory_of(wanted, facts[PATRONI]["memory_mb"])),
+            settle=RELOAD,
+        )
+    # the first to start makes the cluster when there is none: it shall be the primary
+    if wanted.me.site and wanted.first:
+        unit(name="first server", name_=UNIT, state="running")
+        wait(
+            name="the cluster has a leader",
+            until=_has_leader(wanted),
+            seconds=90,
+            unless=_IN_VAIN,
+            for_what="a leader of the cluster",
+        )
+    phase(name="somebody leads")
+    if wanted.me.site and not wanted.first:
+        unit(name="further server", name_=UNIT, state="running")
+    if wanted.me.site:
+        wait(
+            name="this server follows or leads", until=_is_well(wanted), seconds=120, for_what="this server to be well"
+        )
+    phase(name="every server is well")
+    if wanted.me.site and wanted.first:
+        shared_settings(name="what all members share", wanted=shared(wanted), plan=rest_plan(wanted, keyring))
+    phase(name="all members share what is wanted")
+    if wanted.me.site:
+        wait(
+            name="this server knows what is shared",
+            until=_knows(wanted),
+            for_what="Patroni to take over what all members share",
+            seen=facts[PATRONI]["knows"],
+        )
+    phase(name="every server knows")
+    if wanted.me.site:
+        roll(name="changes that need a restart", plan=rest_plan(wanted, keyring), leads=False, _serial=True)
+    phase(name="replicas are as wanted")
+    if wanted.me.site:
+        roll(
+            name="the same for the leader, after a switchover",
+            plan=rest_plan(wanted, keyring),
+            leads=True,
+            _serial=True,
+        )
+    phase(name="the leader is as wanted")
+    if wanted.me.site:
+        roll(name="what the leader had to do first", plan=rest_plan(wanted, keyring), leads=False, _serial=True)
+    phase(name="all servers are as wanted")
+    if wanted.me.site:
+        # of a cluster that this run has made
+        own_passwords(name="passwords among members, for good", keys=own_access(keyring))
+        databases(
+            name="databases, roles and rights",
+            shape=shape(wanted.postgres, len(wanted.sites)),
+            keys=access(wanted.postgres, keyring),
+        )
+        files(name="way to the leader", name_="haproxy", wanted=(haproxy_file(wanted),), settle=RELOAD_HAPROXY)
+        files(name="pool", name_="pgbouncer", wanted=pool_files(wanted, keyring), settle=RELOAD_PGBOUNCER)
+        unit(name="way to the leader runs", name_="haproxy.service", state="running")
+        unit(name="pool runs", name_="pgbouncer.service", state="running")
+
+
+def fact_request(wanted: Cluster, keyring: Keyring) -> FactRequest:
+    """All that this capability will ask a machine."""
+    if not wanted.me.site:
+        return {}
+    written = (
+        *package_files(),
+        *authority_files(keyring),
+        *certificate_files(wanted, keyring),
+        *member_files(wanted, keyring, {}),
+        haproxy_file(wanted),
+        *pool_files(wanted, keyring),
+    )
+    return merged(
+        packages_request(PACKAGES),
+        files_request(written),
+        local_access_of(wanted).fact_request(),
+        UNITS.request([UNIT, "haproxy.service", "pgbouncer.service"]),
+        patroni_request(wanted),
+        DATABASES.request(shape(wanted.postgres, len(wanted.sites)).asked),
+    )
+
+
+def patroni_request(wanted: Cluster) -> FactRequest:
+    """What a site is asked of itself and of the cluster."""
+    return PATRONI.request({"url": rest_url(wanted), "ca": f"{FOLDER}/ca.crt", "data": DATA})
+
+
+def local_access_of(wanted: Cluster) -> LocalAccess:
+    """Patroni's API and the servers' own ports: an application comes in by the pool, which knows it by its password."""
+    return LocalAccess(
+        "postgres",
+        "Patroni's API",
+        (PATRONI_PORT,),
+        tuple(member.address for member in wanted.members),
+        ("root", "postgres", "haproxy"),
+    )
+
+
+def package_files() -> tuple[File, ...]:
+    """createcluster.conf(5) of postgresql-common."""
+    return (File("/etc/postgresql-common/createcluster.d/bastide.conf", "create_main_cluster = false\n"),)
+
+
+def _curl(wanted: Cluster, path: str) -> str:
+    return f"curl -sf -m 3 --cacert {FOLDER}/ca.crt {rest_url(wanted)}{path}"
+
+
+def _knows(wanted: Cluster) -> str:
+    """Whether this Patroni has taken over what is shared: it writes it down when it has (and knows what must wait)."""
+    script = f"import json, sys; sys.exit(json.load(sys.stdin) != json.load(open('{DATA}/patroni.dynamic.json')))"
+    return f'{_curl(wanted, "/config")} | python3 -c "{script}"'
+
+
+def _has_leader(wanted: Cluster) -> str:
+    return f"""{_curl(wanted, "/cluster")} | grep -q '"role": "leader"'"""
+
+
+def _is_well(wanted: Cluster) -> str:
+    return f"{_curl(wanted, '/health')} >/dev/null"

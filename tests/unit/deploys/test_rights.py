@@ -1,0 +1,156 @@
+"""From what is declared and what is there to statements: a new cluster, one as wanted, one that drifted, removals."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from typing import Any
+
+from pydantic import SecretBytes
+
+from bastide import cluster
+from bastide.secrets import Keyring
+from bastide.settings import Postgres
+from deploys.postgres import rights
+
+KEYRING = Keyring("prod", {"v1": SecretBytes(b"\1" * 32)})
+APP = {"roles": {"app_owner": "owner", "app": "writer", "report": "reader"}, "extensions": ("pg_trgm",)}
+EMPTY: dict[str, Any] = {"roles": {}, "databases": {}, "inside": {}, "own": {}}
+
+
+def postgres(**databases: Any) -> Postgres:
+    return Postgres.model_validate({"databases": databases or {"app": APP}, "max_connections": 1000})
+
+
+def todo(
+    wanted: Postgres, seen: dict[str, Any], keyring: Keyring = KEYRING, *, sites: int = 2
+) -> list[rights.Statement]:
+    return rights.statements(rights.shape(wanted, sites), rights.access(wanted, keyring), seen)
+
+
+def digest(role: str) -> str:
+    return hashlib.sha256(cluster.role_verifier(KEYRING, role).get_secret_value().encode()).hexdigest()
+
+
+def converged() -> dict[str, Any]:
+    """What the leader says after a deploy of `APP`."""
+    role = {"login": True, "limit": 40, "powers": [], "member_of": [], "ours": True}
+    rows = ("SELECT", "INSERT", "UPDATE", "DELETE")
+    given = [*(f"app {right}" for right in rows), "report SELECT"]
+    given += ["app USAGE sequence", "app SELECT sequence", "report SELECT sequence"]
+    return {
+        "roles": {name: {**role, "digest": digest(name)} for name in APP["roles"]},
+        "databases": {
+            "app": {"owner": "app_owner", "connect": ["app_owner", "app", "report"], "more": []},
+            "postgres": {"owner": "postgres", "connect": ["public", "postgres"], "more": ["public TEMPORARY"]},
+        },
+        "inside": {
+            "app": {
+                "extensions": ["plpgsql", "pg_trgm"],
+                "schema_owner": "pg_database_owner",
+                "schema": ["app USAGE", "report USAGE"],
+                "tables": given,
+                "owners": ["app_owner"],
+                "bare": 0,
+                "later": [f"app_owner: {line}" for line in given],
+            },
+            "postgres": {"extensions": ["plpgsql", "pg_stat_statements", "pgaudit"]},
+        },
+        "own": {},
+    }
+
+
+def changed(path: str, value: Any) -> list[rights.Statement]:
+    """What is done when one thing is not as it was made."""
+    seen = copy.deepcopy(converged())
+    *parents, last = path.split("/")
+    here = seen
+    for part in parents:
+        here = here[part]
+    here[last] = value
+    return todo(postgres(), seen)
+
+
+def test_a_new_cluster_gets_all_of_it_in_order() -> None:
+    found = [one.shown for one in todo(postgres(), EMPTY)]
+    places = [found.index(word) for word in ("make role app_owner", "make database app", "extension pg_trgm in app")]
+    assert places == sorted(places)
+    assert "app: writer of future tables of app" in found
+    assert "report: reader of tables of app" in found
+    texts = [one.text for one in todo(postgres(), EMPTY)]
+    assert 'REVOKE ALL ON DATABASE "app" FROM PUBLIC' in texts
+    assert "REVOKE USAGE ON SCHEMA public FROM PUBLIC" in texts
+    assert not any("DROP" in text or "DELETE FROM" in text for text in texts)
+
+
+def test_as_wanted_means_nothing_to_do() -> None:
+    assert todo(postgres(), converged()) == []
+
+
+def test_what_drifted_is_put_back() -> None:
+    (one,) = changed("roles/app/digest", "0")
+    assert one.text.startswith('ALTER ROLE "app" PASSWORD \'SCRAM-SHA-256$4096:')
+    assert "SCRAM" not in one.shown
+    (one,) = changed("roles/report/powers", ["superuser"])
+    assert one.text.startswith('ALTER ROLE "report" LOGIN NOSUPERUSER')
+    (one,) = changed("roles/app/member_of", ["app_owner"])
+    assert one.text == 'REVOKE "app_owner" FROM "app"'
+    (one,) = changed("databases/app/connect", ["app_owner", "app", "report", "public"])
+    assert one.text == 'REVOKE ALL ON DATABASE "app" FROM PUBLIC'
+    (one,) = changed("inside/app/schema", ["app USAGE", "report USAGE", "report CREATE"])
+    assert one.text == 'REVOKE CREATE ON SCHEMA public FROM "report"'
+    one, *_ = changed("inside/app/tables", [*converged()["inside"]["app"]["tables"], "report DELETE"])
+    assert one.text == 'REVOKE DELETE ON ALL TABLES IN SCHEMA public FROM "report"'
+
+
+def test_removal_drops_nothing_and_ends_logins() -> None:
+    found = todo(postgres(other={"roles": {"other_owner": "owner"}}), converged())
+    assert [one.text for one in found if '"app"' in one.text or '"report"' in one.text] == [
+        'ALTER ROLE "app" NOLOGIN',
+        'ALTER ROLE "report" NOLOGIN',
+    ]
+    assert not any(word in one.text for one in found for word in ("DROP", "TRUNCATE", "DELETE FROM"))
+    gone = converged()
+    for role in gone["roles"].values():
+        role["login"] = False
+    (again,) = [one for one in todo(postgres(), gone) if '"app"' in one.text and "ROLE" in one.text]
+    assert again.text.startswith('ALTER ROLE "app" LOGIN'), "declared again, it may log in again"
+    theirs = converged()
+    theirs["roles"]["somebody"] = {**theirs["roles"]["app"], "ours": False}
+    assert todo(postgres(), theirs) == [], "a role that people made by hand is theirs"
+
+
+def test_a_renamed_owner_has_what_the_former_one_made() -> None:
+    renamed = postgres(app={**APP, "roles": {"boss": "owner", "app": "writer", "report": "reader"}})
+    found = todo(renamed, converged())
+    texts = [one.text for one in found]
+    assert any(text.startswith('CREATE ROLE "boss"') for text in texts)
+    assert 'ALTER DATABASE "app" OWNER TO "boss"' in texts
+    assert 'ALTER ROLE "app_owner" NOLOGIN' in texts
+    (moved,) = [one for one in found if "OWNER TO %I" in one.text]
+    assert moved.database == "app"
+    assert moved.shown == "boss has what app_owner made in app"
+    assert "NOT IN ('postgres', 'boss')" in moved.text
+    assert any('DEFAULT PRIVILEGES FOR ROLE "boss"' in text for text in texts)
+
+
+def test_names_are_quoted_wherever_they_stand() -> None:
+    wanted = postgres(**{"App-1.x": {"roles": {"Own.er-1": "owner", "_w": "writer"}, "extensions": ("uuid-ossp",)}})
+    texts = [one.text for one in todo(wanted, EMPTY)]
+    assert 'CREATE DATABASE "App-1.x" OWNER "Own.er-1"' in texts
+    assert 'CREATE EXTENSION "uuid-ossp"' in texts
+    assert not any("Own.er-1" in text.replace('"Own.er-1"', "").replace("'Own.er-1'", "") for text in texts)
+    assert not any("App-1.x" in text.replace('"App-1.x"', "") for text in texts)
+    assert rights._id('a"b') == '"a""b"'
+    assert rights._text("it's \\") == "'it''s \\'"
+
+
+def test_a_new_master_gives_every_role_a_new_password() -> None:
+    both = Keyring("prod", {"v1": SecretBytes(b"\1" * 32), "v2": SecretBytes(b"\2" * 32)})
+    found = todo(postgres(), converged(), both)
+    assert [one.shown for one in found] == [f"set the password of {role}" for role in APP["roles"]]
+
+
+def test_each_site_brings_its_own_connections() -> None:
+    made = [one.text for one in todo(postgres(), EMPTY, sites=3) if one.shown == "make role app"]
+    assert "CONNECTION LIMIT 60 " in made[0]
