@@ -23,7 +23,7 @@ SHARED = {
         *("here", "local_access", "preflight", "render", "selection"),
     },
     "templates": {"local_access", "page"},
-    "tests/rehearsal/sabotages": {"model"},
+    "tests/rehearsal/sabotages": {"applied", "model", "rounds", "verdicts"},
 }
 
 
