@@ -18,8 +18,8 @@ from bastide.evidence import evidence_path
 from bastide.machines import Inventory, Machine
 from bastide.settings import Settings
 from tests.verify.evidence_plugin import NOTED, EvidencePlugin, Noted, controls_of, machine_of, not_provable_here
-from tests.verify.looks import Look, Looks
-from tests.verify.world import Sight, World, open_world
+from tests.verify.probes.engine import Look, Looks
+from tests.verify.probes.world import Sight, World, open_world
 
 _WORLD = pytest.StashKey[World]()
 _LOOKS = pytest.StashKey[Looks]()

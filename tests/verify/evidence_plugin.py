@@ -17,7 +17,7 @@ from bastide.controls import CONTROLS
 from bastide.errors import BastideError, EvidenceError
 from bastide.evidence import Check, Evidence, Outcome, Row, Run, RunMachine, digest, load, make_row, merge, save, worst
 from bastide.machines import Machine
-from tests.verify.world import Sight, World, now
+from tests.verify.probes.world import Sight, World, now
 
 BROKEN = "the check itself broke: "
 _REASON = "not provable here: "

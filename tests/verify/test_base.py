@@ -11,8 +11,8 @@ import pytest
 from bastide.machines import Machine
 from bastide.settings import Settings
 from tests.verify.evidence_plugin import not_provable_here
-from tests.verify.inside import asked
-from tests.verify.world import Sight
+from tests.verify.probes.batch import asked
+from tests.verify.probes.world import Sight
 
 _UNITS = {"": 1, "s": 1, "sec": 1, "min": 60, "h": 3600, "day": 86400, "days": 86400, "d": 86400, "week": 604800}
 # journald removes whole files, so an entry may outlive the limit by a file's span (MaxFileSec, a month by default)

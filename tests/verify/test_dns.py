@@ -10,8 +10,8 @@ from bastide.machines import Inventory, Machine
 from bastide.settings import RecordSet, Settings
 from bastide.settings.dns import Dns
 from tests.verify.evidence_plugin import not_provable_here
-from tests.verify.names import Answers, Reverse, expected, reverse, whole, zones
-from tests.verify.world import Sight
+from tests.verify.probes.dns import Answers, Reverse, expected, reverse, whole, zones
+from tests.verify.probes.world import Sight
 
 
 def _declared(settings: Settings) -> Dns:

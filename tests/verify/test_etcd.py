@@ -14,10 +14,10 @@ from bastide.controls import count
 from bastide.machines import Inventory, Machine
 from bastide.settings import Settings
 from deploys.etcd.membership import prefix
-from tests.verify.databases import VOTERS_PORTS, Said, neighbours, strangers, voters
 from tests.verify.evidence_plugin import not_provable_here
-from tests.verify.reached import judge_outside
-from tests.verify.world import Sight, World
+from tests.verify.probes.cluster import VOTERS_PORTS, Said, neighbours, strangers, voters
+from tests.verify.probes.judge_reach import judge_outside
+from tests.verify.probes.world import Sight, World
 
 # what etcd 3.5 says to whoever may not come in (api/v3rpc/rpctypes/error.go)
 _REFUSALS = ("user name is empty", "permission denied", "authentication failed", "user name not found")

@@ -12,10 +12,10 @@ from bastide.controls import count
 from bastide.machines import Inventory
 from bastide.mesh import mesh_of
 from bastide.settings import Settings
-from tests.verify.bans import Dropped, Watched, dropped, held, watched
-from tests.verify.inside import asked
-from tests.verify.jails import parse
-from tests.verify.world import Sight
+from tests.verify.probes.batch import asked
+from tests.verify.probes.fail2ban import Dropped, Watched, dropped, held, watched
+from tests.verify.probes.jails import parse
+from tests.verify.probes.world import Sight
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _IN_MEMORY = {"tmpfs", "ramfs"}

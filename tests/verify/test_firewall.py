@@ -10,11 +10,11 @@ import pytest
 from bastide.machines import Machine
 from bastide.open_ports import open_ports
 from bastide.settings import Settings
-from tests.verify import nft
 from tests.verify.evidence_plugin import not_provable_here
-from tests.verify.inside import asked, metadata_without_root
-from tests.verify.outside import Scan, from_neighbour, scan4, scan6
-from tests.verify.world import Sight, World
+from tests.verify.probes import nft
+from tests.verify.probes.batch import asked, metadata_without_root
+from tests.verify.probes.reach import Scan, from_neighbour, scan4, scan6
+from tests.verify.probes.world import Sight, World
 
 METADATA = "169.254.169.254"
 

@@ -17,11 +17,11 @@ from bastide.open_ports import PATRONI, POSTGRES
 from bastide.settings import Settings
 from deploys.postgres.patroni import hba, shared
 from deploys.postgres.routing import LEADER_PORT, POOL_PORT, REPLICA_PORT
-from tests.verify import rights
-from tests.verify.databases import SERVERS_PORTS, Said, marked, neighbours, servers, strangers
 from tests.verify.evidence_plugin import not_provable_here
-from tests.verify.reached import judge_outside
-from tests.verify.world import Sight, World
+from tests.verify.probes import postgres_rights as rights
+from tests.verify.probes.cluster import SERVERS_PORTS, Said, marked, neighbours, servers, strangers
+from tests.verify.probes.judge_reach import judge_outside
+from tests.verify.probes.world import Sight, World
 
 _TLS = ("TLSv1.2", "TLSv1.3")
 _LOGGED = {"log_connections": "on", "log_disconnections": "on"}

@@ -9,8 +9,8 @@ import pytest
 from bastide.machines import Inventory, Machine
 from bastide.settings import EU_LOCATIONS
 from tests.verify.evidence_plugin import not_provable_here
-from tests.verify.inside import asked
-from tests.verify.world import Sight
+from tests.verify.probes.batch import asked
+from tests.verify.probes.world import Sight
 
 
 def _place(sight: Sight, machine: Machine) -> tuple[str, str]:

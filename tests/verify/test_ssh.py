@@ -12,9 +12,9 @@ from bastide.controls import count
 from bastide.machines import Machine
 from bastide.mesh import mesh_of
 from bastide.settings import Settings, key_blob
-from tests.verify.inside import asked, effective
-from tests.verify.knock import algorithm_policy, password_offers, refused, root_login, shown_keys, still_welcome
-from tests.verify.world import Sight, World
+from tests.verify.probes.batch import asked, effective
+from tests.verify.probes.ssh import algorithm_policy, password_offers, refused, root_login, shown_keys, still_welcome
+from tests.verify.probes.world import Sight, World
 
 # sshd_config(5): everything that lets somebody in without a key of their own
 _KEYS_ONLY = {

@@ -11,9 +11,9 @@ from bastide.machines import Machine
 from bastide.settings import Settings
 from bastide.settings.storage import Bucket
 from stacks.buckets import tls_only
-from tests.verify import storage
 from tests.verify.evidence_plugin import not_provable_here
-from tests.verify.world import Sight
+from tests.verify.probes import storage
+from tests.verify.probes.world import Sight
 
 REFUSED = {"AccessDenied", "Forbidden"}
 # Amazon and Ceph call a locked version the first, MinIO the second

@@ -13,10 +13,10 @@ import pytest
 from bastide.machines import Inventory, Machine
 from bastide.settings import Settings
 from deploys.updates.deploy import PROGRAM, patterns, program_text
-from tests.verify.inside import ask, asked
-from tests.verify.looks import FIRST, look
-from tests.verify.said import apt_values, command, flat, next_of, parsed, units
-from tests.verify.world import Output, Sight, World
+from tests.verify.probes.batch import ask, asked
+from tests.verify.probes.engine import FIRST, look
+from tests.verify.probes.systemd import apt_values, command, flat, next_of, parsed, units
+from tests.verify.probes.world import Output, Sight, World
 
 _DAY = 86400
 # upgrades run once a day; a machine that was off at its hour catches up when it is on again

@@ -11,9 +11,9 @@ from bastide.controls import count, join
 from bastide.machines import Machine
 from bastide.settings import Settings, key_blob
 from tests.verify.evidence_plugin import not_provable_here
-from tests.verify.inside import STRANGER, asked, effective
-from tests.verify.knock import refused, removed_logins
-from tests.verify.world import Sight
+from tests.verify.probes.batch import STRANGER, asked, effective
+from tests.verify.probes.ssh import refused, removed_logins
+from tests.verify.probes.world import Sight
 
 # shells that open no session (Debian: nologin(8), false(1), and sync(1) for the account of that name); none at all is
 # /bin/sh, see passwd(5)

@@ -12,11 +12,11 @@ from bastide.machines import Inventory, Machine
 from bastide.mesh import INTERFACE, Mesh, mesh_of
 from bastide.open_ports import open_ports
 from bastide.settings import Settings
-from tests.verify import nft
 from tests.verify.evidence_plugin import not_provable_here
-from tests.verify.inside import asked
-from tests.verify.mesh import Roster, Strange, crossing, over_mesh, roster, strange
-from tests.verify.world import Sight
+from tests.verify.probes import nft
+from tests.verify.probes.batch import asked
+from tests.verify.probes.wireguard import Roster, Strange, crossing, over_mesh, roster, strange
+from tests.verify.probes.world import Sight
 
 _REJECT_AFTER_SECONDS = 180  # no session is older (wireguard.com/papers/wireguard.pdf, 6.1)
 

@@ -17,14 +17,14 @@ import pytest
 from bastide.cluster import cluster_of
 from deploys.postgres.patroni import hba, shared
 from tests.unit.bastide.proofs import SETTINGS, inventory
-from tests.verify import rights
 from tests.verify import test_etcd as checked_etcd
 from tests.verify import test_postgres as checked
-from tests.verify.clustered import commands
-from tests.verify.databases import Said
-from tests.verify.reached import judge_outside
-from tests.verify.remote import knocks
-from tests.verify.world import Sight, now
+from tests.verify.probes import postgres_rights as rights
+from tests.verify.probes.cluster import Said
+from tests.verify.probes.cluster_commands import commands
+from tests.verify.probes.judge_reach import judge_outside
+from tests.verify.probes.remote import knocks
+from tests.verify.probes.world import Sight, now
 
 PRIMARY, STANDBY, WITNESS = inventory().machines
 POSTGRES = SETTINGS.postgres

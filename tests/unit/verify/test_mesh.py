@@ -11,12 +11,13 @@ import pytest
 from bastide.machines import Machine
 from bastide.settings import Settings
 from tests.unit.deploys.box import MACHINES, SETTINGS
-from tests.verify import mesh, nft, peers
 from tests.verify import test_firewall as checked_firewall
 from tests.verify import test_wireguard as checked
-from tests.verify.mesh import Roster, Strange
-from tests.verify.outside import Knock
-from tests.verify.world import Sight, now
+from tests.verify.probes import nft, peers
+from tests.verify.probes import wireguard as mesh
+from tests.verify.probes.reach import Knock
+from tests.verify.probes.wireguard import Roster, Strange
+from tests.verify.probes.world import Sight, now
 
 PRIMARY: Machine = MACHINES[0]
 DEVICE = SETTINGS.wireguard.administrators["anna"].key if SETTINGS.wireguard else ""

@@ -13,8 +13,8 @@ import dns.rrset
 import pytest
 
 from bastide.settings import RecordSet
-from tests.verify import names
-from tests.verify.world import NotSeen
+from tests.verify.probes import dns as names
+from tests.verify.probes.world import NotSeen
 
 Answer = Callable[[dns.message.Message], dns.message.Message]
 

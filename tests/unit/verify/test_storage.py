@@ -11,9 +11,9 @@ from pydantic import SecretStr
 from bastide.secrets import StorageKeys
 from stacks.buckets import tls_only
 from tests.unit.bastide.proofs import SETTINGS, inventory
-from tests.verify import storage
 from tests.verify import test_storage as checked
-from tests.verify.world import Sight, now
+from tests.verify.probes import storage
+from tests.verify.probes.world import Sight, now
 
 BUCKET = "example-backup"
 REFUSED = dict.fromkeys(("list", "list versions", "read", "write", "delete"), "AccessDenied")

@@ -15,18 +15,18 @@ import pytest
 from bastide.console import run
 from tests.unit.bastide.proofs import inventory, with_existing
 from tests.unit.deploys.box import SETTINGS
-from tests.verify import nft
 from tests.verify import test_fail2ban as checked_fail2ban
 from tests.verify import test_firewall as checked_firewall
 from tests.verify import test_site as checked_site
 from tests.verify import test_ssh as checked_ssh
 from tests.verify import test_users as checked_users
-from tests.verify.bans import Dropped
 from tests.verify.evidence_plugin import BROKEN, _verdict
-from tests.verify.inside import _KEYS, effective
-from tests.verify.jails import state_command
-from tests.verify.outside import Scan
-from tests.verify.world import NotSeen, Output, Sight, World, now
+from tests.verify.probes import nft
+from tests.verify.probes.batch import _KEYS, effective
+from tests.verify.probes.fail2ban import Dropped
+from tests.verify.probes.jails import state_command
+from tests.verify.probes.reach import Scan
+from tests.verify.probes.world import NotSeen, Output, Sight, World, now
 
 ROOT = Path(__file__).parents[3]
 

@@ -24,8 +24,8 @@ import dns.reversename
 
 from bastide.machines import Machine
 from bastide.settings import RecordSet, Zone
-from tests.verify.looks import Once, look
-from tests.verify.world import NotSeen, World
+from tests.verify.probes.engine import Once, look
+from tests.verify.probes.world import NotSeen, World
 
 _SECONDS = 5.0
 _once = Once()

@@ -1,4 +1,4 @@
-"""The commands that ask a voter and a database server: scripts of tests/verify/remote, with what they must know."""
+"""The commands that ask a voter and a database server: scripts of this folder's `remote`, with what they must know."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tests.verify.remote.knocks import client, https, key_files, listening, old_client, output, reach_as
+    from tests.verify.probes.remote.knocks import client, https, key_files, listening, old_client, output, reach_as
 
 _HTTP = "GET /version HTTP/1.0\r\nHost: voter\r\n\r\n"
 # its path in etcd's data folder (etcd 3.5 manual, "Data directory")

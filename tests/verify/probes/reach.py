@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from bastide.machines import Machine
 from bastide.open_ports import open_ports
-from tests.verify.inside import listening
-from tests.verify.looks import Once, look
-from tests.verify.world import NotSeen, World
+from tests.verify.probes.batch import listening
+from tests.verify.probes.engine import Once, look
+from tests.verify.probes.world import NotSeen, World
 
 # UDP services that are often left open (nmap's most frequent, and what this platform may come to use)
 _UDP = {53, 67, 69, 111, 123, 137, 161, 500, 514, 1194, 1900, 4500, 5353, 51820}

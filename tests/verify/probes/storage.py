@@ -20,8 +20,8 @@ from bastide.machines import Machine
 from bastide.secrets import StorageKeys
 from bastide.settings import Storage
 from stacks.buckets import client
-from tests.verify.looks import look
-from tests.verify.world import NotSeen, World
+from tests.verify.probes.engine import look
+from tests.verify.probes.world import NotSeen, World
 
 NO_STORAGE = "this stack has no object storage"
 NO_KEYS = "the object storage's keys are not at hand here (BASTIDE_STORAGE_ACCESS_KEY, BASTIDE_STORAGE_SECRET_KEY)"

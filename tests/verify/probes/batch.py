@@ -12,10 +12,10 @@ from shlex import quote
 
 from bastide.machines import Machine
 from deploys.updates.deploy import CONFIG, PROGRAM, TIMERS, program_text
-from tests.verify.jails import state_command
-from tests.verify.looks import FIRST, Look, Once, look
-from tests.verify.peers import state_command as mesh_command
-from tests.verify.world import Output, World
+from tests.verify.probes.engine import FIRST, Look, Once, look
+from tests.verify.probes.jails import state_command
+from tests.verify.probes.peers import state_command as mesh_command
+from tests.verify.probes.world import Output, World
 
 # RFC 5737: an address that nobody has, as the stranger in `sshd -T -C`
 STRANGER = "203.0.113.9"

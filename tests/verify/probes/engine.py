@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bastide.machines import Machine
-from tests.verify.world import Sight, World, now
+from tests.verify.probes.world import Sight, World, now
 
 FIRST, NORMAL, LAST, QUIET = 0, 1, 2, 3
 _WORKERS = 24  # looks wait for the network, not for a processor
@@ -46,7 +46,7 @@ def look(
 
     `order`: FIRST opens the shared connections, LAST is what a server may take offence at (it waits for all others),
     QUIET what nobody else may knock beside (it waits for those, too).
-    `active`: it knocks from the prober. `asks`: what it needs of tests/verify/inside.py's commands.
+    `active`: it knocks from the prober. `asks`: what it needs of tests/verify/probes/batch.py's commands.
     """
     return lambda function: Look(function, order, active, asks)
 

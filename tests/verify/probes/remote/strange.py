@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tests.verify.remote.knocks import postgres, reach
+    from tests.verify.probes.remote.knocks import postgres, reach
 
 
 def strange(plan: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tests.verify.remote.knocks import (
+    from tests.verify.probes.remote.knocks import (
         client,
         https,
         key_files,

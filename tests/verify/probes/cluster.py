@@ -12,10 +12,10 @@ from typing import Any
 from bastide.machines import Machine
 from bastide.open_ports import ETCD_CLIENT, ETCD_PEER, PATRONI, POSTGRES
 from deploys.postgres.routing import LEADER_PORT, POOL_PORT, REPLICA_PORT
-from tests.verify.clustered import commands, marker_command, strange_command
-from tests.verify.looks import Once, look
-from tests.verify.outside import KNOCKER
-from tests.verify.world import NotSeen, World
+from tests.verify.probes.cluster_commands import commands, marker_command, strange_command
+from tests.verify.probes.engine import Once, look
+from tests.verify.probes.reach import KNOCKER
+from tests.verify.probes.world import NotSeen, World
 
 VOTERS_PORTS = (ETCD_CLIENT, ETCD_PEER)
 SERVERS_PORTS = (POSTGRES, PATRONI, LEADER_PORT, REPLICA_PORT, POOL_PORT)
@@ -111,7 +111,7 @@ def sites(world: World) -> list[Machine]:
 
 
 def _answer(world: World, machine: Machine, name: str) -> dict[str, Any]:
-    """A round trip of its own, beside the one of tests/verify/inside.py: it waits for others than this machine."""
+    """A round trip of its own, beside the one of batch.py: it waits for others than this machine."""
     command = commands(world.settings, machine, world.stack)[name]
     found: dict[str, Any] = _once(
         (world.stack, machine.name, name), lambda: _parsed(world, machine, world.as_root(machine.name, command).text)

@@ -10,8 +10,8 @@ from typing import Any
 from bastide.console import Completed, run
 from bastide.machines import Machine
 from bastide.settings import key_blob
-from tests.verify.looks import LAST, look
-from tests.verify.world import NotSeen, World
+from tests.verify.probes.engine import LAST, look
+from tests.verify.probes.world import NotSeen, World
 
 POLICY = "Hardened Debian 13 (version 1)"
 _NOBODY = "bastide-no-such-user"

@@ -10,10 +10,10 @@ from typing import Any
 
 from bastide.machines import Machine
 from bastide.mesh import INTERFACE
-from tests.verify.inside import ask, listening
-from tests.verify.looks import look
-from tests.verify.outside import Knock, knocked
-from tests.verify.world import NotSeen, World
+from tests.verify.probes.batch import ask, listening
+from tests.verify.probes.engine import look
+from tests.verify.probes.reach import Knock, knocked
+from tests.verify.probes.world import NotSeen, World
 
 # To each address: a datagram with a word of its own, and a ping. What then passes by on all interfaces is looked at: in
 # the tunnel the word itself, outside of it the word again, or a packet of WireGuard's type 4 (data) to the peer.

@@ -7,7 +7,7 @@ import re
 from collections import defaultdict
 from typing import Any
 
-from tests.verify.world import Output
+from tests.verify.probes.world import Output
 
 
 def units(output: Output) -> dict[str, dict[str, str]]:

@@ -21,7 +21,7 @@ from bastide.machines import Inventory, Machine, build_dir, inventory_path, load
 from bastide.settings import Settings
 from bastide.stackfile import read, stack_path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CONNECT_SECONDS = 10
 _LOOK_SECONDS = 300  # every port of three machines takes a good two minutes; nothing takes longer
 

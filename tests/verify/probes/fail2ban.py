@@ -17,10 +17,10 @@ from typing import Any
 
 from bastide.console import run
 from bastide.machines import Machine
-from tests.verify.inside import ask
-from tests.verify.jails import JAIL, parse, state_command
-from tests.verify.looks import QUIET, look
-from tests.verify.world import NotSeen, World
+from tests.verify.probes.batch import ask
+from tests.verify.probes.engine import QUIET, look
+from tests.verify.probes.jails import JAIL, parse, state_command
+from tests.verify.probes.world import NotSeen, World
 
 _SEEN_SECONDS = 8
 _LIFTED_SECONDS = 60
