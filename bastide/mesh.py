@@ -15,7 +15,6 @@ from bastide.machines import Machine
 from bastide.secrets import Keyring
 from bastide.settings import Settings
 
-INTERFACE = "wg0"
 KEEPALIVE_SECONDS = 25
 """For devices behind a router that forgets who asked (wg(8), PersistentKeepalive); machines need none."""
 

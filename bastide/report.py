@@ -19,7 +19,8 @@ from typing import Any, Literal
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from bastide.controls import CAPABILITIES, CONTROLS, Control, count, facts, join
+from bastide.capabilities import CAPABILITIES
+from bastide.controls import CONTROLS, Control, count, facts, join
 from bastide.drawing import drawings
 from bastide.errors import EvidenceError
 from bastide.evidence import Check, Evidence, Row, digest, evidence_path, expires, load
@@ -193,8 +194,8 @@ def render(report: Report) -> str:
     environment.filters["clock"] = lambda at: f"{at:%H:%M:%S} UTC"
     style = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
     groups = [
-        (word, heading, [verdict for verdict in report.proven if verdict.control.capability == word])
-        for word, heading in CAPABILITIES.items()
+        (one.word, one.heading, [verdict for verdict in report.proven if verdict.control.capability == one.word])
+        for one in CAPABILITIES
     ]
     proven = {verdict.control.id for verdict in report.proven}
     return environment.get_template("security.html.j2").render(

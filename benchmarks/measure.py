@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from bastide.console import run
+from bastide.layout import etcd as etcd_layout
+from bastide.layout import postgres as layout
 from bastide.machines import build_dir, inventory_path, load_inventory
 from bastide.stackfile import SETTINGS_KEY, dump, load, stack_path
-from deploys.etcd import membership
-from deploys.postgres import patroni
 from tools.env import environment
 
 STACK = "bench"
@@ -65,7 +65,7 @@ class Bench:
 
     def forget_the_cluster(self) -> None:
         """What the voters and the servers hold is gone, and etcd's snapshots; packages and files of settings stay."""
-        gone = f"{membership.DATA} {membership.FORMING} {membership.FOLDER}/join.env {patroni.DATA}"
+        gone = f"{etcd_layout.DATA} {etcd_layout.FORMING} {etcd_layout.FOLDER}/join.env {layout.DATA}"
         gone += " /var/lib/bastide-etcd/snapshot-*"
         script = f"systemctl stop patroni etcd 2>/dev/null; rm -rf {gone}"
         for machine in load_inventory(inventory_path(STACK, self.root)):

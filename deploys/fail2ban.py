@@ -8,6 +8,7 @@ from typing import Any
 
 from pyinfra.api.deploy import deploy
 
+from bastide.layout.fail2ban import DATABASE, UNIT
 from bastide.machines import Machine
 from bastide.mesh import Mesh
 from bastide.settings import Fail2ban, Firewall, Network
@@ -19,9 +20,6 @@ from deploys.operations.units import unit
 from deploys.render import render
 
 PACKAGES = ("fail2ban", "nftables", "python3-systemd")
-UNIT = "fail2ban.service"
-DATABASE = "/var/lib/fail2ban/fail2ban.sqlite3"
-TABLE = "f2b-table"
 COMMON = "/etc/fail2ban/jail.d/bastide.local"
 _LOOPBACK = ("127.0.0.0/8", "::1/128")
 

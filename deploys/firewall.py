@@ -7,21 +7,19 @@ from dataclasses import dataclass
 
 from pyinfra.api.deploy import deploy
 
+from bastide.layout.firewall import OTHER_LOADER, RULES, TABLE, UNIT
+from bastide.layout.model import OpenPort
+from bastide.layout.wireguard import INTERFACE
 from bastide.machines import Machine
-from bastide.mesh import INTERFACE, Mesh
-from bastide.open_ports import Door
+from bastide.mesh import Mesh
 from bastide.settings import Firewall, Network, Ssh
 from deploys.facts.machine import Answer, Question, ask, merged, this_host
-from deploys.operations.admit import TABLE
 from deploys.operations.confirmed import confirmed
 from deploys.operations.files import File, files_question
 from deploys.operations.packages import packages, packages_question
 from deploys.operations.units import unit
 from deploys.render import render
 
-RULES = "/etc/bastide/firewall.nft"
-UNIT = "bastide-firewall.service"
-OTHER_LOADER = "nftables.service"
 PACKAGES = ("nftables",)
 _LOADED = f"/var/lib/bastide/{TABLE}.loaded"
 _LOAD = f"/usr/sbin/nft -f {RULES}"
@@ -46,7 +44,7 @@ def firewall(
     network: Network,
     machines: tuple[Machine, ...],
     mesh: Mesh | None,
-    doors: tuple[Door, ...],
+    opened: tuple[OpenPort, ...],
 ) -> None:
     """The host firewall, changed under a dead man's switch: it stays only if a new login works.
 
@@ -59,7 +57,7 @@ def firewall(
     confirmed(
         name="rules",
         name_="firewall",
-        wanted=rule_files(wanted, ssh, network, machines, mesh, doors),
+        wanted=rule_files(wanted, ssh, network, machines, mesh, opened),
         settle=_SETTLE,
         port=ssh.port,
         drift=drift(seen),
@@ -73,12 +71,12 @@ def question(
     network: Network,
     machines: tuple[Machine, ...],
     mesh: Mesh | None,
-    doors: tuple[Door, ...],
+    opened: tuple[OpenPort, ...],
 ) -> Question:
     """All that this capability will ask a machine."""
     return merged(
         packages_question(PACKAGES),
-        files_question(rule_files(wanted, ssh, network, machines, mesh, doors)),
+        files_question(rule_files(wanted, ssh, network, machines, mesh, opened)),
         {"nft": TABLE, "units": [UNIT, OTHER_LOADER]},
     )
 
@@ -89,12 +87,11 @@ def rule_files(
     network: Network,
     machines: tuple[Machine, ...],
     mesh: Mesh | None = None,
-    doors: tuple[Door, ...] = (),
+    opened: tuple[OpenPort, ...] = (),
 ) -> tuple[File, ...]:
     """The ruleset, and the unit that loads it before any interface is up."""
     addresses = [address for machine in machines for address in (machine.address, machine.address6) if address]
-    opened = [_Port(port.port, port.protocol, _comment(port.reason)) for port in wanted.public]
-    opened += _ports(doors, "anywhere")
+    public = [_Port(port.port, port.protocol, _comment(port.reason)) for port in wanted.public]
     rules = render(
         "firewall/firewall.nft.j2",
         operators4=[network for network in wanted.operators if ":" not in network],
@@ -103,10 +100,10 @@ def rule_files(
         peers6=[address for address in addresses if ":" in address],
         ssh_port=ssh.port,
         ssh_open_to=ssh.open_to,
-        public=opened,
+        public=[*public, *_ports(opened, "anywhere")],
         mesh=mesh,
         interface=INTERFACE,
-        mesh_doors=_ports(doors, "mesh"),
+        in_mesh=_ports(opened, "mesh"),
     )
     service = render("firewall/bastide-firewall.service.j2", load=_LOAD)
     return (
@@ -136,8 +133,8 @@ class _Port:
     reason: str
 
 
-def _ports(doors: tuple[Door, ...], reach: str) -> list[_Port]:
-    return [_Port(door.port, door.protocol, _comment(door.reason)) for door in doors if door.reach == reach]
+def _ports(opened: tuple[OpenPort, ...], reach: str) -> list[_Port]:
+    return [_Port(one.port, one.protocol, _comment(one.reason)) for one in opened if one.reach == reach]
 
 
 def _comment(reason: str) -> str:

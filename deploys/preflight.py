@@ -11,11 +11,11 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from bastide.errors import PreflightError
+from bastide.layout.postgres import DATA
 from bastide.settings import Settings
 from deploys.facts.machine import Answer, Question, ask_first
 from deploys.operations.postgres import is_paused
 from deploys.postgres import data_guard
-from deploys.postgres.patroni import DATA
 
 MIN_FREE_MB = 512
 MIN_FREE_INODES = 10_000

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 
+from bastide.capabilities import ON_MACHINES
 from bastide.cluster import cluster_of
 from bastide.errors import BastideError
 from bastide.mesh import mesh_of
-from bastide.open_ports import doors
+from bastide.open_ports import opened
 from bastide.settings import Settings
 from deploys import base, fail2ban, firewall, ssh, users, wireguard
 from deploys.etcd import deploy as etcd
@@ -21,8 +22,6 @@ from deploys.operations.files import files_question
 from deploys.operations.revision import keyring_file, revision_file
 from deploys.postgres import deploy as postgres
 from deploys.updates import deploy as updates
-
-CAPABILITIES = ("base", "users", "wireguard", "ssh", "firewall", "fail2ban", "etcd", "postgres", "updates")
 
 
 class NotBegun(PyinfraError):
@@ -35,15 +34,15 @@ def selected(only: object) -> tuple[str, ...]:
     Raises `BastideError` for a word that is none, so that a mistyped one never means "nothing to do".
     """
     if only is None:
-        return CAPABILITIES
+        return ON_MACHINES
     words = only if isinstance(only, list) else str(only).split(",")
     asked = [str(word).strip() for word in words]
-    if unknown := [word for word in asked if word not in CAPABILITIES]:
+    if unknown := [word for word in asked if word not in ON_MACHINES]:
         raise BastideError(
             f"--data only={','.join(asked)}: {', '.join(map(repr, unknown))} is no capability",
-            f"there are {', '.join(CAPABILITIES)}",
+            f"there are {', '.join(ON_MACHINES)}",
         )
-    return tuple(word for word in CAPABILITIES if word in asked)
+    return tuple(word for word in ON_MACHINES if word in asked)
 
 
 def questions(only: tuple[str, ...]) -> Callable[[Host], Question]:
@@ -57,7 +56,7 @@ def questions(only: tuple[str, ...]) -> Callable[[Host], Question]:
             "wireguard": lambda: wireguard.question(wanted, host.data.machine, host.data.machines),
             "ssh": lambda: ssh.question(wanted.ssh, wanted.users, wanted.firewall, mesh_of(wanted)),
             "firewall": lambda: firewall.question(
-                wanted.firewall, wanted.ssh, wanted.network, host.data.machines, mesh_of(wanted), doors(wanted)
+                wanted.firewall, wanted.ssh, wanted.network, host.data.machines, mesh_of(wanted), opened(wanted)
             ),
             "fail2ban": lambda: fail2ban.question(
                 wanted.fail2ban, wanted.firewall, wanted.network, host.data.machines, mesh_of(wanted)

@@ -17,7 +17,7 @@ from pyinfra.context import host
 
 from bastide.cluster import cluster_of
 from bastide.mesh import mesh_of
-from bastide.open_ports import doors
+from bastide.open_ports import opened
 from bastide.settings import Settings
 from deploys.base import base
 from deploys.etcd.deploy import etcd, no_vote
@@ -78,7 +78,7 @@ if "firewall" in only:
         network=wanted.network,
         machines=host.data.machines,
         mesh=mesh,
-        doors=doors(wanted),
+        opened=opened(wanted),
         _sudo=True,
     )
 

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from pyinfra.api.deploy import deploy
 
+from bastide.layout.firewall import TABLE
+from bastide.layout.ssh import CONFIG, EXPECTED, SOCKET, UNIT
 from bastide.mesh import Mesh
 from bastide.settings import Firewall, Ssh, Users
 from deploys.facts.machine import Answer, Question, ask, merged, this_host
 from deploys.operations.accounts import home_keys
-from deploys.operations.admit import TABLE, admit
+from deploys.operations.admit import admit
 from deploys.operations.confirmed import confirmed
 from deploys.operations.files import File, files_question
 from deploys.operations.packages import packages, packages_question
 from deploys.render import render
 from deploys.users import roster
 
-CONFIG = "/etc/ssh/sshd_config.d/00-bastide.conf"
-EXPECTED = "/etc/bastide/sshd.expected"
 PACKAGES = ("openssh-server",)
-_UNITS = ["ssh.service", "ssh.socket"]
+_UNITS = [UNIT, SOCKET]
 _ALIVE_COUNT = 3  # templates/ssh: ClientAliveCountMax
 
 # Restarted, not reloaded: a reload returns before sshd has read its configuration, and the new login would then prove

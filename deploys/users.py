@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pyinfra.api.deploy import deploy
 
+from bastide.layout.users import KEY_DIR, SUDOERS
 from bastide.settings import Users
 from deploys.facts.machine import Question, ask, merged, this_host
-from deploys.operations.accounts import KEY_DIR, Roster, accounts, leavers, undeclared
+from deploys.operations.accounts import Roster, accounts, leavers, undeclared
 from deploys.operations.confirmed import confirmed
 from deploys.operations.files import File, files_question
 from deploys.operations.packages import packages, packages_question
@@ -60,7 +61,7 @@ def key_files(wanted: Users) -> tuple[File, ...]:
             for name, (held, options) in keys.items()
         ),
         File(
-            "/etc/sudoers.d/bastide",
+            SUDOERS,
             render("users/sudoers.j2", administrators=administrators),
             mode=0o440,
             check="visudo -cqf",

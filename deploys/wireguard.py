@@ -14,13 +14,15 @@ from pydantic import SecretStr
 from pyinfra.api.deploy import deploy
 
 from bastide.errors import BastideError
+from bastide.layout.firewall import TABLE
+from bastide.layout.wireguard import CONFIG, INTERFACE, UNIT
 from bastide.machines import Machine
-from bastide.mesh import INTERFACE, Mesh, MeshKey, machine_key, machine_keys, mesh_of
+from bastide.mesh import Mesh, MeshKey, machine_key, machine_keys, mesh_of
 from bastide.secrets import Keyring
 from bastide.settings import Settings
 from deploys.etcd import membership
 from deploys.facts.machine import Answer, Question, merged, this_host
-from deploys.operations.admit import TABLE, admit
+from deploys.operations.admit import admit
 from deploys.operations.confirmed import confirmed
 from deploys.operations.files import File, as_wanted, files
 from deploys.operations.packages import packages, packages_question
@@ -29,8 +31,6 @@ from deploys.operations.units import unit
 from deploys.operations.wait import wait
 from deploys.render import render
 
-CONFIG = f"/etc/wireguard/{INTERFACE}.conf"
-UNIT = f"wg-quick@{INTERFACE}.service"
 PACKAGES = ("iputils-ping", "wireguard-tools")
 IN_PROGRAM = "wireguard-go"
 """The package that does it where the kernel cannot."""

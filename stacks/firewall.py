@@ -5,7 +5,7 @@ from __future__ import annotations
 import pulumi
 import pulumi_hcloud as hcloud
 
-from bastide.open_ports import doors
+from bastide.open_ports import opened
 from bastide.settings import Settings
 
 ANYWHERE = ("0.0.0.0/0", "::/0")
@@ -32,12 +32,12 @@ def firewall_rules(settings: Settings) -> list[hcloud.FirewallRuleArgs]:
 
     Ports of the mesh are not among them: its traffic comes in through the one port of WireGuard.
     """
-    opened = (door for door in doors(settings) if door.reach == "anywhere")
+    by_capabilities = (one for one in opened(settings) if one.reach == "anywhere")
     return [
         hcloud.FirewallRuleArgs(direction="in", protocol="icmp", source_ips=list(ANYWHERE), description="ping"),
         *_ssh(settings),
         *(_port(item.protocol, item.port, ANYWHERE, item.reason) for item in settings.firewall.public),
-        *(_port(door.protocol, door.port, ANYWHERE, door.reason) for door in opened),
+        *(_port(one.protocol, one.port, ANYWHERE, one.reason) for one in by_capabilities),
     ]
 
 

@@ -8,45 +8,16 @@ security pages make.
 
 from __future__ import annotations
 
-from bastide.controls import (
-    base,
-    dns,
-    etcd,
-    fail2ban,
-    firewall,
-    postgres,
-    site,
-    ssh,
-    storage,
-    updates,
-    users,
-    wireguard,
-)
+from bastide.capabilities import parts
 from bastide.controls.model import Control, count, join
 from bastide.errors import EvidenceError
 from bastide.machines import Inventory
 from bastide.settings import Settings
 
-__all__ = ["CAPABILITIES", "CONTROLS", "Control", "control", "count", "facts", "join"]
+__all__ = ["CONTROLS", "Control", "control", "count", "facts", "join"]
 
-CAPABILITIES = {
-    "site": "Where the servers stand",
-    "users": "Who can log in",
-    "ssh": "How they log in",
-    "firewall": "What can be reached",
-    "fail2ban": "Who is turned away",
-    "wireguard": "How the servers talk to each other",
-    "etcd": "Who decides which database leads",
-    "postgres": "How the databases are kept",
-    "dns": "Which names lead here",
-    "updates": "How the machines are kept up to date",
-    "base": "How the machines are kept",
-    "storage": "What is kept outside of them",
-}
-"""The words, in the order of the page, with the heading of each."""
-
-_MODULES = (site, users, ssh, firewall, fail2ban, wireguard, etcd, postgres, dns, updates, base, storage)
-CONTROLS: tuple[Control, ...] = tuple(one for module in _MODULES for one in module.CONTROLS)
+CONTROLS: tuple[Control, ...] = tuple(one for module in parts(__name__).values() for one in module.CONTROLS)
+"""In the order of the page."""
 
 _BY_ID = {one.id: one for one in CONTROLS}
 
@@ -61,6 +32,6 @@ def control(control_id: str) -> Control:
 def facts(settings: Settings, inventory: Inventory) -> dict[str, str]:
     """The values that sentences are filled with, all from what is declared and what exists."""
     values: dict[str, str] = {}
-    for module in _MODULES:
+    for module in parts(__name__).values():
         values |= module.facts(settings, inventory)
     return values

@@ -9,10 +9,10 @@ from pyinfra.api.host import Host
 
 from bastide.cluster import Cluster, cluster_of
 from bastide.errors import BastideError
+from bastide.layout.etcd import CTL
 from bastide.machines import Machine
 from bastide.secrets import Keyring
 from bastide.settings import Settings
-from deploys.etcd import membership
 from deploys.facts.machine import Answer, Question, ask
 from deploys.operations.postgres import is_paused, leader_of, restart_waits
 from deploys.postgres import deploy as postgres
@@ -30,7 +30,7 @@ select json_build_object(
 def question(wanted: Settings, machine: Machine, stack: str) -> Question:
     """What a machine is asked to say how the cluster is. Raises `BastideError` for a stack without one."""
     cluster = member(wanted, machine, stack)
-    asked: Question = {"voters": membership.CTL} if machine.name in wanted.etcd_members else {}
+    asked: Question = {"voters": CTL} if machine.name in wanted.etcd_members else {}
     return asked | {**postgres.look(cluster), "replication": _REPLICATION} if cluster else asked
 
 

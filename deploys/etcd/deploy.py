@@ -11,18 +11,11 @@ from collections.abc import Collection
 
 from pyinfra.api.deploy import deploy
 
+from bastide.layout.etcd import CTL, DATA, FOLDER, FORMING, HOME, KEEP, LEAD, UNIT
 from bastide.secrets import Keyring
 from bastide.settings import Etcd
 from deploys.etcd.membership import (
-    CTL,
-    DATA,
-    FOLDER,
-    FORMING,
-    HOME,
-    KEEP,
-    LEAD,
     OWN_HEALTH,
-    UNIT,
     Members,
     access_plan,
     authority_file,

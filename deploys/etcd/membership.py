@@ -8,8 +8,23 @@ from datetime import UTC, datetime
 from pydantic import SecretStr
 
 from bastide.authority import Authority
+from bastide.layout.etcd import (
+    CLIENT_PORT,
+    CTL,
+    DATA,
+    ENVIRONMENT,
+    FOLDER,
+    FORMING,
+    KEEP,
+    LEAD,
+    LEAD_SCRIPT,
+    PEER_PORT,
+    SNAPSHOTS,
+    UNIT,
+    prefix,
+)
+from bastide.layout.wireguard import UNIT as MESH_UNIT
 from bastide.machines import Machine
-from bastide.open_ports import ETCD_CLIENT, ETCD_PEER
 from bastide.secrets import Keyring
 from bastide.settings import Etcd, Settings
 from deploys.local_access import LocalAccess
@@ -17,22 +32,10 @@ from deploys.operations.files import File
 from deploys.render import render
 
 PACKAGES = ("etcd-client", "etcd-server", "nftables")
-UNIT = "etcd.service"
-FOLDER = "/etc/etcd"
-HOME = "/var/lib/etcd"
-DATA = f"{HOME}/bastide"
-SNAPSHOTS = "/var/lib/bastide-etcd"
-CTL = "/usr/local/sbin/bastide-etcdctl"
 OWN_HEALTH = f"ETCDCTL_ENDPOINTS=$(sed -n 's/^# own: //p' {FOLDER}/root.env) {CTL} endpoint health"
 """Whether this member sees a quorum: its answer needs one. Others may be away: a lost one is brought back like this."""
-FORMING = f"{HOME}/forming"
-"""Beside a member's data, and lost with them, from its first start until it has heard a quorum: so long they are none
-of a cluster. The unit takes it away."""
 QUORUM_CHECK = f"[ ! -e {FOLDER}/join.env ] || [ -e {FORMING} ] || {OWN_HEALTH}"
 """What must hold before anything is done to the next machine, where there is a member already."""
-LEAD = "bastide-etcd-lead"
-LEAD_SCRIPT = "/usr/local/lib/bastide/etcd-lead"
-KEEP = "bastide-etcd-keep"
 
 
 @dataclass(frozen=True)
@@ -65,11 +68,11 @@ class Members:
 
     def endpoints(self) -> dict[str, str]:
         """Where each member's clients come to, by name."""
-        return {name: f"https://{address}:{ETCD_CLIENT}" for name, address in self.addresses.items()}
+        return {name: f"https://{address}:{CLIENT_PORT}" for name, address in self.addresses.items()}
 
     def peers(self) -> dict[str, str]:
         """Where each member's fellows come to, by name."""
-        return {name: f"https://{address}:{ETCD_PEER}" for name, address in self.addresses.items()}
+        return {name: f"https://{address}:{PEER_PORT}" for name, address in self.addresses.items()}
 
 
 def members_of(settings: Settings, machine: Machine, stack: str) -> Members:
@@ -90,7 +93,7 @@ def local_access_of(members: Members) -> LocalAccess:
     """etcd's ports are for etcd, Patroni (as postgres) and root; the peers' too, though they ask for a certificate."""
     accounts = ["root", *(["etcd"] if members.votes else []), *([] if members.witness else ["postgres"])]
     # all machines', whoever votes: the same rule before a vote moves and after it
-    return LocalAccess("etcd", "etcd", (ETCD_CLIENT, ETCD_PEER), members.mesh, tuple(accounts))
+    return LocalAccess("etcd", "etcd", (CLIENT_PORT, PEER_PORT), members.mesh, tuple(accounts))
 
 
 def config_files(members: Members) -> tuple[File, ...]:
@@ -99,16 +102,16 @@ def config_files(members: Members) -> tuple[File, ...]:
         "etcd/etcd.j2",
         name=members.name,
         address=members.address,
-        client_port=ETCD_CLIENT,
-        peer_port=ETCD_PEER,
+        client_port=CLIENT_PORT,
+        peer_port=PEER_PORT,
         folder=FOLDER,
         data=DATA,
     )
     return (
-        File("/etc/default/etcd", text),
+        File(ENVIRONMENT, text),
         File(
             f"/etc/systemd/system/{UNIT}.d/bastide.conf",
-            render("etcd/bastide.conf.j2", folder=FOLDER, forming=FORMING, mesh_unit="wg-quick@wg0.service"),
+            render("etcd/bastide.conf.j2", folder=FOLDER, forming=FORMING, mesh_unit=MESH_UNIT),
         ),
     )
 
@@ -164,11 +167,6 @@ def patroni_user(version: str) -> str:
 def patroni_password(keyring: Keyring, version: str) -> str:
     """Patroni's password of one master."""
     return keyring.derive("etcd/patroni", version=version).hex()
-
-
-def prefix(stack: str) -> str:
-    """The keys that Patroni may read and write."""
-    return f"/bastide/{stack}/"
 
 
 def join_plan(members: Members, keyring: Keyring, *, begins: bool, dismisses: bool) -> dict[str, object]:

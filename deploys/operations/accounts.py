@@ -11,10 +11,9 @@ from typing import Any
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.operation import operation
 
+from bastide.layout.users import BACKUP, KEY_DIR
 from deploys.facts.machine import ask, forget, this_host
 
-KEY_DIR = "/etc/ssh/authorized_keys.d"
-BACKUP = "/var/backups/bastide"
 SHELL = "/bin/bash"
 _Commands = Generator[PyinfraCommand | str, None, None]
 

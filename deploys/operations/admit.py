@@ -8,9 +8,8 @@ from typing import Literal
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.operation import operation
 
+from bastide.layout.firewall import TABLE
 from deploys.facts.machine import ask, forget, this_host
-
-TABLE = "bastide"
 
 
 @operation()

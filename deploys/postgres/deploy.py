@@ -9,7 +9,7 @@ from __future__ import annotations
 from pyinfra.api.deploy import deploy
 
 from bastide.cluster import Cluster
-from bastide.open_ports import PATRONI
+from bastide.layout.postgres import DATA, FOLDER, PATRONI_PORT, UNIT
 from bastide.secrets import Keyring
 from deploys.facts.machine import Answer, Question, ask, merged, this_host
 from deploys.local_access import LocalAccess
@@ -20,11 +20,8 @@ from deploys.operations.postgres import databases, own_passwords, roll, shared_s
 from deploys.operations.units import unit
 from deploys.operations.wait import wait
 from deploys.postgres.patroni import (
-    DATA,
-    FOLDER,
     RELOAD,
     RELOAD_TRUST,
-    UNIT,
     authority_files,
     certificate_files,
     member_files,
@@ -169,7 +166,7 @@ def local_access_of(wanted: Cluster) -> LocalAccess:
     return LocalAccess(
         "postgres",
         "Patroni's API",
-        (PATRONI,),
+        (PATRONI_PORT,),
         tuple(member.address for member in wanted.members),
         ("root", "postgres", "haproxy"),
     )

@@ -10,19 +10,14 @@ from pydantic import SecretStr
 
 from bastide.authority import Authority
 from bastide.cluster import Cluster, password
-from bastide.open_ports import ETCD_CLIENT, PATRONI, POSTGRES
+from bastide.layout import etcd
+from bastide.layout.postgres import ACCOUNT, CONFIG, DATA, FOLDER, PATRONI_PORT, PORT, UNIT, VERSION
 from bastide.secrets import Keyring
 from deploys.etcd import membership
 from deploys.facts.machine import Answer
 from deploys.operations.files import File
 from deploys.render import render
 
-VERSION = 17
-FOLDER = "/etc/bastide/postgres"
-CONFIG = "/etc/patroni/config.yml"
-DATA = f"/var/lib/postgresql/{VERSION}/bastide"
-UNIT = "patroni.service"
-ACCOUNT = "postgres"
 # Patroni takes the signal when its present round is over, and only then knows what must wait for a restart: what
 # follows asks it that. One whose server does not run says nothing, and is not waited for longer.
 RELOAD = f"""\
@@ -79,9 +74,9 @@ def member_files(wanted: Cluster, keyring: Keyring, memory: dict[str, str]) -> t
         folder=FOLDER,
         data=DATA,
         version=VERSION,
-        postgres_port=POSTGRES,
-        patroni_port=PATRONI,
-        etcd_port=ETCD_CLIENT,
+        postgres_port=PORT,
+        patroni_port=PATRONI_PORT,
+        etcd_port=etcd.CLIENT_PORT,
         etcd_user=membership.patroni_user(keyring.newest),
         etcd_password=membership.patroni_password(keyring, keyring.newest),
         rest_password=password(keyring, "patroni").get_secret_value(),
@@ -183,7 +178,7 @@ def hba(wanted: Cluster) -> list[str]:
 
 def rest_url(wanted: Cluster) -> str:
     """This machine's Patroni."""
-    return f"https://{wanted.me.address}:{PATRONI}"
+    return f"https://{wanted.me.address}:{PATRONI_PORT}"
 
 
 def rest_plan(wanted: Cluster, keyring: Keyring) -> dict[str, Any]:

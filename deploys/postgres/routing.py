@@ -6,14 +6,11 @@ from pydantic import SecretStr
 
 from bastide import cluster
 from bastide.cluster import Cluster
-from bastide.open_ports import PATRONI, POSTGRES
+from bastide.layout.postgres import ACCOUNT, FOLDER, LEADER_PORT, PATRONI_PORT, POOL_PORT, PORT, REPLICA_PORT
 from bastide.secrets import Keyring
 from deploys.operations.files import File
-from deploys.postgres.patroni import ACCOUNT, FOLDER
 from deploys.render import render
 
-LEADER_PORT, REPLICA_PORT, POOL_PORT = 5000, 5001, 6432
-"""Where each site's HAProxy leads to whoever leads and to the replicas, and its PgBouncer listens; loopback only."""
 RELOAD_HAPROXY = """\
 haproxy -q -c -f /etc/haproxy/haproxy.cfg && systemctl -q enable haproxy || exit 1
 systemctl -q is-active haproxy && systemctl reload haproxy || systemctl restart haproxy
@@ -49,8 +46,8 @@ def haproxy_file(wanted: Cluster) -> File:
         ],
         sites=wanted.sites,
         folder=FOLDER,
-        patroni_port=PATRONI,
-        postgres_port=POSTGRES,
+        patroni_port=PATRONI_PORT,
+        postgres_port=PORT,
     )
     return File("/etc/haproxy/haproxy.cfg", text)
 

@@ -9,6 +9,17 @@ from urllib.parse import urlsplit
 
 from pyinfra.api.deploy import deploy
 
+from bastide.layout.updates import (
+    ALERT_TIMER,
+    CHECKS,
+    CONFIG,
+    LISTS_TIMER,
+    PROGRAM,
+    REBOOT_TIMER,
+    SOURCES,
+    TIMERS,
+    UPGRADE_TIMER,
+)
 from bastide.machines import Machine
 from bastide.settings import Settings, Source, Updates
 from bastide.windows import Windows, windows
@@ -19,12 +30,6 @@ from deploys.operations.units import unit
 from deploys.render import render
 
 PACKAGES = ("iputils-ping", "nftables", "python3-apt", "unattended-upgrades")
-TIMERS = ("apt-daily.timer", "apt-daily-upgrade.timer", "bastide-reboot.timer", "bastide-updates.timer")
-PROGRAM = "/usr/local/lib/bastide/updates.py"
-CONFIG = "/etc/bastide/updates.json"
-CHECKS = "/etc/bastide/reboot.d"
-"""Where capabilities put executables that must all end with 0 before their machine may reboot."""
-SOURCES = "/etc/apt/sources.list.d"
 # Seconds for which every peer must answer before a machine goes down: longer than a boot takes to fail
 OBSERVE_SECONDS = 30
 # what a plain upgrade of Debian 13 calls itself (apt-get indextargets: Origin, Codename, Label)
@@ -44,7 +49,7 @@ for timer in {" ".join(TIMERS)}; do
     [ ! -e $stamp ] || touch $stamp
 done
 systemctl daemon-reload && systemctl -q unmask {" ".join(TIMERS)} && systemctl restart {" ".join(TIMERS)} || exit 1
-systemctl start {TIMERS[3].replace(".timer", ".service")}
+systemctl start {ALERT_TIMER.replace(".timer", ".service")}
 """
 
 
@@ -68,10 +73,10 @@ def updates(wanted: Updates, plan: Plan) -> None:
     files(name="what is upgraded", name_="upgrades", wanted=(apt_file(wanted),))
     files(name="when, and who is asked", name_="windows", wanted=window_files(wanted, plan), settle=_SETTLE)
     # one call a line: pyinfra knows an operation by the line it was called from
-    unit(name="lists of packages are fetched", name_=TIMERS[0], state="running")
-    unit(name="upgrades are installed", name_=TIMERS[1], state="running")
-    unit(name="window for reboots", name_=TIMERS[2], state="running")
-    unit(name="alert for what waits", name_=TIMERS[3], state="running")
+    unit(name="lists of packages are fetched", name_=LISTS_TIMER, state="running")
+    unit(name="upgrades are installed", name_=UPGRADE_TIMER, state="running")
+    unit(name="window for reboots", name_=REBOOT_TIMER, state="running")
+    unit(name="alert for what waits", name_=ALERT_TIMER, state="running")
 
 
 def question(wanted: Updates, plan: Plan) -> Question:

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from bastide.cluster import password
-from bastide.open_ports import PATRONI
+from bastide.layout.postgres import FOLDER, POOL_PORT
+from bastide.layout.postgres import PATRONI_PORT as PATRONI
 from bastide.secrets import Keyring, keyring_from
 from bastide.settings import Settings
 from bastide.stackfile import SECRETS_KEY, read
-from deploys.postgres.patroni import FOLDER
-from deploys.postgres.routing import POOL_PORT
 from tests.rehearsal.stack import Rehearsal, wait_for
 
 SITES = ("primary", "standby")

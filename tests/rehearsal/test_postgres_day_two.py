@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from bastide.console import Completed, run
+from bastide.layout.postgres import DATA
 from bastide.stackfile import load
-from deploys.postgres.patroni import DATA
 from tests.rehearsal.acknowledged import SITES, Writers
 from tests.rehearsal.stack import Rehearsal, wait_for
 from tests.rehearsal.test_provider import servers

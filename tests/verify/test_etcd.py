@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from bastide.controls import count
+from bastide.layout.etcd import prefix
 from bastide.machines import Inventory, Machine
 from bastide.settings import Settings
-from deploys.etcd.membership import prefix
 from tests.verify.evidence_plugin import not_provable_here
 from tests.verify.probes.cluster import VOTERS_PORTS, Said, neighbours, strangers, voters
 from tests.verify.probes.judge_reach import judge_outside

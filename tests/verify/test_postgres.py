@@ -11,12 +11,13 @@ import pytest
 from bastide.cluster import Cluster, cluster_of
 from bastide.controls import count
 from bastide.controls.postgres import CERTIFICATE_DAYS, LAG_SECONDS
+from bastide.layout.postgres import LEADER_PORT, POOL_PORT, REPLICA_PORT
+from bastide.layout.postgres import PATRONI_PORT as PATRONI
+from bastide.layout.postgres import PORT as POSTGRES
+from bastide.layout.wireguard import INTERFACE
 from bastide.machines import Inventory, Machine
-from bastide.mesh import INTERFACE
-from bastide.open_ports import PATRONI, POSTGRES
 from bastide.settings import Settings
 from deploys.postgres.patroni import hba, shared
-from deploys.postgres.routing import LEADER_PORT, POOL_PORT, REPLICA_PORT
 from tests.verify.evidence_plugin import not_provable_here
 from tests.verify.probes import postgres_rights as rights
 from tests.verify.probes.cluster import SERVERS_PORTS, Said, marked, neighbours, servers, strangers

@@ -10,9 +10,10 @@ from itertools import combinations
 
 import pytest
 
+from bastide.layout.updates import PROGRAM
 from bastide.machines import Inventory, Machine
 from bastide.settings import Settings
-from deploys.updates.deploy import PROGRAM, patterns, program_text
+from deploys.updates.deploy import patterns, program_text
 from tests.verify.probes.batch import ask, asked
 from tests.verify.probes.engine import FIRST, look
 from tests.verify.probes.systemd import apt_values, command, flat, next_of, parsed, units

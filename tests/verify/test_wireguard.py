@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from bastide.controls import count
+from bastide.layout.wireguard import INTERFACE
 from bastide.machines import Inventory, Machine
-from bastide.mesh import INTERFACE, Mesh, mesh_of
+from bastide.mesh import Mesh, mesh_of
 from bastide.open_ports import open_ports
 from bastide.settings import Settings
 from tests.verify.evidence_plugin import not_provable_here

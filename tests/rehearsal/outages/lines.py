@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from bastide.open_ports import POSTGRES
+from bastide.layout.postgres import PORT as POSTGRES
 from tests.rehearsal.acknowledged import SITES, Writers
 from tests.rehearsal.outages.model import Outage, Watch, other
 from tests.rehearsal.stack import wait_for

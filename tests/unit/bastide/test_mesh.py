@@ -14,7 +14,7 @@ from pydantic import SecretBytes
 
 from bastide import mesh
 from bastide.errors import BastideError
-from bastide.open_ports import doors, open_ports
+from bastide.open_ports import open_ports, opened
 from bastide.secrets import Keyring
 from bastide.settings import Settings
 from hosts import vpn, way
@@ -46,8 +46,8 @@ def test_a_pair_does_not_show_its_private_half() -> None:
     assert mesh.machine_keys(RING, MACHINES[0]) == {pair.public: pair}
 
 
-def test_the_list_of_doors_is_one() -> None:
-    assert [(door.port, door.protocol, door.reach) for door in doors(SETTINGS)] == [(51820, "udp", "anywhere")]
+def test_the_list_of_open_ports_is_one() -> None:
+    assert [(one.port, one.protocol, one.reach) for one in opened(SETTINGS)] == [(51820, "udp", "anywhere")]
     assert open_ports(SETTINGS) == {("tcp", 443), ("udp", 3478), ("udp", 51820)}
     assert open_ports(SETTINGS) <= open_ports(SETTINGS, in_mesh=True)
 

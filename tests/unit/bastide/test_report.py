@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from bastide.controls import CAPABILITIES, CONTROLS, control, facts
+from bastide.capabilities import WORDS
+from bastide.controls import CONTROLS, control, facts
 from bastide.errors import EvidenceError
 from bastide.evidence import Evidence, evidence_path, save
 from bastide.machines import Inventory, Machine, inventory_path, save_inventory
@@ -251,7 +252,7 @@ class _Outline(HTMLParser):
             assert self.open.pop() == tag
 
 
-@pytest.mark.skipif("postgres" not in CAPABILITIES, reason="the page has no section of Postgres")
+@pytest.mark.skipif("postgres" not in WORDS, reason="the page has no section of Postgres")
 @pytest.mark.parametrize("lost", [0, 2])
 def test_for_how_long_writes_stopped_is_a_figure_of_the_rehearsal(stack: Path, page: Page, lost: int) -> None:
     assert "writes stopped" not in page()

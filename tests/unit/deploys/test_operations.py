@@ -12,6 +12,7 @@ import pytest
 from pydantic import SecretBytes, SecretStr
 from pyinfra.connectors.util import CommandOutput, OutputLine
 
+from bastide.capabilities import ON_MACHINES
 from bastide.console import run
 from bastide.errors import BastideError
 from bastide.secrets import Keyring
@@ -413,7 +414,7 @@ def test_drift_of_ssh():
 
 @pytest.mark.parametrize(
     ("only", "chosen"),
-    [(None, selection.CAPABILITIES), ("ssh", ("ssh",)), ("firewall, base", ("base", "firewall")), (["ssh"], ("ssh",))],
+    [(None, ON_MACHINES), ("ssh", ("ssh",)), ("firewall, base", ("firewall", "base")), (["ssh"], ("ssh",))],
 )
 def test_selected(only, chosen):
     assert selection.selected(only) == chosen
@@ -424,7 +425,7 @@ def test_a_mistyped_capability_is_an_error():
         selection.selected("shh")
     assert (error.value.message, error.value.hint) == (
         "--data only=shh: 'shh' is no capability",
-        f"there are {', '.join(selection.CAPABILITIES)}",
+        f"there are {', '.join(ON_MACHINES)}",
     )
     with pytest.raises(selection.NotBegun, match="no capability"), selection.for_people():
         selection.selected("shh")
@@ -433,7 +434,7 @@ def test_a_mistyped_capability_is_an_error():
 def test_the_first_round_trip_asks_for_all_that_operations_ask():
     keyring = Keyring("unit", {"v1": SecretBytes(bytes(32))})
     data = SimpleNamespace(settings=SETTINGS, machine=MACHINES[0], machines=MACHINES, keyring=keyring)
-    question = selection.questions(selection.CAPABILITIES)(SimpleNamespace(data=data))
+    question = selection.questions(ON_MACHINES)(SimpleNamespace(data=data))
     assert set(question) == {
         *("accounts", "fail2ban", "files", "half_way", "links"),
         *("listed", "nft", "packages", "sshd", "units", "wireguard"),

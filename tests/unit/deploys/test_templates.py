@@ -16,8 +16,9 @@ from pydantic import SecretBytes, SecretStr
 
 from bastide.cluster import cluster_of
 from bastide.console import run
+from bastide.layout.model import OpenPort
 from bastide.mesh import mesh_of
-from bastide.open_ports import Door, doors
+from bastide.open_ports import opened
 from bastide.secrets import Keyring
 from bastide.settings import Settings
 from deploys import base, fail2ban, firewall, ssh, users
@@ -32,7 +33,7 @@ from tests.unit.deploys.box import MACHINES, SETTINGS, SOURCE
 GOLDEN = Path(__file__).parent / "data/rendered"
 ANYWHERE = SETTINGS.ssh.model_copy(update={"open_to": "anywhere", "port": 2222})
 VPN = SETTINGS.ssh.model_copy(update={"open_to": "vpn"})
-DOORS = (*doors(SETTINGS), Door("etcd", 2379, "tcp", "mesh", "etcd's clients"))
+DOORS = (*opened(SETTINGS), OpenPort("etcd", 2379, "tcp", "mesh", "etcd's clients"))
 V6_ONLY = SETTINGS.firewall.model_copy(update={"operators": ("2001:db8::/48",), "public": ()})
 V4_ONLY = tuple(replace(machine, address6="", private_address="") for machine in MACHINES)
 

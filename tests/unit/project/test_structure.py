@@ -8,10 +8,21 @@ from pathlib import Path
 import pytest
 from importlinter import cli as import_linter
 
+from bastide.capabilities import CAPABILITIES, WORDS, Capability, parts
+from bastide.settings import Settings
+
 ROOT = Path(__file__).parents[3]
-CAPABILITIES = ("base", "users", "wireguard", "ssh", "firewall", "fail2ban", "updates", "etcd", "postgres")
-# made at the provider and not on machines: a component of stacks/ stands where others have their deploy
-AT_THE_PROVIDER = ("dns",)
+# what each room has beside the capabilities' own files
+SHARED = {
+    "bastide/controls": {"model"},
+    "bastide/layout": {"model"},
+    "deploys": {
+        *("commands", "facts", "operations", "remote"),  # rooms of their own
+        *("local_access", "preflight", "render", "selection"),
+    },
+    "templates": {"local_access", "page"},
+    "tests/rehearsal/sabotages": {"model"},
+}
 
 
 def test_import_contracts_hold(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -20,23 +31,38 @@ def test_import_contracts_hold(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert code == 0, capsys.readouterr().out
 
 
-@pytest.mark.parametrize("word", [*CAPABILITIES, *AT_THE_PROVIDER])
-def test_a_capability_has_its_settings_deploy_check_and_controls(word: str) -> None:
-    from bastide.controls import CONTROLS
-    from bastide.settings import Settings
+@pytest.mark.parametrize("one", CAPABILITIES, ids=WORDS)
+def test_a_capability_has_what_each_must_have(one: Capability) -> None:
+    assert (one.word in Settings.model_fields) == one.settings
+    assert (ROOT / "tests" / "verify" / f"test_{one.word}.py").exists()
+    assert one.word in parts("bastide.controls")
+    assert one.word in parts("tests.rehearsal.sabotages")
+    # made at the provider and not on machines: a component of stacks/ stands where others have their deploy
+    room = ROOT / ("deploys" if one.made == "machines" else "stacks")
+    made = (room / f"{one.word}.py").exists() or (room / one.word / "deploy.py").exists()
+    assert made == (one.made == "machines" or one.settings)
 
-    assert word in Settings.model_fields
-    room = ROOT / ("stacks" if word in AT_THE_PROVIDER else "deploys")
-    assert (room / f"{word}.py").exists() or (room / word / "deploy.py").exists()
-    assert (ROOT / "tests" / "verify" / f"test_{word}.py").exists()
-    assert any(control.id.startswith(f"{word}-") for control in CONTROLS)
+
+@pytest.mark.parametrize("room", SHARED)
+def test_a_file_has_a_word(room: str) -> None:
+    names = {path.stem for path in (ROOT / room).iterdir() if not path.name.startswith("_")}
+    assert names - set(WORDS) == SHARED[room]
 
 
-def test_no_orphans_in_templates_and_deploys() -> None:
-    named = {path.name for path in (ROOT / "templates").iterdir() if path.is_dir()}
-    assert named - {*CAPABILITIES, "page", "local_access"} == set()
-    modules = {path.stem for path in (ROOT / "deploys").iterdir()} - {"__init__"}
-    assert set(CAPABILITIES) <= modules
+def test_a_check_has_a_word() -> None:
+    # some capabilities need several files: test_postgres_rights.py
+    names = [path.stem.removeprefix("test_") for path in (ROOT / "tests" / "verify").glob("test_*.py")]
+    assert [name for name in names if name.partition("_")[0] not in WORDS] == []
+
+
+def test_each_control_belongs_to_the_file_it_stands_in() -> None:
+    for word, module in parts("bastide.controls").items():
+        assert {one.capability for one in module.CONTROLS} == {word}
+
+
+def test_each_sabotage_belongs_to_the_file_it_stands_in() -> None:
+    for word, module in parts("tests.rehearsal.sabotages").items():
+        assert {one.control.rpartition("-")[0] for one in module.SABOTAGES} == {word}
 
 
 def test_requirements_are_pinned_exactly() -> None:

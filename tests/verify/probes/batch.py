@@ -10,8 +10,9 @@ import secrets
 from functools import cache
 from shlex import quote
 
+from bastide.layout.updates import CONFIG, PROGRAM, TIMERS
 from bastide.machines import Machine
-from deploys.updates.deploy import CONFIG, PROGRAM, TIMERS, program_text
+from deploys.updates.deploy import program_text
 from tests.verify.probes.engine import FIRST, Look, Once, look
 from tests.verify.probes.jails import state_command
 from tests.verify.probes.peers import state_command as mesh_command

@@ -9,9 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from bastide.layout.etcd import CLIENT_PORT as ETCD_CLIENT
+from bastide.layout.etcd import PEER_PORT as ETCD_PEER
+from bastide.layout.postgres import LEADER_PORT, POOL_PORT, REPLICA_PORT
+from bastide.layout.postgres import PATRONI_PORT as PATRONI
+from bastide.layout.postgres import PORT as POSTGRES
 from bastide.machines import Machine
-from bastide.open_ports import ETCD_CLIENT, ETCD_PEER, PATRONI, POSTGRES
-from deploys.postgres.routing import LEADER_PORT, POOL_PORT, REPLICA_PORT
 from tests.verify.probes.cluster_commands import commands, marker_command, strange_command
 from tests.verify.probes.engine import Once, look
 from tests.verify.probes.reach import KNOCKER

@@ -10,11 +10,15 @@ from shlex import quote
 from typing import Any
 
 from bastide.cluster import cluster_of
+from bastide.layout import etcd as etcd_layout
+from bastide.layout import postgres as layout
+from bastide.layout.etcd import CLIENT_PORT as ETCD_CLIENT
+from bastide.layout.etcd import PEER_PORT as ETCD_PEER
+from bastide.layout.postgres import PATRONI_PORT as PATRONI
+from bastide.layout.postgres import PORT as POSTGRES
 from bastide.machines import Machine
-from bastide.open_ports import ETCD_CLIENT, ETCD_PEER, PATRONI, POSTGRES
 from bastide.settings import Settings
 from deploys.etcd import membership
-from deploys.postgres import patroni, routing
 from deploys.postgres.rights import shape
 
 _SCRIPTS = Path(__file__).with_name("remote")
@@ -22,9 +26,9 @@ _NOBODY = 65534  # Debian's base-passwd
 _SERVERS = {
     "server": POSTGRES,
     "api": PATRONI,
-    "leader": routing.LEADER_PORT,
-    "replicas": routing.REPLICA_PORT,
-    "pool": routing.POOL_PORT,
+    "leader": layout.LEADER_PORT,
+    "replicas": layout.REPLICA_PORT,
+    "pool": layout.POOL_PORT,
 }
 
 
@@ -73,10 +77,10 @@ def _voter(settings: Settings, machine: Machine, stack: str) -> str:
         "client_port": ETCD_CLIENT,
         "peer_port": ETCD_PEER,
         "doors": doors,
-        "ctl": membership.CTL,
-        "folder": membership.FOLDER,
+        "ctl": etcd_layout.CTL,
+        "folder": etcd_layout.FOLDER,
         "witness": voters.witness,
-        "prefix": membership.prefix(stack),
+        "prefix": etcd_layout.prefix(stack),
         "accounts": accounts(),
     }
     return _script(plan, "knocks", "voter")
@@ -89,7 +93,7 @@ def _server(settings: Settings, machine: Machine, stack: str) -> str:
         "name": machine.name,
         "address": wanted.me.address,
         "sites": {member.name: member.address for member in wanted.sites},
-        "folder": patroni.FOLDER,
+        "folder": layout.FOLDER,
         "ports": _SERVERS,
         "doors": [[member.address, PATRONI] for member in wanted.sites],
         "accounts": accounts(),

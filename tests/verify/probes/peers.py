@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shlex import quote
 
-from bastide.mesh import INTERFACE
+from bastide.layout.wireguard import INTERFACE
 
 # Public keys and what each may send as; who can read the files with the private one. Where a person's device is stays
 # there: evidence is for everybody.

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from shlex import quote
 from typing import Any
 
+from bastide.layout.wireguard import INTERFACE
 from bastide.machines import Machine
-from bastide.mesh import INTERFACE
 from tests.verify.probes.batch import ask, listening
 from tests.verify.probes.engine import look
 from tests.verify.probes.reach import Knock, knocked

@@ -1,0 +1,41 @@
+"""etcd's members."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bastide.layout.model import OpenPort
+from bastide.settings import Settings
+
+CLIENT_PORT, PEER_PORT = 2379, 2380
+"""Registered with IANA as etcd-client and etcd-server."""
+ACCOUNT = "etcd"
+UNIT = "etcd.service"
+FOLDER = "/etc/etcd"
+"""Certificates, root's access, how a member comes in."""
+ENVIRONMENT = "/etc/default/etcd"
+HOME = "/var/lib/etcd"
+DATA = f"{HOME}/bastide"
+FORMING = f"{HOME}/forming"
+"""Beside a member's data, and lost with them, from its first start until it has heard a quorum: so long they are none
+of a cluster. The unit takes it away."""
+SNAPSHOTS = "/var/lib/bastide-etcd"
+CTL = "/usr/local/sbin/bastide-etcdctl"
+"""etcdctl as etcd's root, for root."""
+LEAD = "bastide-etcd-lead"
+"""The timer, and its service, that bring the leadership to the witness."""
+LEAD_SCRIPT = "/usr/local/lib/bastide/etcd-lead"
+KEEP = "bastide-etcd-keep"
+"""The timer, and its service, of the daily snapshot."""
+
+
+def prefix(stack: str) -> str:
+    """The keys that Patroni may read and write."""
+    return f"/bastide/{stack}/"
+
+
+def open_ports(settings: Settings) -> Iterator[OpenPort]:
+    """For clients and among members, in the mesh."""
+    if settings.postgres:
+        yield OpenPort("etcd", CLIENT_PORT, "tcp", "mesh", "etcd for its clients")
+        yield OpenPort("etcd", PEER_PORT, "tcp", "mesh", "etcd among its members")

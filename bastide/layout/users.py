@@ -1,0 +1,9 @@
+"""Accounts and their keys."""
+
+from __future__ import annotations
+
+KEY_DIR = "/etc/ssh/authorized_keys.d"
+"""The key file of each account, written by root alone."""
+SUDOERS = "/etc/sudoers.d/bastide"
+BACKUP = "/var/backups/bastide"
+"""What was taken away and may be needed still, for root alone."""
