@@ -1,4 +1,4 @@
-"""Looks at the stack's names, as anybody sees them: every authoritative name server is asked, from the operator's side.
+"""The stack's names, as anybody sees them: every authoritative name server is asked, from the operator's side.
 
 The name servers are found as a resolver finds them: the inventory's in the lab (whose names nobody else knows), else
 this machine's own. Answers come from the name servers themselves, so nothing in them is from a cache.
@@ -24,7 +24,7 @@ import dns.reversename
 
 from bastide.machines import Machine
 from bastide.settings import RecordSet, Zone
-from tests.verify.probes.engine import Once, look
+from tests.verify.probes.engine import Once, probe
 from tests.verify.probes.world import NotSeen, World
 
 _SECONDS = 5.0
@@ -62,7 +62,7 @@ class Reverse:
     back: Mapping[str, frozenset[str]]
 
 
-@look()
+@probe()
 def zones(world: World, machine: Machine) -> tuple[str, dict[str, tuple[Answers, ...]]]:
     """What every name server gives for everything that the settings declare, by zone. The same for all machines."""
     declared = world.settings.dns.zones if world.settings.dns else {}
@@ -73,7 +73,7 @@ def zones(world: World, machine: Machine) -> tuple[str, dict[str, tuple[Answers,
     return f"ask {servers or 'nobody'} for {', '.join(found) or 'nothing'}", found
 
 
-@look()
+@probe()
 def reverse(world: World, machine: Machine) -> tuple[str, tuple[Reverse, ...]]:
     """What the machine's addresses lead to, and back."""
     if world.settings.dns is None or world.settings.dns.reverse is None:

@@ -1,7 +1,7 @@
-"""Looks are taken before they are judged: all at once, side by side, each only once.
+"""Probes are taken before their observations are judged: all at once, side by side, each only once.
 
-A check names its look with the marker `look`; the tests then judge what is already there. That is why the whole suite
-takes about as long as its slowest look.
+A check names its probe with the marker `probe`; the tests then judge what is already there. That is why the whole suite
+takes about as long as its slowest probe.
 """
 
 from __future__ import annotations
@@ -14,59 +14,60 @@ from dataclasses import dataclass
 from typing import Any
 
 from bastide.machines import Machine
-from tests.verify.probes.world import Sight, World, now
+from tests.verify.probes.world import Observation, World, now
 
 FIRST, NORMAL, LAST, QUIET = 0, 1, 2, 3
-_WORKERS = 24  # looks wait for the network, not for a processor
+_WORKERS = 24  # probes wait for the network, not for a processor
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
-    """A function (world, machine) -> (command, data) with its place in the order.
+class Probe:
+    """A function (world, machine) -> (what a person would type, data) with its place in the order.
 
     Not callable by itself: pytest would take a callable in a marker for the test to be marked.
     """
 
     function: Callable[[World, Machine], tuple[str, Any]]
-    order: int
-    active: bool
-    asks: str
+    order: int = NORMAL
+    active: bool = False
+    asks: tuple[str, ...] = ()
 
-    def take(self, world: World, machine: Machine) -> Sight:
-        """Take the look, and note when and how long."""
+    def take(self, world: World, machine: Machine) -> Observation:
+        """Take it, and note when and how long."""
         at, began = now(), time.monotonic()
         command, data = self.function(world, machine)
-        return Sight(command, data, at, round(time.monotonic() - began, 2))
+        return Observation(command, data, at, round(time.monotonic() - began, 2))
 
 
-def look(
-    *, order: int = NORMAL, active: bool = False, asks: str = ""
-) -> Callable[[Callable[[World, Machine], tuple[str, Any]]], Look]:
-    """Make a look of a function.
+def probe(
+    *, order: int = NORMAL, active: bool = False, asks: Iterable[Probe] = ()
+) -> Callable[[Callable[[World, Machine], tuple[str, Any]]], Probe]:
+    """Make a probe of a function.
 
     `order`: FIRST opens the shared connections, LAST is what a server may take offence at (it waits for all others),
     QUIET what nobody else may knock beside (it waits for those, too).
-    `active`: it knocks from the prober. `asks`: what it needs of tests/verify/probes/batch.py's commands.
+    `active`: it knocks from the prober. `asks`: the batched commands (batch.py) that it takes the outputs of.
     """
-    return lambda function: Look(function, order, active, asks)
+    needed = tuple(name for one in asks for name in one.asks)
+    return lambda function: Probe(function, order, active, needed)
 
 
-class Looks:
-    """Takes looks in the background and hands out what they gave."""
+class Engine:
+    """Takes probes in the background and hands out what they gave."""
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="look")
+        self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="probe")
         self._lock = threading.Lock()
-        self._taken: dict[tuple[Look, str], Future[Sight]] = {}
+        self._taken: dict[tuple[Probe, str], Future[Observation]] = {}
 
-    def start(self, wanted: Iterable[tuple[Look, Machine]]) -> None:
-        """Open one shared connection to each machine, then begin all looks.
+    def start(self, wanted: Iterable[tuple[Probe, Machine]]) -> None:
+        """Open one shared connection to each machine, then begin all probes.
 
-        The pool is first in, first out, so a look may wait for one of an earlier order.
+        The pool is first in, first out, so a probe may wait for one of an earlier order.
         """
         pairs = sorted(wanted, key=lambda pair: pair[0].order)
-        self._world.asked.update(item.asks for item, _ in pairs if item.asks)
+        self._world.asked.update(name for item, _ in pairs for name in item.asks)
         names = {machine.name for _, machine in pairs}
         if self._world.inventory.prober and any(item.active for item, _ in pairs):
             names.add(self._world.inventory.prober.name)
@@ -74,15 +75,15 @@ class Looks:
         for item, machine in pairs:
             self._submit(item, machine)
 
-    def get(self, item: Look, machine: Machine) -> Sight:
-        """What the look gave; waits for it. Raises what the look raised."""
+    def get(self, item: Probe, machine: Machine) -> Observation:
+        """What the probe gave; waits for it. Raises what the probe raised."""
         return self._submit(item, machine).result()
 
     def close(self) -> None:
         """Forget what has not begun, and wait for the rest."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _submit(self, item: Look, machine: Machine) -> Future[Sight]:
+    def _submit(self, item: Probe, machine: Machine) -> Future[Observation]:
         with self._lock:
             key = (item, machine.name)
             if key not in self._taken:
@@ -90,7 +91,7 @@ class Looks:
                 self._taken[key] = self._pool.submit(self._take, item, machine, before if item.order != NORMAL else [])
             return self._taken[key]
 
-    def _take(self, item: Look, machine: Machine, before: list[Future[Sight]]) -> Sight:
+    def _take(self, item: Probe, machine: Machine, before: list[Future[Observation]]) -> Observation:
         wait(before)
         return item.take(self._world, machine)
 

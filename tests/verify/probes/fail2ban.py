@@ -17,8 +17,8 @@ from typing import Any
 
 from bastide.console import run
 from bastide.machines import Machine
-from tests.verify.probes.batch import ask
-from tests.verify.probes.engine import QUIET, look
+from tests.verify.probes.batch import ask, command
+from tests.verify.probes.engine import QUIET, probe
 from tests.verify.probes.jails import JAIL, parse, state_command
 from tests.verify.probes.world import NotSeen, World
 
@@ -28,7 +28,7 @@ _LIFTED_SECONDS = 60
 # nothing is left to be said of failures before this one
 _SILENCE = """[ -z "$(journalctl -q -t fail2ban --since '1 second ago' -n 1)" ]"""
 # From a spare address: does it answer a ping, and what becomes of a connection (port 0: not asked for)?
-_PROBE = """
+_FROM_SPARE = """
 import json, socket, subprocess, sys
 spare, target, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
 def knock():
@@ -38,6 +38,13 @@ def knock():
 ping = subprocess.run(["ping", "-n", "-q", "-c", "1", "-W", "2", "-I", spare, target], capture_output=True)
 print(json.dumps({"ping": ping.returncode == 0, "port": knock() if port else "not asked"}))
 """
+
+
+jails = command(
+    "bans",
+    state_command(),
+    shows="fail2ban-client get JAIL OPTION (every jail); nft -j list ruleset; fail2ban's database",
+)
 
 
 @dataclass(frozen=True)
@@ -66,10 +73,10 @@ class Dropped:
 
 def state(world: World, machine: Machine) -> dict[str, Any] | None:
     """fail2ban's state, out of the one batch; None when it does not answer."""
-    return parse(ask(world, machine, "bans").text)
+    return parse(ask(world, machine, jails).text)
 
 
-@look(order=QUIET, asks="bans")
+@probe(order=QUIET, asks=(jails,))
 def watched(world: World, machine: Machine) -> tuple[str, Watched]:
     """Failed logins of the operator, one a kind, and the line that fail2ban writes for a spared address.
 
@@ -77,20 +84,20 @@ def watched(world: World, machine: Machine) -> tuple[str, Watched]:
     """
     server = state(world, machine)
     client = world.host(machine.name).run("echo $SSH_CONNECTION").stdout.split()
-    command = f"ssh -i WRONG_KEY NAME@{machine.name}; journalctl -t fail2ban (a user who does not exist, one who does)"
+    shown = f"ssh -i WRONG_KEY NAME@{machine.name}; journalctl -t fail2ban (a user who does not exist, one who does)"
     if not client or server is None or not _ignored(client[0], server):
-        return command, Watched(spared=False)
+        return shown, Watched(spared=False)
     users = world.settings.users
     existing = next(iter(sorted(users.people)), users.automation.name)
-    return command, Watched(
+    return shown, Watched(
         spared=True,
         unknown=_noticed(world, machine, f"nobody-{secrets.token_hex(4)}"),
         existing=_noticed(world, machine, existing),
-        welcome=world.knock(machine.name).ok,
+        welcome=world.login(machine.name).ok,
     )
 
 
-@look()
+@probe()
 def held(world: World, machine: Machine) -> tuple[str, list[bool]]:
     """Whether a ban of two documentation addresses (RFC 5737, RFC 9637) is in the kernel's sets and the database."""
     # as fail2ban writes them: it would not find the ban of an address that is spelled otherwise
@@ -105,7 +112,7 @@ def held(world: World, machine: Machine) -> tuple[str, list[bool]]:
     return f"fail2ban-client set {JAIL} banip 192.0.2.x (and 3fff:fff::x); nft list sets; fail2ban's database", seen
 
 
-@look(active=True)
+@probe(active=True)
 def dropped(world: World, machine: Machine) -> tuple[str, Dropped]:
     """What a spare address of the prober gets before, during and after its ban on a machine."""
     prober = world.inventory.prober
@@ -115,13 +122,13 @@ def dropped(world: World, machine: Machine) -> tuple[str, Dropped]:
     port = _answering_port(world)
     device = "$(ip -6 -o route get " + machine.address6 + " | sed 's/.* dev \\([^ ]*\\).*/\\1/')"
     add = f"ip -6 address replace {spare}/128 dev {device} nodad valid_lft {_LIFTED_SECONDS} preferred_lft 0"
-    probe = f"python3 -c {quote(_PROBE)} {spare} {machine.address6} {port}"
+    attempt = f"python3 -c {quote(_FROM_SPARE)} {spare} {machine.address6} {port}"
     try:
-        before = _probed(world, f"{add} && {probe}")
+        before = _tried(world, f"{add} && {attempt}")
         world.as_root(machine.name, f"{_ban(spare)}\n{_until(f'nft list ruleset | grep -q {spare}')}")
-        during = _probed(world, probe)
+        during = _tried(world, attempt)
         world.as_root(machine.name, _lift(spare))
-        after = _probed(world, probe)
+        after = _tried(world, attempt)
     finally:
         world.as_root(machine.name, _lift(spare))
         world.as_root(prober.name, f"ip -6 address del {spare}/128 dev {device}")
@@ -147,7 +154,7 @@ def _noticed(world: World, machine: Machine, user: str) -> bool:
         for _ in range(3):
             shown = world.as_root(machine.name, f"{_until(_SILENCE)}; journalctl -q -n 0 --show-cursor").text
             cursor = shown.rpartition(": ")[2]
-            if "Offering public key" not in world.knock(machine.name, "-l", user, "-i", str(key)).stderr:
+            if "Offering public key" not in world.login(machine.name, "-l", user, "-i", str(key)).stderr:
                 raise NotSeen(f"{machine.name} did not take part in a login", "is ssh reachable?")
             lines = f"journalctl -q -o cat --after-cursor={quote(cursor)}"
             noticed = f"{lines} -t fail2ban | grep -c ' Ignore \\| Found '"
@@ -159,7 +166,7 @@ def _noticed(world: World, machine: Machine, user: str) -> bool:
     raise NotSeen(f"others fail to log in to {machine.name} all the time", "run the check again")
 
 
-def _probed(world: World, script: str) -> dict[str, Any]:
+def _tried(world: World, script: str) -> dict[str, Any]:
     prober = world.inventory.prober
     try:
         found: dict[str, Any] = json.loads(world.as_root(prober.name if prober else "", script).text)
@@ -181,7 +188,7 @@ def _spare(address6: str) -> str:
 
 
 def _ban(address: str) -> str:
-    """Ban for as long as the look lasts: the timer that lifts it is set first."""
+    """Ban for as long as the probe lasts: the timer that lifts it is set first."""
     unit = f"bastide-lift-{address.replace(':', '-').replace('.', '-')}"
     timer = f"systemd-run -q --collect --unit={unit} --on-active={_LIFTED_SECONDS}"
     timer += f" --timer-property=AccuracySec=1s fail2ban-client unban {address}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 # The two halves of what narrows a rule; a match that is not known here (an interface, a protocol as a whole, a new
-# connection) narrows nothing: an `accept` behind it is a door, and whoever adds such a rule says here why it is none.
+# connection) narrows nothing: an `accept` behind it lets everything in, and whoever adds such a rule says here why not.
 _ANSWERS = {"established", "related", "untracked"}
 _PINGS = {"icmp", "icmpv6", "ipv6-icmp"}
 
@@ -49,10 +49,10 @@ def drops_by_default(chains: list[Chain], hook: str, family: str) -> bool:
     return any(chain.policy == "drop" or _ends_with_drop(chain) for chain in _at(chains, hook, family))
 
 
-def open_doors(chains: list[Chain], hook: str, family: str) -> bool:
+def accepts_everything(chains: list[Chain], hook: str, family: str) -> bool:
     """Whether the chains that drop by default have a rule that accepts everything of this family."""
     dropping = [chain for chain in _at(chains, hook, family) if chain.policy == "drop" or _ends_with_drop(chain)]
-    return all(any(_is_door(rule, family) for rule in chain.rules) for chain in dropping)
+    return all(any(_accepts_everything(rule, family) for rule in chain.rules) for chain in dropping)
 
 
 def drops_address(chains: list[Chain], hook: str, address: str) -> bool:
@@ -92,7 +92,7 @@ def _ends_with_drop(chain: Chain) -> bool:
     return bool(chain.rules) and _drops(chain.rules[-1]) and not any("match" in part for part in chain.rules[-1])
 
 
-def _is_door(rule: list[dict[str, Any]], family: str) -> bool:
+def _accepts_everything(rule: list[dict[str, Any]], family: str) -> bool:
     """Whether a rule accepts (or sends on to rules that are not looked at) what nobody has named."""
     if not any(word in part for part in rule for word in ("accept", "jump", "goto", "queue", "vmap")):
         return False

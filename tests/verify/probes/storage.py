@@ -1,4 +1,4 @@
-"""Looks at the buckets, from the operator's machine: as a stranger, and with the keys where they are at hand.
+"""The buckets, from the operator's machine: as a stranger, and with the keys where they are at hand.
 
 The keys come by the environment (`make verify` sets them where the stack's passphrase is there) and are taken out of it
 at once, so that no program that is started from here inherits them.
@@ -20,7 +20,7 @@ from bastide.machines import Machine
 from bastide.secrets import StorageKeys
 from bastide.settings import Storage
 from stacks.buckets import client
-from tests.verify.probes.engine import look
+from tests.verify.probes.engine import probe
 from tests.verify.probes.world import NotSeen, World
 
 NO_STORAGE = "this stack has no object storage"
@@ -38,7 +38,7 @@ _secret = os.environ.pop("BASTIDE_STORAGE_SECRET_KEY", "")
 KEYS = StorageKeys(_access, SecretStr(_secret)) if _access and _secret else None
 
 
-@look()
+@probe()
 def as_stranger(world: World, machine: Machine) -> tuple[str, Any]:
     """By bucket: what a stranger's attempts give (S3's answer, "" when it was let through), and with keys at hand what
     the bucket lets others do (its policy, and who else is in its access list; None when the storage does not tell)."""
@@ -53,7 +53,7 @@ def as_stranger(world: World, machine: Machine) -> tuple[str, Any]:
     return f"curl {storage.endpoint}/{next(iter(storage.buckets))}", found
 
 
-@look()
+@probe()
 def with_keys(world: World, machine: Machine) -> tuple[str, Any]:
     """By bucket: its versioning, lock and lifecycle, and what became of the probe."""
     storage = world.settings.storage

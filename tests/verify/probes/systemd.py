@@ -1,13 +1,20 @@
-"""What systemd and apt say, as values: `systemctl show`, `apt-config dump`, armored keys."""
+"""What systemd says of its units, as values."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
-from typing import Any
 
 from tests.verify.probes.world import Output
+
+# of one unit a paragraph; a time is "@seconds" or empty
+_PROPERTIES = "Id,LoadState,ActiveState,UnitFileState,ExecStart,NextElapseUSecRealtime"
+_PROPERTIES += ",Persistent,RandomizedDelayUSec,TimersCalendar,TimersMonotonic"
+
+
+def show(*units: str) -> str:
+    """The command that prints what `units` reads."""
+    return f"systemctl show --timestamp=unix -p {_PROPERTIES} -- {' '.join(units)}"
 
 
 def units(output: Output) -> dict[str, dict[str, str]]:
@@ -22,34 +29,9 @@ def next_of(timer: dict[str, str]) -> float:
     return float(found[1]) if found else float("inf")
 
 
-def command(service: dict[str, str]) -> str:
+def run_by(service: dict[str, str]) -> str:
     """What a service runs; all of it when there is more than one command."""
     return "; ".join(re.findall(r"argv\[\]=(.*?) ;", service["ExecStart"]))
-
-
-def apt_values(output: Output) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """`apt-config dump`: single values (the last one counts, as for apt) and lists, by key."""
-    single: dict[str, str] = {}
-    lists: dict[str, list[str]] = {}
-    for key, value in re.findall(r'^(\S+) "(.*)";$', output.text, re.MULTILINE):
-        if key.endswith("::"):
-            lists.setdefault(key[:-2], []).append(value)
-        else:
-            single[key] = value
-    return single, lists
-
-
-def parsed(output: Output, problem: str) -> Any:
-    """JSON that a program printed. `problem` is the reason that is given when it is none."""
-    try:
-        return json.loads(output.text)
-    except ValueError:
-        raise AssertionError(problem) from None
-
-
-def flat(key: str) -> str:
-    """A key without its line ends, which everybody shows in their own way."""
-    return re.sub(r"[\s.]+", "", key)
 
 
 def _properties(text: str) -> defaultdict[str, str]:

@@ -8,13 +8,31 @@ from dataclasses import dataclass
 from shlex import quote
 from typing import Any
 
-from bastide.layout.wireguard import INTERFACE
+from bastide.layout.wireguard import FOLDER, INTERFACE
 from bastide.machines import Machine
-from tests.verify.probes.batch import ask, listening
-from tests.verify.probes.engine import look
-from tests.verify.probes.reach import Knock, knocked
+from tests.verify.probes.batch import ask, command
+from tests.verify.probes.engine import probe
+from tests.verify.probes.reach import Knock, knocked, listeners, listening
 from tests.verify.probes.world import NotSeen, World
 
+# Public keys and what each may send as; who can read the files with the private one. Where a person's device is stays
+# there: evidence is for everybody.
+_STATE = f"""
+import grp, json, os, pwd, subprocess
+def shown(word):
+    done = subprocess.run(["wg", "show", "{INTERFACE}", word], capture_output=True, text=True)
+    return done.stdout.strip() if done.returncode == 0 else ""
+files = {{}}
+for folder, _, names in os.walk("{FOLDER}"):
+    for path in [folder, *(os.path.join(folder, name) for name in names)]:
+        info = os.stat(path)
+        owners = (pwd.getpwuid(info.st_uid).pw_name, grp.getgrgid(info.st_gid).gr_name)
+        files[path] = [oct(info.st_mode & 0o777), *owners]
+peers = dict(line.split("\\t", 1) for line in shown("allowed-ips").splitlines())
+program = subprocess.run(["pgrep", "-x", "wireguard-go"], capture_output=True).returncode == 0
+print(json.dumps({{"key": shown("public-key"), "files": files, "kernel": not program,
+    "peers": {{key: sorted(text.split()) for key, text in peers.items()}}}}))
+"""
 # To each address: a datagram with a word of its own, and a ping. What then passes by on all interfaces is looked at: in
 # the tunnel the word itself, outside of it the word again, or a packet of WireGuard's type 4 (data) to the peer.
 _CROSSING = f"""
@@ -75,6 +93,13 @@ print(json.dumps(answers))
 """
 
 
+members = command(
+    "mesh",
+    f"python3 -I -c {quote(_STATE)}",
+    shows=f"wg show {INTERFACE} (public keys and allowed addresses); ls -l {FOLDER}",
+)
+
+
 @dataclass(frozen=True)
 class Roster:
     """A machine's own account of the mesh, and the keys that the others say they have ("" where one said nothing)."""
@@ -94,13 +119,13 @@ class Strange:
 def state(world: World, machine: Machine) -> dict[str, Any]:
     """What a machine says of its part of the mesh, out of the one batch."""
     try:
-        found: dict[str, Any] = json.loads(ask(world, machine, "mesh").text)
+        found: dict[str, Any] = json.loads(ask(world, machine, members).text)
     except ValueError:
         raise NotSeen(f"{machine.name} does not say what its mesh is like", "is wireguard-tools installed?") from None
     return found
 
 
-@look(asks="mesh")
+@probe(asks=(members,))
 def roster(world: World, machine: Machine) -> tuple[str, Roster]:
     """The peers that a machine has, beside what the peers say of themselves."""
     keys = {}
@@ -109,12 +134,12 @@ def roster(world: World, machine: Machine) -> tuple[str, Roster]:
             keys[other.name] = str(state(world, other)["key"])
         except NotSeen:
             keys[other.name] = ""
-    return f"# wg show {INTERFACE} (here and on every other server); ls -l /etc/wireguard", Roster(
+    return f"# wg show {INTERFACE} (here and on every other server); ls -l {FOLDER}", Roster(
         state(world, machine), keys
     )
 
 
-@look()
+@probe()
 def crossing(world: World, machine: Machine) -> tuple[str, dict[str, Any]]:
     """What leaves a machine that sends a message to every other one's address in the mesh."""
     targets = [address for name, address in world.settings.mesh.items() if name != machine.name]
@@ -127,7 +152,7 @@ def crossing(world: World, machine: Machine) -> tuple[str, dict[str, Any]]:
         raise NotSeen(f"{machine.name} could not look at its packets", "are python3, ping and wg there?") from None
 
 
-@look(active=True, asks="mesh")
+@probe(active=True, asks=(members,))
 def strange(world: World, machine: Machine) -> tuple[str, Strange]:
     """A stranger who knows the machine's public key speaks to its port, over IPv4 and IPv6."""
     prober, wanted = world.inventory.prober, world.settings.wireguard
@@ -149,7 +174,7 @@ def strange(world: World, machine: Machine) -> tuple[str, Strange]:
     return shown, Strange(answers, alive)
 
 
-@look(asks="listeners")
+@probe(asks=(listeners,))
 def over_mesh(world: World, machine: Machine) -> tuple[str, Knock | None]:
     """What another server reaches at a machine's address in the mesh: a fresh listener, and all that listens."""
     address = world.settings.mesh.get(machine.name)

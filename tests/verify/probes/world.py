@@ -23,16 +23,16 @@ from bastide.stackfile import read, stack_path
 
 ROOT = Path(__file__).parents[3]
 CONNECT_SECONDS = 10
-_LOOK_SECONDS = 300  # every port of three machines takes a good two minutes; nothing takes longer
+_PROBE_SECONDS = 300  # every port of three machines takes a good two minutes; nothing takes longer
 
 
 class NotSeen(BastideError):
-    """A look could not be taken: the machine does not answer, or a program is missing there."""
+    """A probe could not be taken: the machine does not answer, or a program is missing there."""
 
 
 @dataclass(frozen=True)
-class Sight:
-    """What a look gave. `command` is how a person could repeat it, `at` when (UTC), `seconds` how long it took."""
+class Observation:
+    """What a probe gave. `command` is how a person could repeat it, `at` when (UTC), `seconds` how long it took."""
 
     command: str
     data: Any
@@ -50,7 +50,10 @@ class Output:
 
 @dataclass(frozen=True)
 class World:
-    """One stack, seen from the operator's machine."""
+    """One stack, seen from the operator's machine.
+
+    `silent`: machines that did not answer; `asked`: the batched commands that the session's checks need.
+    """
 
     stack: str
     settings: Settings
@@ -111,7 +114,7 @@ class World:
             raise NotSeen(f"{name} did not answer for {', '.join(sorted(missing))}", "is sudo without password there?")
         return outputs
 
-    def knock(self, name: str, *options: str, command: str = "true") -> Completed:
+    def login(self, name: str, *options: str, command: str = "true") -> Completed:
         """A fresh ssh connection of its own, with the client's account of it in `stderr`."""
         words = ["ssh", "-F", str(self.ssh_config), "-v", "-o", "ControlMaster=no", "-o", "ControlPath=none"]
         words += ["-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_SECONDS}", *options, name, command]
@@ -162,9 +165,10 @@ def _host(name: str, ssh_config: Path) -> Host:
 
 
 class _OwnSsh(SshBackend):  # type: ignore[misc]
-    """testinfra's ssh, started through the one door: looks run in threads, see `bastide.console._environment`."""
+    """testinfra's ssh, started by the one function that starts programs: probes run in threads, see
+    `bastide.console._environment`."""
 
     def run_local(self, command: str, *args: str) -> CommandResult:
         line = self.quote(command, *args)
-        done = run(["sh", "-c", line], check=False, timeout=_LOOK_SECONDS)
+        done = run(["sh", "-c", line], check=False, timeout=_PROBE_SECONDS)
         return self.result(done.returncode, self.encode(line), done.stdout, done.stderr)

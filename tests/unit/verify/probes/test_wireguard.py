@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from typing import Any
 
 import pytest
@@ -13,25 +12,25 @@ from bastide.settings import Settings
 from tests.unit.deploys.box import MACHINES, SETTINGS
 from tests.verify import test_firewall as checked_firewall
 from tests.verify import test_wireguard as checked
-from tests.verify.probes import nft, peers
+from tests.verify.probes import nft
 from tests.verify.probes import wireguard as mesh
 from tests.verify.probes.reach import Knock
 from tests.verify.probes.wireguard import Roster, Strange
-from tests.verify.probes.world import Sight, now
+from tests.verify.probes.world import Observation, now
 
 PRIMARY: Machine = MACHINES[0]
 DEVICE = SETTINGS.wireguard.administrators["anna"].key if SETTINGS.wireguard else ""
 SAID: list[str] = []
 
 
-def sight(data: Any) -> Sight:
-    return Sight("command", data, now(), 0.1)
+def observation(data: Any) -> Observation:
+    return Observation("command", data, now(), 0.1)
 
 
-def crossed(**changed: Any) -> Sight:
+def crossed(**changed: Any) -> Observation:
     others = ["10.21.0.12", "10.21.0.13"]
     ages = dict.fromkeys(others, 12.0)
-    return sight({"tunnel": others, "plain": [], "sealed": others, "answers": others, "ages": ages, **changed})
+    return observation({"tunnel": others, "plain": [], "sealed": others, "answers": others, "ages": ages, **changed})
 
 
 def test_what_crosses_encrypted_is_proven() -> None:
@@ -86,9 +85,9 @@ def test_undeclared_members_are_seen(peers: dict[str, list[str]], says: str) -> 
     keys = {"primary": "P", "standby": "S", "witness": "W"}
     with pytest.raises(AssertionError, match=says):
         checked.test_only_the_declared_are_in_the_mesh(
-            sight(Roster({"peers": peers}, keys)), SETTINGS, PRIMARY, note=SAID.append
+            observation(Roster({"peers": peers}, keys)), SETTINGS, PRIMARY, note=SAID.append
         )
-    found = sight(Roster({"peers": members()}, keys))
+    found = observation(Roster({"peers": members()}, keys))
     checked.test_only_the_declared_are_in_the_mesh(found, SETTINGS, PRIMARY, note=SAID.append)
 
 
@@ -102,34 +101,34 @@ def test_undeclared_members_are_seen(peers: dict[str, list[str]], says: str) -> 
 )
 def test_a_private_key_of_more_than_root_is_seen(files: dict[str, list[str]], says: str) -> None:
     with pytest.raises(AssertionError, match=says):
-        checked.test_private_keys_are_roots_alone(sight(Roster({"files": files}, {})), SETTINGS, note=SAID.append)
+        checked.test_private_keys_are_roots_alone(observation(Roster({"files": files}, {})), SETTINGS, note=SAID.append)
 
 
 def test_an_answer_to_a_stranger_is_seen_and_a_dead_host_proves_nothing() -> None:
     with pytest.raises(AssertionError, match=r"a stranger gets an answer from UDP 51820: 192.0.2.1: 92 bytes"):
         checked.test_strangers_get_no_answer(
-            sight(Strange({"192.0.2.1": ["92 bytes"]}, {"192.0.2.1": True})), SETTINGS, note=SAID.append
+            observation(Strange({"192.0.2.1": ["92 bytes"]}, {"192.0.2.1": True})), SETTINGS, note=SAID.append
         )
     with pytest.raises(AssertionError, match="silence proves nothing"):
         checked.test_strangers_get_no_answer(
-            sight(Strange({"192.0.2.1": []}, {"192.0.2.1": False})), SETTINGS, note=SAID.append
+            observation(Strange({"192.0.2.1": []}, {"192.0.2.1": False})), SETTINGS, note=SAID.append
         )
 
 
 def test_an_open_port_in_the_mesh_is_seen() -> None:
     with pytest.raises(AssertionError, match=r"gets through to 22, 4242 \(a fresh listener\)"):
         checked.test_the_mesh_opens_no_undeclared_port(
-            sight(Knock(4242, True, {4242: "open", 22: "closed", 443: "open"})), SETTINGS, note=SAID.append
+            observation(Knock(4242, True, {4242: "open", 22: "closed", 443: "open"})), SETTINGS, note=SAID.append
         )
     checked.test_the_mesh_opens_no_undeclared_port(
-        sight(Knock(4242, True, {4242: "filtered", 443: "open"})), SETTINGS, note=SAID.append
+        observation(Knock(4242, True, {4242: "filtered", 443: "open"})), SETTINGS, note=SAID.append
     )
 
 
 def test_without_a_mesh_nothing_is_proven() -> None:
     settings = SETTINGS.model_copy(update={"wireguard": None})
     with pytest.raises(BaseException, match="declares no mesh"):
-        checked.test_private_keys_are_roots_alone(sight(Roster({"files": {}}, {})), settings, note=SAID.append)
+        checked.test_private_keys_are_roots_alone(observation(Roster({"files": {}}, {})), settings, note=SAID.append)
 
 
 def rules(*found: list[dict[str, Any]]) -> list[nft.Chain]:
@@ -181,7 +180,7 @@ def test_ssh_that_is_open_to_the_mesh_is_open_to_no_operators_network(open_to: A
     assert checked_firewall._ssh_is_open(settings, address) is open_
 
 
-@pytest.mark.parametrize("text", [mesh._CROSSING, mesh._STRANGER, shlex.split(peers.state_command())[3]])
+@pytest.mark.parametrize("text", [mesh._CROSSING, mesh._STRANGER, mesh._STATE])
 def test_the_scripts_are_python(text: str) -> None:
     compile(text, "script", "exec")
     assert "private" not in json.dumps(text)

@@ -1,6 +1,6 @@
-"""Runs on a machine, before the other scripts of this folder and in their namespace: what a door answers.
+"""Runs on a machine, before the other scripts of this folder and in their namespace: what a port answers.
 
-Standard library only, since it is sent to the machine as it stands here. Nobody logs in: what a door asks is enough.
+Standard library only, since it is sent to the machine as it stands. Nobody logs in: what a port asks for is enough.
 """
 
 from __future__ import annotations
@@ -28,8 +28,11 @@ def reach(address: str, port: int) -> str:
     return "open"
 
 
-def reach_as(account: int, doors: list[list[Any]]) -> dict[str, str]:
-    """The same by "address:port", tried as the account of this number, without any group. Empty when it cannot be."""
+def reach_as(account: int, ports: list[list[Any]]) -> dict[str, str]:
+    """The same of [address, port] pairs, by "address:port", tried as the account of this number without any group.
+
+    Empty when it cannot be tried.
+    """
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
@@ -38,7 +41,7 @@ def reach_as(account: int, doors: list[list[Any]]) -> dict[str, str]:
             os.setgroups([])
             os.setresgid(account, account, account)
             os.setresuid(account, account, account)
-            os.write(write, json.dumps({f"{a}:{p}": reach(a, p) for a, p in doors}).encode())
+            os.write(write, json.dumps({f"{a}:{p}": reach(a, p) for a, p in ports}).encode())
             code = 0
         finally:
             os._exit(code)
@@ -73,7 +76,7 @@ def why_no_tls(error: OSError) -> str:
     return str(getattr(error, "reason", "") or error.strerror or error)
 
 
-def plate(line: ssl.SSLSocket) -> dict[str, Any]:
+def certificate(line: ssl.SSLSocket) -> dict[str, Any]:
     """What the other side showed: its name, until when its certificate is good, and the version that was agreed on."""
     shown: Any = line.getpeercert() or {}
     names = [value for part in shown.get("subject", ()) for key, value in part if key == "commonName"]
@@ -89,7 +92,7 @@ def https(address: str, port: int, context: ssl.SSLContext | None, request: str,
             line = context.wrap_socket(plain, server_hostname=name or address) if context else plain
             with line:
                 if isinstance(line, ssl.SSLSocket):
-                    found |= plate(line)
+                    found |= certificate(line)
                 line.sendall(request.encode())
                 words = line.recv(4096).decode(errors="replace").split(maxsplit=2)
                 found["status"] = words[1] if len(words) > 1 and words[0].startswith("HTTP/") else ""
@@ -119,7 +122,7 @@ def postgres(
                 except OSError as error:
                     return {"answer": f"no TLS: {why_no_tls(error)}"}
                 if isinstance(line, ssl.SSLSocket):
-                    found |= plate(line)
+                    found |= certificate(line)
             body = struct.pack("!I", 196608) + f"user\0{user}\0database\0{database}\0\0".encode()
             line.sendall(struct.pack("!I", len(body) + 4) + body)
             found["answer"] = _first_word(line)

@@ -1,4 +1,4 @@
-"""Runs on a machine that carries no database, after knocks.py: how a server answers it over TLS, and without."""
+"""Runs on a machine that carries no database, after connections.py: how a server answers it over TLS, and without."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tests.verify.probes.remote.knocks import postgres, reach
+    from tests.verify.probes.remote.connections import postgres, reach
 
 
-def strange(plan: dict[str, Any]) -> dict[str, Any]:
+def stranger(plan: dict[str, Any]) -> dict[str, Any]:
     """`plan`: address, port, somebody (a role and a database, or nothing)."""
     anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     anybody.check_hostname = False
@@ -27,4 +27,4 @@ def strange(plan: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(strange(json.loads(sys.argv[1]))))
+    print(json.dumps(stranger(json.loads(sys.argv[1]))))

@@ -13,7 +13,7 @@ from stacks.buckets import tls_only
 from tests.unit.bastide.proofs import SETTINGS, inventory
 from tests.verify import test_storage as checked
 from tests.verify.probes import storage
-from tests.verify.probes.world import Sight, now
+from tests.verify.probes.world import Observation, now
 
 BUCKET = "example-backup"
 REFUSED = dict.fromkeys(("list", "list versions", "read", "write", "delete"), "AccessDenied")
@@ -31,8 +31,8 @@ def judged(monkeypatch: pytest.MonkeyPatch, *, keys: bool = True, **found: Any) 
     """The notes of the check of what was found, with or without keys at hand."""
     monkeypatch.setattr(storage, "KEYS", StorageKeys("a", SecretStr("b")) if keys else None)
     notes: list[str] = []
-    sight = Sight("curl", {BUCKET: {"attempts": REFUSED, **found}}, now(), 0.0)
-    checked.test_strangers_are_refused(sight, inventory().machines[0], SETTINGS, notes.append)
+    observation = Observation("curl", {BUCKET: {"attempts": REFUSED, **found}}, now(), 0.0)
+    checked.test_strangers_are_refused(observation, inventory().machines[0], SETTINGS, notes.append)
     return notes
 
 

@@ -1,4 +1,4 @@
-"""Runs on a machine as root, after knocks.py and in its namespace: what a voter (etcd) says, and answers to whom.
+"""Runs on a machine as root, after connections.py, in its namespace: what a member of etcd says, and answers to whom.
 
 It reads; the one writing request is a transaction whose condition never holds, so that it asks for the right alone.
 """
@@ -14,19 +14,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tests.verify.probes.remote.knocks import client, https, key_files, listening, old_client, output, reach_as
+    from tests.verify.probes.remote.connections import client, https, key_files, listening, old_client, output, reach_as
 
-_HTTP = "GET /version HTTP/1.0\r\nHost: voter\r\n\r\n"
+_HTTP = "GET /version HTTP/1.0\r\nHost: member\r\n\r\n"
 # its path in etcd's data folder (etcd 3.5 manual, "Data directory")
 _FILE = "/member/snap/db"
 
 
-def voter(plan: dict[str, Any]) -> dict[str, Any]:
-    """`plan`: name, address, endpoints (URLs by name), client_port, peer_port, doors, ctl, folder, witness, prefix,
-    accounts (numbers without a right). Without a name only who gets through, and whether there is a voter all the
+def member(plan: dict[str, Any]) -> dict[str, Any]:
+    """`plan`: name, address, endpoints (URLs by name), client_port, peer_port, root_only, ctl, folder, witness, prefix,
+    accounts (numbers without a right). Without a name only who gets through, and whether a member runs all the
     same."""
     # before there are threads: each is tried in a process of its own
-    accounts = {number: reach_as(number, plan["doors"]) for number in (0, *plan["accounts"])}
+    accounts = {number: reach_as(number, plan["root_only"]) for number in (0, *plan["accounts"])}
     if not plan["name"]:
         return {"listening": listening(("etcd",)), "accounts": accounts}
     own = plan["endpoints"][plan["name"]]
@@ -35,7 +35,7 @@ def voter(plan: dict[str, Any]) -> dict[str, Any]:
         status = pool.submit(_status, plan)
         tries = pool.submit(_tries, plan, own)
         return {
-            "voters": status.result(),
+            "status": status.result(),
             "members": _json(output(plan["ctl"], "-w", "json", "member", "list")).get("members", []),
             "tries": tries.result(),
             "listening": listening(("etcd",)),
@@ -44,14 +44,14 @@ def voter(plan: dict[str, Any]) -> dict[str, Any]:
             "mover": _mover() if plan["witness"] else {},
             "data": _data(),
             "snapshot": _snapshot(),
-            # all voters would say the same
+            # all members would say the same
             "users": _users(plan) if plan["witness"] else {},
             "patroni": _patroni(plan),
         }
 
 
 def _status(plan: dict[str, Any]) -> dict[str, Any]:
-    """What each voter says of itself; nothing of one that does not answer."""
+    """What each member says of itself; nothing of one that does not answer."""
     names = {url: name for name, url in plan["endpoints"].items()}
     # longer than etcdctl itself waits for one that is silent
     text = output(plan["ctl"], "-w", "json", "endpoint", "status", seconds=9)
@@ -155,4 +155,4 @@ def _json(text: str) -> Any:
 
 
 if __name__ == "__main__":
-    print(json.dumps(voter(json.loads(sys.argv[1]))))
+    print(json.dumps(member(json.loads(sys.argv[1]))))

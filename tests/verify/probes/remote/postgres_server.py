@@ -1,4 +1,4 @@
-"""Runs on a machine as root, after knocks.py and in its namespace: what a database server says, and answers to whom.
+"""Runs on a machine as root, after connections.py, in its namespace: what a database server says, and answers to whom.
 
 Reads only. The superuser asks by the socket, as his account on the machine; nobody else logs in.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tests.verify.probes.remote.knocks import (
+    from tests.verify.probes.remote.connections import (
         client,
         https,
         key_files,
@@ -40,15 +40,8 @@ select json_build_object(
   'broken', (select coalesce(sum(checksum_failures), 0) from pg_stat_database),
   'page_version', (select data_page_checksum_version from pg_control_init()),
   'hba', (select json_agg(json_build_object('type', type, 'database', database, 'user', user_name, 'address', address,
-      'netmask', netmask, 'method', auth_method, 'options', options, 'error', error) order by line_number)
+      'netmask', netmask, 'method', auth_method, 'options', options, 'error', error) order by rule_number nulls first)
     from pg_hba_file_rules),
-  'roles', (select json_object_agg(rolname, json_build_object('login', rolcanlogin, 'super', rolsuper,
-      'powers', array_remove(array[case when rolcreaterole then 'createrole' end, case when rolcreatedb then 'createdb'
-        end, case when rolreplication then 'replication' end, case when rolbypassrls then 'bypassrls' end], null),
-      'groups', array(select g.rolname from pg_auth_members m join pg_roles g on g.oid = m.roleid
-        where m.member = a.oid),
-      'password', case when rolpassword is null then 'none' else split_part(rolpassword, '$', 1) end))
-    from pg_authid a where rolname !~ '^pg_'),
   'overrides', (select json_agg(coalesce(r.rolname, 'everybody') || coalesce(' in ' || d.datname, '') || ': ' || line)
     from pg_db_role_setting s left join pg_roles r on r.oid = s.setrole
       left join pg_database d on d.oid = s.setdatabase, unnest(setconfig) line))::text
@@ -60,16 +53,17 @@ _PATCH = "PATCH /config HTTP/1.0\r\nHost: patroni\r\nContent-Type: application/j
 
 
 def server(plan: dict[str, Any]) -> dict[str, Any]:
-    """`plan`: name, address, sites (addresses by name), folder, ports (by purpose), doors, accounts (numbers), query
-    and inside (deploys/postgres/rights.py), databases (names), somebody (its own role and database, or empty)."""
-    accounts = {number: reach_as(number, plan["doors"]) for number in (0, *plan["accounts"])}
+    """`plan`: name, address, sites (addresses by name), folder, config (Patroni's), ports (by purpose), root_only,
+    accounts (numbers), rights (queries for the whole cluster and for one database: see postgres_rights.py), databases
+    (names), somebody (its own role and database, or empty)."""
+    accounts = {number: reach_as(number, plan["root_only"]) for number in (0, *plan["accounts"])}
     with ThreadPoolExecutor(12) as pool:
         facts = pool.submit(sql, "postgres", _FACTS.replace("@SETTINGS@", ",".join(_SETTINGS)))
-        shape = pool.submit(_shape, plan)
+        rights = pool.submit(_rights, plan)
         api = pool.submit(_api, plan)
         tries = {what: pool.submit(*words) for what, words in _tries(plan).items()}
-        ways = {
-            what: [pool.submit(_way, plan, port) for _ in range(count)]
+        routes = {
+            what: [pool.submit(_route, plan, port) for _ in range(count)]
             for what, port, count in (
                 ("leader", plan["ports"]["leader"], 4),
                 ("replicas", plan["ports"]["replicas"], 1),
@@ -78,15 +72,15 @@ def server(plan: dict[str, Any]) -> dict[str, Any]:
         pool_file = Path("/etc/pgbouncer/pgbouncer.ini").read_text(encoding="utf-8")
         return {
             "sql": _json(facts.result()),
-            "shape": shape.result(),
+            "rights": rights.result(),
             "api": api.result(),
             "tries": {what: found.result() for what, found in tries.items()},
-            "ways": {what: [one.result() for one in found] for what, found in ways.items()},
+            "routes": {what: [one.result() for one in found] for what, found in routes.items()},
             "pool": [line.strip() for line in pool_file.splitlines() if " = host=" in line],
             "listening": listening(("postgres", "patroni", "haproxy", "pgbouncer")),
             "sockets": _sockets(),
             "accounts": accounts,
-            "keys": key_files(plan["folder"], "/etc/patroni", "/etc/pgbouncer"),
+            "keys": key_files(plan["folder"], plan["config"].rpartition("/")[0], "/etc/pgbouncer"),
             "certificates": _certificates(plan["folder"]),
         }
 
@@ -97,13 +91,12 @@ def sql(database: str, query: str) -> str:
     return output("runuser", "-u", "postgres", "--", *words, input_=query).strip()
 
 
-def _shape(plan: dict[str, Any]) -> Any:
-    """Roles, databases and rights, as deploys/remote/look_cluster.py reads them."""
-    found = _json(sql("postgres", plan["query"]))
+def _rights(plan: dict[str, Any]) -> Any:
+    """Roles and databases, and inside of each database that is there and declared who may do what; None without."""
+    found = _json(sql("postgres", plan["rights"]["cluster"]))
     if found:
         there = [name for name in plan["databases"] if name in found["databases"]]
-        found["inside"] = {name: _json(sql(name, plan["inside"])) for name in there}
-        found["others"] = sorted(set(found["databases"]) - set(plan["databases"]))
+        found["inside"] = {name: _json(sql(name, plan["rights"]["database"])) for name in there}
     return found
 
 
@@ -122,7 +115,7 @@ def _api(plan: dict[str, Any]) -> dict[str, Any]:
     return {
         "said": said,
         "config": config,
-        "look": https(address, port, trust, _ASK.format(path="/liveness")),
+        "read": https(address, port, trust, _ASK.format(path="/liveness")),
         "no TLS": https(address, port, None, _ASK.format(path="/liveness")),
         "no certificate": https(address, port, trust, _PATCH),
         "no password": https(address, port, pair, _PATCH),
@@ -160,7 +153,7 @@ def _wrong_password(plan: dict[str, Any], address: str, port: int) -> dict[str, 
     return {"answer": "lets in" if said.startswith("1\n") else f"refuses: {said.strip().splitlines()[-1]}"}
 
 
-def _way(plan: dict[str, Any], port: int) -> dict[str, Any]:
+def _route(plan: dict[str, Any], port: int) -> dict[str, Any]:
     """Whom a listener of HAProxy leads to, by the name on the server's certificate."""
     trust = client(f"{plan['folder']}/ca.crt")
     return postgres("127.0.0.1", port, "somebody", "postgres", trust, "localhost")
