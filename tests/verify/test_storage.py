@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -10,7 +11,6 @@ import pytest
 from bastide.machines import Machine
 from bastide.settings import Settings
 from bastide.settings.storage import Bucket
-from stacks.buckets import tls_only
 from tests.verify.evidence_plugin import not_provable_here
 from tests.verify.probes import storage
 from tests.verify.probes.world import Observation
@@ -45,7 +45,7 @@ def test_strangers_are_refused(
         if "policy" not in found:
             continue
         # an attempt is made at one name: what holds for others, or for another action, stands in the policy alone
-        extra, lost = _differences(found["policy"], tls_only(bucket))
+        extra, lost = _differences(found["policy"], _tls_only(bucket))
         assert not extra, f"{bucket}: its policy says more than the declared one: {extra[0]}"
         assert not lost, f"{bucket}: its policy no longer refuses whoever comes without TLS"
         assert not found["others"], f"{bucket}: its access list has {', '.join(found['others'])}"
@@ -53,6 +53,15 @@ def test_strangers_are_refused(
         note(f"{bucket}: policy as declared, access list {listed}")
     if storage.KEYS is None:
         not_provable_here(f"{storage.NO_KEYS}: {TRIED}")
+
+
+def _tls_only(bucket: str) -> str:
+    """The one statement that a bucket's policy makes: whoever comes without TLS is refused (Amazon S3 user guide, rule
+    "s3-bucket-ssl-requests-only")."""
+    both = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
+    plain = {"Bool": {"aws:SecureTransport": "false"}}
+    refused = {"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": both, "Condition": plain}
+    return json.dumps({"Statement": refused})
 
 
 def _differences(policy: str, declared: str) -> tuple[list[str], list[str]]:

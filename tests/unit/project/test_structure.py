@@ -56,7 +56,7 @@ def test_a_check_has_a_word() -> None:
     assert [name for name in names if name.partition("_")[0] not in WORDS] == []
 
 
-@pytest.mark.parametrize("room", ["deploys", "hosts", "lab", "tools"])
+@pytest.mark.parametrize("room", ["deploys", "hosts", "lab", "stacks", "tools"])
 def test_who_proves_does_not_ask_who_did_it(room: str) -> None:
     """What a check expects comes from the settings, the layout, a standard or a manual; what is sent along counts, too.
 
@@ -66,7 +66,9 @@ def test_who_proves_does_not_ask_who_did_it(room: str) -> None:
     for path in (ROOT / "tests" / "verify").rglob("*.py"):
         text = path.read_text(encoding="utf-8")
         names = [name for node in ast.walk(ast.parse(text)) for name in _imported(node)]
-        if any(name.partition(".")[0] == room for name in names) or f"{room}/" in text:
+        # how to speak to an object storage is nobody's answer
+        names = [name for name in names if name not in ("stacks.buckets", "stacks.buckets.client")]
+        if any(name.partition(".")[0] == room for name in names) or f'"{room}/' in text:
             found.append(str(path.relative_to(ROOT)))
     assert found == []
 
