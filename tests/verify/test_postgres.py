@@ -136,7 +136,7 @@ def test_the_rules_of_leading_are_the_declared(observation: Observation, setting
 def test_changing_the_leader_takes_more(observation: Observation, settings: Settings, note: Note) -> None:
     """Patroni's API answers over TLS, and refuses to change something without a certificate, or without a password."""
     api = own_of(settings, observation)["api"]
-    assert api["read"]["status"] == "200", f"it answers nobody ({api['look']['why'] or api['look']['status']})"
+    assert api["read"]["status"] == "200", f"it answers nobody ({api['read']['why'] or api['read']['status']})"
     assert api["no TLS"]["status"] != "200", "it answers without TLS"
     for what in ("no certificate", "no password"):
         status = api[what]["status"]

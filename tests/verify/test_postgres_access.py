@@ -163,7 +163,7 @@ def test_keys_and_passwords_are_closed(observation: Observation, settings: Setti
 
 @pytest.mark.control("postgres-09")
 @pytest.mark.probe(postgres.servers)
-def test_the_ways_lead_to_theleader_of(
+def test_the_routes_end_at_the_leader(
     observation: Observation, settings: Settings, machine: Machine, note: Note
 ) -> None:
     """HAProxy leads to the server that takes writes, and its other port to one that does not; PgBouncer comes by it."""

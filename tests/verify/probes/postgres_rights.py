@@ -117,7 +117,7 @@ def rights_differ(postgres: Postgres, seen: dict[str, Any]) -> list[str]:
         f"a database that nobody declared: {name}" for name in {*seen["databases"]} - {"postgres", *postgres.databases}
     ]
     # statistics for people who look, and the log of changes
-    return [*found, *_without(("pg_stat_statements", "pgaudit"), "postgres", seen["inside"]["postgres"])]
+    return [*found, *_without(("pg_stat_statements", "pgaudit"), "postgres", seen["inside"].get("postgres"))]
 
 
 def _in_database(

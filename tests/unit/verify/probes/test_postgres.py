@@ -17,6 +17,9 @@ from tests.verify.probes.world import Observation, now
 PRIMARY, STANDBY, WITNESS = inventory().machines
 
 
+POSTGRES = SETTINGS.postgres
+assert POSTGRES
+DATABASES = tuple(POSTGRES.databases)
 ROW = {"name": "standby", "state": "streaming", "sync": "sync", "bytes": 0, "seconds": 0, "tls": "TLSv1.3"}
 
 
@@ -129,3 +132,35 @@ def test_what_a_stranger_reaches_is_named() -> None:
     ):
         with pytest.raises(AssertionError, match=says):
             judge_silence(SETTINGS, {"prober": {**knock, **changed}}, (5432, 8008), [].append)
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"read": {"status": "", "why": "timed out"}}, r"it answers nobody \(timed out\)"),
+        ({"no TLS": {"status": "200", "why": ""}}, "it answers without TLS"),
+        ({"no password": {"status": "200", "why": ""}}, r"it takes a change with no password \(200\)"),
+    ],
+)
+def test_an_open_api_of_patroni_is_named(changed: dict[str, Any], says: str) -> None:
+    refused = {"status": "401", "why": ""}
+    api = {"read": {"status": "200"}, "no TLS": {"status": ""}, "no certificate": refused, "no password": refused}
+    own = {"sql": {"recovery": False}, "api": api}
+    checked_postgres.test_changing_the_leader_takes_more(observation(Said(own, {})), SETTINGS, [].append)
+    with pytest.raises(AssertionError, match=says):
+        checked_postgres.test_changing_the_leader_takes_more(
+            observation(Said({**own, "api": {**api, **changed}}, {})), SETTINGS, [].append
+        )
+
+
+def test_a_route_that_ends_elsewhere_is_named() -> None:
+    def judge(name: str) -> None:
+        lines = [f"{database} = host=127.0.0.1 port=5000 dbname={database} " for database in DATABASES]
+        routes = {"leader": [{"name": name, "answer": ""}], "replicas": [{"name": "standby"}]}
+        seen = servers()
+        seen.data.own.update({"routes": routes, "pool": lines})
+        checked_access.test_the_routes_end_at_the_leader(seen, SETTINGS, PRIMARY, [].append)
+
+    judge("primary")
+    with pytest.raises(AssertionError, match=r"the way to the leader \(primary\) ends at standby"):
+        judge("standby")
