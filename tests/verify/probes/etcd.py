@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bastide.layout import etcd
+from bastide.layout import etcd, postgres
 from bastide.machines import Machine
 from bastide.settings import Settings
 from tests.verify.probes.cluster import ETCD_PORTS, Said, accounts, answer
@@ -37,6 +37,9 @@ def member_script(settings: Settings, machine: Machine, stack: str) -> str:
             "peer_port": etcd.PEER_PORT,
             "ctl": etcd.CTL,
             "folder": etcd.FOLDER,
+            "snapshots": etcd.SNAPSHOTS,
+            "lead": etcd.LEAD,
+            "patroni": postgres.CONFIG,
             "witness": machine.role == "witness",
             "prefix": etcd.prefix(stack),
         }

@@ -6,6 +6,8 @@ import json
 from shlex import quote
 from typing import Any
 
+from bastide.layout.fail2ban import SOCKET
+
 JAIL = "sshd"
 # Facts about bans, never the banned addresses themselves: evidence is for everybody. The server is asked over its own
 # socket, the kernel by nft, the database by SQL; a ban that is being made just now gets two seconds to be everywhere.
@@ -51,7 +53,7 @@ def bans(name, path):
             "drops": sorted(drops), "test": [a in banned & held & stored for a in TEST]}
 def out(*argv): return subprocess.run(argv, capture_output=True, text=True).stdout.strip()
 line = socket.socket(socket.AF_UNIX); line.settimeout(5)
-try: line.connect("/run/fail2ban/fail2ban.sock")
+try: line.connect(SOCKET)
 except OSError: print("null"); raise SystemExit
 path = told("get", "dbfile")
 keys = ("ignoreip", "maxretry", "findtime", "bantime", "bantime.increment", "bantime.maxtime")
@@ -66,7 +68,7 @@ print(json.dumps({"jails": jails, "dbfile": path, "dbpurgeage": told("get", "dbp
 
 def state_command(*test: str) -> str:
     """The shell command that prints the state as JSON; `null` when fail2ban does not answer."""
-    return f"python3 -I -c {quote(f'TEST = {list(test)!r}{_STATE}')}"
+    return f"python3 -I -c {quote(f'TEST, SOCKET = {list(test)!r}, {SOCKET!r}{_STATE}')}"
 
 
 def parse(text: str) -> dict[str, Any] | None:

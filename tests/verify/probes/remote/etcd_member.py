@@ -22,9 +22,9 @@ _FILE = "/member/snap/db"
 
 
 def member(plan: dict[str, Any]) -> dict[str, Any]:
-    """`plan`: name, address, endpoints (URLs by name), client_port, peer_port, root_only, ctl, folder, witness, prefix,
-    accounts (numbers without a right). Without a name only who gets through, and whether a member runs all the
-    same."""
+    """`plan`: name, address, endpoints (URLs by name), client_port, peer_port, root_only, ctl, folder, snapshots,
+    lead (the unit that brings the leadership back), patroni (its configuration), witness, prefix, accounts (numbers
+    without a right). Without a name only who gets through, and whether a member runs all the same."""
     # before there are threads: each is tried in a process of its own
     accounts = {number: reach_as(number, plan["root_only"]) for number in (0, *plan["accounts"])}
     if not plan["name"]:
@@ -41,9 +41,9 @@ def member(plan: dict[str, Any]) -> dict[str, Any]:
             "listening": listening(("etcd",)),
             "accounts": accounts,
             "keys": key_files(plan["folder"]),
-            "mover": _mover() if plan["witness"] else {},
+            "mover": _mover(plan["lead"]) if plan["witness"] else {},
             "data": _data(),
-            "snapshot": _snapshot(),
+            "snapshot": _snapshot(Path(plan["snapshots"])),
             # all members would say the same
             "users": _users(plan) if plan["witness"] else {},
             "patroni": _patroni(plan),
@@ -82,9 +82,9 @@ def _tries(plan: dict[str, Any], own: str) -> dict[str, Any]:
     }
 
 
-def _mover() -> dict[str, str]:
+def _mover(lead: str) -> dict[str, str]:
     def show(unit: str, name: str) -> str:
-        return output("systemctl", "show", "--value", "-p", name, f"bastide-etcd-lead.{unit}").strip()
+        return output("systemctl", "show", "--value", "-p", name, f"{lead}.{unit}").strip()
 
     return {"timer": show("timer", "ActiveState"), "result": show("service", "Result")}
 
@@ -105,8 +105,8 @@ def _device(path: Path) -> str:
     return output("findmnt", "-no", "SOURCE", "-T", str(path)).strip().partition("[")[0]
 
 
-def _snapshot() -> dict[str, Any]:
-    ages = {path: time.time() - path.stat().st_mtime for path in Path("/var/lib/bastide-etcd").glob("snapshot-*.db")}
+def _snapshot(folder: Path) -> dict[str, Any]:
+    ages = {path: time.time() - path.stat().st_mtime for path in folder.glob("snapshot-*.db")}
     if not ages:
         return {}
     youngest = min(ages, key=lambda path: ages[path])
@@ -127,7 +127,7 @@ def _users(plan: dict[str, Any]) -> dict[str, Any]:
 
 def _patroni(plan: dict[str, Any]) -> dict[str, str]:
     """What Patroni gets from etcd with its own password: its keys, and those of others; nothing where there is none."""
-    file = Path("/etc/patroni/config.yml")
+    file = Path(plan["patroni"])
     if not file.exists():
         return {}
     import yaml  # Patroni brings it along
