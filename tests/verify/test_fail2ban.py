@@ -14,7 +14,7 @@ from bastide.mesh import mesh_of
 from bastide.settings import Settings
 from tests.verify.probes import fail2ban
 from tests.verify.probes.fail2ban import Dropped, Watched
-from tests.verify.probes.jails import parse
+from tests.verify.probes.fail2ban_state import parse
 from tests.verify.probes.world import Observation
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network

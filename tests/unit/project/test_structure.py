@@ -56,6 +56,13 @@ def test_a_check_has_a_word() -> None:
     assert [name for name in names if name.partition("_")[0] not in WORDS] == []
 
 
+def test_a_probe_has_a_word_or_is_what_several_share() -> None:
+    names = {path.stem.partition("_")[0] for path in (ROOT / "tests" / "verify" / "probes").glob("*.py")}
+    machinery = {"batch", "engine", "scripts", "world"}
+    several = {"cluster", "nft", "reach", "systemd"}  # etcd and Postgres, the kernel's rules, ports, units
+    assert names - set(WORDS) == machinery | several
+
+
 @pytest.mark.parametrize("room", ["deploys", "hosts", "lab", "stacks", "tools"])
 def test_who_proves_does_not_ask_who_did_it(room: str) -> None:
     """What a check expects comes from the settings, the layout, a standard or a manual; what is sent along counts, too.

@@ -19,7 +19,7 @@ from bastide.console import run
 from bastide.machines import Machine
 from tests.verify.probes.batch import ask, command
 from tests.verify.probes.engine import QUIET, probe
-from tests.verify.probes.jails import JAIL, parse, state_command
+from tests.verify.probes.fail2ban_state import JAIL, parse, state_command
 from tests.verify.probes.world import NotSeen, World
 
 _SEEN_SECONDS = 8

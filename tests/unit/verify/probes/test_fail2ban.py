@@ -11,7 +11,7 @@ import pytest
 from tests.unit.deploys.box import SETTINGS
 from tests.verify import test_fail2ban as checked_fail2ban
 from tests.verify.probes.fail2ban import Dropped
-from tests.verify.probes.jails import state_command
+from tests.verify.probes.fail2ban_state import state_command
 from tests.verify.probes.world import Observation, Output, now
 
 MEMBERS = ("10.21.0.11", "10.21.0.12", "10.21.0.13", "10.21.0.101")
