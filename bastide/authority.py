@@ -31,7 +31,8 @@ PERIOD = timedelta(days=90)
 LIFETIME = 3 * PERIOD
 """How long each is valid: after a renewal there are at least two periods left to deploy again."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# An authority ends with its master (`make rekey`), not by time: a date that nobody remembers would be an outage.
+# An authority ends with its master (`python -m hosts rekey`), not by time: a date that nobody remembers would be an
+# outage.
 _BEGIN, _END = datetime(2025, 1, 1, tzinfo=UTC), datetime(2085, 1, 1, tzinfo=UTC)
 
 

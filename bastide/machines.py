@@ -54,11 +54,6 @@ class Machine:
         """ISO 3166-1 alpha-2 code of where it stands."""
         return self.place.country
 
-    @property
-    def peer_address(self) -> str:
-        """Its address in the private network where it is in it, else the public one. See also `address_for`."""
-        return self.private_address or self.address
-
     def address_for(self, other: Machine) -> str:
         """Where `other` reaches it, and what it is seen as from there: privately when both are in that network."""
         return self.private_address if self.private_address and other.private_address else self.address

@@ -87,7 +87,7 @@ def _value(key: str) -> dict[str, Any]:
 
 
 def _describe(schema: dict[str, Any], area: type[Area]) -> None:
-    """The model's own sentences: pydantic keeps none for attributes. Titles say nothing that the key does not."""
+    """Give each key its sentence. Titles say nothing that the key does not."""
     sentences = sentences_of(area)
     schema.pop("title", None)
     for name, property_schema in schema.get("properties", {}).items():

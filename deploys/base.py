@@ -6,10 +6,12 @@ from pyinfra.api.deploy import deploy
 
 from bastide.machines import Machine
 from bastide.settings import Base
-from deploys.facts.machine import Question, merged
-from deploys.operations.files import File, files, files_question
+from deploys.facts.fact import FactRequest, merged
+from deploys.facts.links import LINKS
+from deploys.facts.units import UNITS
+from deploys.operations.files import File, files, files_request
 from deploys.operations.links import link
-from deploys.operations.packages import packages, packages_question
+from deploys.operations.packages import packages, packages_request
 from deploys.operations.units import unit
 from deploys.preflight import Fitness
 from deploys.render import render
@@ -51,13 +53,14 @@ def base(wanted: Base, machine: Machine, machines: tuple[Machine, ...], fitness:
     )
 
 
-def question(wanted: Base, machine: Machine, machines: tuple[Machine, ...]) -> Question:
+def fact_request(wanted: Base, machine: Machine, machines: tuple[Machine, ...]) -> FactRequest:
     """All that this capability will ask a machine."""
     written = (*locale_files(wanted), journal_file(wanted), *name_files(machine, machines, True))
     return merged(
-        packages_question((*PACKAGES, *wanted.packages)),
-        files_question(written),
-        {"links": [LOCALTIME], "units": [TIME_UNIT]},
+        packages_request((*PACKAGES, *wanted.packages)),
+        files_request(written),
+        LINKS.request([LOCALTIME]),
+        UNITS.request([TIME_UNIT]),
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
-from typing import Any
 
 from pyinfra.api.deploy import deploy
 
@@ -12,10 +11,13 @@ from bastide.layout.fail2ban import DATABASE, UNIT
 from bastide.machines import Machine
 from bastide.mesh import Mesh
 from bastide.settings import Fail2ban, Firewall, Network
-from deploys.facts.machine import Answer, Question, ask, merged, this_host
+from deploys.facts.ask import ask, this_host
+from deploys.facts.fact import FactRequest, Facts, merged
+from deploys.facts.fail2ban import FAIL2BAN
+from deploys.facts.units import UNITS
 from deploys.operations.confirmed import confirmed
-from deploys.operations.files import File, files_question
-from deploys.operations.packages import packages, packages_question
+from deploys.operations.files import File, files_request
+from deploys.operations.packages import packages, packages_request
 from deploys.operations.units import unit
 from deploys.render import render
 
@@ -63,28 +65,28 @@ def fail2ban(
 ) -> None:
     """The jails, changed under a dead man's switch: they stay only if a new login works."""
     host = this_host()
-    seen = ask(host, fail2ban=True, units=[UNIT])
+    facts = ask(host, FAIL2BAN.request(None), UNITS.request([UNIT]))
     networks = spared(wanted, firewall, network, machines, mesh)
     files = jail_files(wanted, networks)
     # before the package: it starts itself when it is installed, and must not ban by Debian's own jail meanwhile
     confirmed(
         name="jails",
         name_="fail2ban",
-        wanted=(*files, *undeclared(files, seen["fail2ban"]["files"])),
+        wanted=(*files, *undeclared(files, facts[FAIL2BAN]["files"])),
         settle=settle(wanted),
         port=None,
-        drift=drift(wanted, networks, seen),
+        drift=drift(wanted, networks, facts),
     )
     packages(name="packages", names=PACKAGES)
     unit(name="server", name_=UNIT, state="running")
 
 
-def question(
+def fact_request(
     wanted: Fail2ban, firewall: Firewall, network: Network, machines: tuple[Machine, ...], mesh: Mesh | None
-) -> Question:
+) -> FactRequest:
     """All that this capability will ask a machine."""
     files = jail_files(wanted, spared(wanted, firewall, network, machines, mesh))
-    return merged(packages_question(PACKAGES), files_question(files), {"fail2ban": True, "units": [UNIT]})
+    return merged(packages_request(PACKAGES), files_request(files), FAIL2BAN.request(None), UNITS.request([UNIT]))
 
 
 def spared(
@@ -152,10 +154,10 @@ def undeclared(files: tuple[File, ...], there: list[str]) -> tuple[File, ...]:
     return tuple(File(path, None) for path in there if path not in declared)
 
 
-def drift(wanted: Fail2ban, networks: tuple[str, ...], seen: Answer) -> str:
+def drift(wanted: Fail2ban, networks: tuple[str, ...], facts: Facts) -> str:
     """Why fail2ban does not do what the files say; "" when it does."""
-    server: dict[str, Any] | None = seen["fail2ban"]["server"]
-    if seen["units"][UNIT]["UnitFileState"] != "enabled" or server is None:
+    server = facts[FAIL2BAN]["server"]
+    if facts[UNITS][UNIT]["UnitFileState"] != "enabled" or server is None:
         return "fail2ban is not enabled and running"
     if (server["dbfile"], server["dbpurgeage"]) != (DATABASE, wanted.remember_days * 86400):
         return "fail2ban does not keep its bans as declared"

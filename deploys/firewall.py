@@ -13,10 +13,13 @@ from bastide.layout.wireguard import INTERFACE
 from bastide.machines import Machine
 from bastide.mesh import Mesh
 from bastide.settings import Firewall, Network, Ssh
-from deploys.facts.machine import Answer, Question, ask, merged, this_host
+from deploys.facts.ask import ask, this_host
+from deploys.facts.fact import FactRequest, Facts, merged
+from deploys.facts.nftables import TABLES
+from deploys.facts.units import UNITS
 from deploys.operations.confirmed import confirmed
-from deploys.operations.files import File, files_question
-from deploys.operations.packages import packages, packages_question
+from deploys.operations.files import File, files_request
+from deploys.operations.packages import packages, packages_request
 from deploys.operations.units import unit
 from deploys.render import render
 
@@ -53,31 +56,32 @@ def firewall(
     """
     host = this_host()
     packages(name="packages", names=PACKAGES)
-    seen = ask(host, nft=TABLE, units=[UNIT])
+    facts = ask(host, TABLES.request([TABLE]), UNITS.request([UNIT]))
     confirmed(
         name="rules",
         name_="firewall",
         wanted=rule_files(wanted, ssh, network, machines, mesh, opened),
         settle=_SETTLE,
         port=ssh.port,
-        drift=drift(seen),
+        drift=drift(facts),
     )
     unit(name="no other loader of rules", name_=OTHER_LOADER, state="masked")
 
 
-def question(
+def fact_request(
     wanted: Firewall,
     ssh: Ssh,
     network: Network,
     machines: tuple[Machine, ...],
     mesh: Mesh | None,
     opened: tuple[OpenPort, ...],
-) -> Question:
+) -> FactRequest:
     """All that this capability will ask a machine."""
     return merged(
-        packages_question(PACKAGES),
-        files_question(rule_files(wanted, ssh, network, machines, mesh, opened)),
-        {"nft": TABLE, "units": [UNIT, OTHER_LOADER]},
+        packages_request(PACKAGES),
+        files_request(rule_files(wanted, ssh, network, machines, mesh, opened)),
+        TABLES.request([TABLE]),
+        UNITS.request([UNIT, OTHER_LOADER]),
     )
 
 
@@ -112,14 +116,14 @@ def rule_files(
     )
 
 
-def drift(seen: Answer) -> str:
+def drift(facts: Facts) -> str:
     """Why the rules are not in force although the files may be as wanted; "" when they are."""
-    nft = seen["nft"]
-    if not nft["live"]:
+    table = facts[TABLES][TABLE]
+    if not table["live"]:
         return "the rules are not loaded"
-    if nft["live"] != nft["loaded"]:
+    if table["live"] != table["loaded"]:
         return "the loaded rules were changed by somebody"
-    if seen["units"][UNIT]["UnitFileState"] != "enabled":
+    if facts[UNITS][UNIT]["UnitFileState"] != "enabled":
         return "the rules would not be loaded at the next boot"
     return ""
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deploys.facts.machine import Answer, Question, merged
-from deploys.operations.files import File, files_question
+from deploys.facts.fact import FactRequest, Facts, merged
+from deploys.facts.nftables import TABLES
+from deploys.operations.files import File, files_request
 from deploys.render import render
 
 
@@ -59,13 +60,13 @@ class LocalAccess:
             f"nft -s list table inet {self.table} | sha256sum | cut -d' ' -f1 >/var/lib/bastide/{self.table}.loaded"
         )
 
-    def drift(self, seen: Answer) -> str:
+    def drift(self, facts: Facts) -> str:
         """Why it is not in force although its files may be as wanted; "" when it is."""
-        table = seen["tables"][self.table]
+        table = facts[TABLES][self.table]
         if not table["live"]:
             return "the rules are not loaded"
         return "" if table["live"] == table["loaded"] else "the loaded rules were changed by somebody"
 
-    def question(self) -> Question:
+    def fact_request(self) -> FactRequest:
         """All that is asked for it."""
-        return merged(files_question(self.files()), {"tables": [self.table]})
+        return merged(files_request(self.files()), TABLES.request([self.table]))

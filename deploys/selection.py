@@ -17,8 +17,8 @@ from bastide.settings import Settings
 from deploys import base, fail2ban, firewall, ssh, users, wireguard
 from deploys.etcd import deploy as etcd
 from deploys.etcd import membership
-from deploys.facts.machine import Question, merged
-from deploys.operations.files import files_question
+from deploys.facts.fact import FactRequest, merged
+from deploys.operations.files import files_request
 from deploys.operations.revision import keyring_file, revision_file
 from deploys.postgres import deploy as postgres
 from deploys.updates import deploy as updates
@@ -45,50 +45,52 @@ def selected(only: object) -> tuple[str, ...]:
     return tuple(word for word in ON_MACHINES if word in asked)
 
 
-def questions(only: tuple[str, ...]) -> Callable[[Host], Question]:
+def fact_requests(only: tuple[str, ...]) -> Callable[[Host], FactRequest]:
     """What the selected capabilities will ask of a host."""
 
-    def of(host: Host) -> Question:
+    def of(host: Host) -> FactRequest:
         wanted: Settings = host.data.settings
         asked = {
-            "base": lambda: base.question(wanted.base, host.data.machine, host.data.machines),
-            "users": lambda: users.question(wanted.users),
-            "wireguard": lambda: wireguard.question(wanted, host.data.machine, host.data.machines),
-            "ssh": lambda: ssh.question(wanted.ssh, wanted.users, wanted.firewall, mesh_of(wanted)),
-            "firewall": lambda: firewall.question(
+            "base": lambda: base.fact_request(wanted.base, host.data.machine, host.data.machines),
+            "users": lambda: users.fact_request(wanted.users),
+            "wireguard": lambda: wireguard.fact_request(wanted, host.data.machine, host.data.machines),
+            "ssh": lambda: ssh.fact_request(wanted.ssh, wanted.users, wanted.firewall, mesh_of(wanted)),
+            "firewall": lambda: firewall.fact_request(
                 wanted.firewall, wanted.ssh, wanted.network, host.data.machines, mesh_of(wanted), opened(wanted)
             ),
-            "fail2ban": lambda: fail2ban.question(
+            "fail2ban": lambda: fail2ban.fact_request(
                 wanted.fail2ban, wanted.firewall, wanted.network, host.data.machines, mesh_of(wanted)
             ),
-            "etcd": lambda: etcd_question(host, wanted),
-            "postgres": lambda: postgres_question(host, wanted),
-            "updates": lambda: updates.question(
+            "etcd": lambda: etcd_request(host, wanted),
+            "postgres": lambda: postgres_request(host, wanted),
+            "updates": lambda: updates.fact_request(
                 wanted.updates, updates.plan_of(wanted, host.data.machine, host.data.machines)
             ),
         }
         return merged(
-            files_question((revision_file(), keyring_file(host.data.keyring))), *(asked[word]() for word in only)
+            files_request((revision_file(), keyring_file(host.data.keyring))), *(asked[word]() for word in only)
         )
 
     return of
 
 
-def etcd_question(host: Host, wanted: Settings) -> Question:
+def etcd_request(host: Host, wanted: Settings) -> FactRequest:
     """What etcd asks of a host, in a stack that has it."""
     if not wanted.etcd_members:
         return {}
     members = membership.members_of(wanted, host.data.machine, host.data.stack)
     return (
-        etcd.no_vote_question(members) if not members.votes else etcd.question(wanted.etcd, members, host.data.keyring)
+        etcd.no_vote_request(members)
+        if not members.votes
+        else etcd.fact_request(wanted.etcd, members, host.data.keyring)
     )
 
 
-def postgres_question(host: Host, wanted: Settings) -> Question:
+def postgres_request(host: Host, wanted: Settings) -> FactRequest:
     """What Postgres asks of a host, in a stack that has it."""
     if wanted.postgres is None:
         return {}
-    return postgres.question(cluster_of(wanted, host.data.machine, host.data.stack), host.data.keyring)
+    return postgres.fact_request(cluster_of(wanted, host.data.machine, host.data.stack), host.data.keyring)
 
 
 def adopted(word: object, wanted: Settings) -> None:

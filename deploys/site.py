@@ -22,7 +22,7 @@ from bastide.settings import Settings
 from deploys.base import base
 from deploys.etcd.deploy import etcd, no_vote
 from deploys.etcd.membership import members_of
-from deploys.facts.machine import this_host
+from deploys.facts.ask import this_host
 from deploys.fail2ban import fail2ban
 from deploys.firewall import firewall
 from deploys.operations.confirmed import address_in_use
@@ -32,8 +32,8 @@ from deploys.operations.phase import phase
 from deploys.operations.revision import keyring_file, revision_file
 from deploys.postgres.data_guard import begins, without_data
 from deploys.postgres.deploy import postgres
-from deploys.preflight import answers, preflight
-from deploys.selection import adopted, for_people, questions, selected
+from deploys.preflight import all_facts, preflight
+from deploys.selection import adopted, fact_requests, for_people, selected
 from deploys.ssh import ssh
 from deploys.updates.deploy import plan_of, updates
 from deploys.users import users
@@ -44,12 +44,12 @@ with for_people():
     only = selected(host.data.get("only"))
     wanted: Settings = host.data.settings
     adopted(host.data.get("adopt"), wanted)
-    fitness = preflight(this_host(), wanted, questions(only))
+    fitness = preflight(this_host(), wanted, fact_requests(only))
     mesh = mesh_of(wanted)
     way = None
     if "wireguard" in only:
         here = (host.data.machine, host.data.machines, host.data.keyring)
-        way = mesh_plan(wanted, *here, answers(this_host()), address_in_use(this_host()))
+        way = mesh_plan(wanted, *here, all_facts(this_host()), address_in_use(this_host()))
 
 # before the first change on any machine: nobody else may be at it
 hold(name="no other deploy")
@@ -95,14 +95,14 @@ if "fail2ban" in only:
 
 # after the firewall and the mesh, which its parts speak over, and before what is decided by it
 members = members_of(wanted, host.data.machine, host.data.stack)
-whole = set(wanted.servers) <= set(answers(this_host()))
+whole = set(wanted.servers) <= set(all_facts(this_host()))
 if "etcd" in only and members.votes:
     etcd(
         wanted=wanted.etcd,
         members=members,
         keyring=host.data.keyring,
-        begins=begins(answers(this_host()), wanted.etcd_members),
-        awaited=without_data(answers(this_host()), wanted.etcd_members),
+        begins=begins(all_facts(this_host()), wanted.etcd_members),
+        awaited=without_data(all_facts(this_host()), wanted.etcd_members),
         whole=whole,
         _sudo=True,
     )

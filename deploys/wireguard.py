@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic import SecretStr
 from pyinfra.api.deploy import deploy
@@ -21,11 +20,16 @@ from bastide.mesh import Mesh, MeshKey, machine_key, machine_keys, mesh_of
 from bastide.secrets import Keyring
 from bastide.settings import Settings
 from deploys.etcd import membership
-from deploys.facts.machine import Answer, Question, merged, this_host
+from deploys.facts.ask import this_host
+from deploys.facts.fact import FactRequest, Facts, merged
+from deploys.facts.files import FILES
+from deploys.facts.nftables import TABLES
+from deploys.facts.units import UNITS
+from deploys.facts.wireguard import WIREGUARD
 from deploys.operations.admit import admit
 from deploys.operations.confirmed import confirmed
-from deploys.operations.files import File, as_wanted, files
-from deploys.operations.packages import packages, packages_question
+from deploys.operations.files import File, as_wanted, files, files_request
+from deploys.operations.packages import packages, packages_request
 from deploys.operations.phase import phase
 from deploys.operations.units import unit
 from deploys.operations.wait import wait
@@ -131,12 +135,15 @@ def wireguard(plan: Plan) -> None:
         host.log(f"note: new keys wait for a deploy of all machines: {', '.join(plan.held_back)}")
 
 
-def question(settings: Settings, machine: Machine, machines: tuple[Machine, ...]) -> Question:
+def fact_request(settings: Settings, machine: Machine, machines: tuple[Machine, ...]) -> FactRequest:
     """All that this capability will ask a machine."""
     ends = [one.address_for(machine) for one in machines if one.name != machine.name] if settings.wireguard else []
     return merged(
-        packages_question((*PACKAGES, IN_PROGRAM)),
-        {"files": [CONFIG], "units": [UNIT], "nft": TABLE, "wireguard": sorted(set(ends))},
+        packages_request((*PACKAGES, IN_PROGRAM)),
+        files_request((File(CONFIG, None),)),
+        UNITS.request([UNIT]),
+        TABLES.request([TABLE]),
+        WIREGUARD.request(sorted(set(ends))),
     )
 
 
@@ -150,22 +157,22 @@ def plan_of(
     machine: Machine,
     machines: tuple[Machine, ...],
     keyring: Keyring,
-    answers: Mapping[str, Answer],
+    facts: Mapping[str, Facts],
     came_in: str = "",
 ) -> Plan:
     """The way of one machine from what there is to what is wanted.
 
-    `answers`: of all machines of this run, by name; `came_in`: the machine's address that this run goes to. Raises
+    `facts`: of all machines of this run, by name; `came_in`: the machine's address that this run goes to. Raises
     `BastideError` when new keys would cut this run off.
     """
     mesh = mesh_of(settings)
-    kernel = bool(answers[machine.name]["wireguard"]["kernel"])
+    kernel = facts[machine.name][WIREGUARD]["kernel"]
     if mesh is None:
         return Plan((Step("no mesh", File(CONFIG, None)),), 0, kernel)
-    held = {one.name: _held(one, mesh, keyring, answers) for one in machines}
+    held = {one.name: _held(one, mesh, keyring, facts) for one in machines}
     newest = {one.name: machine_key(keyring, one) for one in machines}
     old = [name for name in settings.one_at_a_time if held[name].public != newest[name].public]
-    whole = all(one.name in answers for one in machines)
+    whole = all(one.name in facts for one in machines)
     rotated = old if whole else []
     if rotated and came_in in mesh.machines.values():
         raise BastideError(
@@ -173,17 +180,17 @@ def plan_of(
             "ssh.open_to: operators, then `make infra` and `make deploy only=firewall`, then this again; "
             "docs/how-to/vpn.md",
         )
-    view = _View(settings, mesh, machines, answers)
+    view = _View(settings, mesh, machines, facts)
     watched = bool(rotated) or any(
-        view.drift(one, held) or not as_wanted(view.file(one, held), answers[one.name]["files"][CONFIG])
+        view.drift(one, held) or not as_wanted(view.file(one, held), facts[one.name][FILES][CONFIG])
         for one in machines
-        if one.name in answers
+        if one.name in facts
     )
     steps = [view.step("mesh", machine, held, view.drift(machine, held))]
     for name in rotated:
         held = {**held, name: newest[name]}
         steps.append(view.step(f"new key of {name}", machine, held))
-    reached = tuple(mesh.machines[one.name] for one in machines if one.name in answers and one.name != machine.name)
+    reached = tuple(mesh.machines[one.name] for one in machines if one.name in facts and one.name != machine.name)
     held_back = () if whole else tuple(old)
     votes = machine.name in settings.etcd_members
     return Plan(tuple(steps), mesh.port, kernel, reached, watched, held_back, settings.ssh.open_to == "vpn", votes)
@@ -196,7 +203,7 @@ class _View:
     settings: Settings
     mesh: Mesh
     machines: tuple[Machine, ...]
-    answers: Mapping[str, Answer]
+    facts: Mapping[str, Facts]
 
     def step(self, title: str, machine: Machine, keys: Mapping[str, MeshKey], drift: str = "") -> Step:
         return Step(title, self.file(machine, keys), drift)
@@ -215,16 +222,16 @@ class _View:
 
     def drift(self, machine: Machine, keys: Mapping[str, MeshKey]) -> str:
         """Why the interface is not as the file says; "" when it is."""
-        running = self.answers[machine.name]["wireguard"]["running"]
+        running = self.facts[machine.name][WIREGUARD]["running"]
         if running is None:
             return f"{INTERFACE} is not up"
-        wanted = {
-            "key": keys[machine.name].public,
-            "port": self.mesh.port,
-            "size": self._size(machine),
-            "addresses": [self._address(machine)],
+        same = {
+            "key": running["key"] == keys[machine.name].public,
+            "port": running["port"] == self.mesh.port,
+            "size": running["size"] == self._size(machine),
+            "addresses": running["addresses"] == [self._address(machine)],
         }
-        if off := [key for key, value in wanted.items() if running[key] != value]:
+        if off := [word for word, holds in same.items() if not holds]:
             return f"{INTERFACE} has another {', '.join(off)} than declared"
         peers = {peer["key"]: peer for peer in self._peers(machine, keys)}
         if set(peers) != set(running["peers"]):
@@ -241,7 +248,7 @@ class _View:
 
     def _size(self, machine: Machine) -> int:
         """The largest packet that fits through the narrowest of the ways to the others."""
-        sizes = [size for size in self.answers[machine.name]["wireguard"]["sizes"].values() if size]
+        sizes = [size for size in self.facts[machine.name][WIREGUARD]["sizes"].values() if size]
         least, most = _SIZES
         return min(max(min(sizes, default=least) - _OVERHEAD, least), most)
 
@@ -259,19 +266,19 @@ class _View:
             yield {"name": f"{name} (administrator)", "key": device.key, "address": device.address, "endpoint": ""}
 
 
-def _held(machine: Machine, mesh: Mesh, keyring: Keyring, answers: Mapping[str, Answer]) -> MeshKey:
+def _held(machine: Machine, mesh: Mesh, keyring: Keyring, facts: Mapping[str, Facts]) -> MeshKey:
     """The pair that a machine has now: what it says itself, or what the others know it by; else the newest.
 
     A key that no master gives (somebody set it, or the machine is new) is no reason to wait: it is replaced at once.
     """
     known = machine_keys(keyring, machine)
-    for name, answer in answers.items():
-        running: dict[str, Any] | None = answer["wireguard"]["running"]
+    for name, seen in facts.items():
+        running = seen[WIREGUARD]["running"]
         if running is None:
             continue
         own = f"{mesh.machines[machine.name]}/32"
         said = [key for key, peer in running["peers"].items() if peer["allowed"] == [own]]
-        for key in [running["key"]] if name == machine.name else said if machine.name not in answers else []:
+        for key in [running["key"]] if name == machine.name else said if machine.name not in facts else []:
             if key in known:
                 return known[key]
     return machine_key(keyring, machine)

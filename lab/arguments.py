@@ -22,7 +22,7 @@ def parser() -> argparse.ArgumentParser:
     _machine(verbs)
     _network(verbs)
     _disk(verbs)
-    _parties(verbs)
+    _services(verbs)
     return top
 
 
@@ -48,8 +48,9 @@ def _whole(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     status.add_argument("--json", action="store_true", help="for programs")
     doctor = verbs.add_parser("doctor", help="what this machine lacks")
     doctor.add_argument("--port", type=int, default=None, help="also look whether this port is free")
-    verbs.add_parser("door-token", help="print the token of the side door, /_lab")
-    verbs.add_parser("daemon", help=argparse.SUPPRESS)
+    # its first name, too: scripts have it
+    verbs.add_parser("admin-token", aliases=["door-token"], help="print the token of the admin API, /_lab")
+    verbs.add_parser("daemon")  # `up` starts it: without a sentence it is not listed
 
 
 def _machine(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -66,7 +67,7 @@ def _machine(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def _network(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     block = verbs.add_parser("block", help="let no packet pass between two, or between one and everything")
-    block.add_argument("one", metavar="A", help="a machine, the name of a third party, or operator (this host)")
+    block.add_argument("one", metavar="A", help="a machine, the name of a service, or operator (this host)")
     block.add_argument("other", metavar="B", nargs="?", default="", help="the same; without it, everything")
     block.add_argument("--one-way", action="store_true", help="from A to B only")
     slow = verbs.add_parser("slow", help="delay and lose what two machines send each other")
@@ -96,7 +97,7 @@ def _disk(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         copy.add_argument("tag")
 
 
-def _parties(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _services(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     archive = verbs.add_parser("archive", help="say what the lab's package archive offers")
     archive.add_argument("action", choices=["publish"])
     archive.add_argument("version", help="1.0 or 1.1")

@@ -15,13 +15,12 @@ from typing import Any
 from bastide.console import say, step
 from bastide.errors import LabError
 from lab import daemon, doctor, owner, registry
-from lab.machines import delay, machine, names, prober, router
+from lab.machines import delay, machine, prober, resolver, router
 from lab.machines.driver import Driver
 from lab.machines.store import Record, records
-from lab.parties import archive, party, storage
-from lab.parties import names as name_server
-from lab.parties.storage import Wanted
 from lab.place import OPERATOR4, OPERATOR6, PROBER, Place
+from lab.services import archive, name_server, service, storage
+from lab.services.storage import Wanted
 from lab.upstream import read_upstream
 
 _PROBER_SECONDS = 60.0
@@ -55,7 +54,7 @@ def up(name: str, order: Order) -> None:
         done = []
         if not router.ready(here):
             with step("network and seal"):
-                router.make(here, upstream.doors())
+                router.make(here, upstream.origins())
                 # the cables of running machines went with the old router
                 for record in _running(here):
                     machine.replug_public(record)
@@ -67,8 +66,8 @@ def up(name: str, order: Order) -> None:
             done.append("delays")
         changed_settings = _settings_changed(here, order)
         restart = "network" in done or changed_settings
-        if restart or not names.running(here):
-            names.start(here)
+        if restart or not resolver.running(here):
+            resolver.start(here)
             done.append("resolver")
         if name_server.start(here, restart="network" in done):
             done.append("names")
@@ -85,9 +84,9 @@ def up(name: str, order: Order) -> None:
             found, changed = prober.ensure(here, driver, order.authorized_key)
             started |= archive.ensure(here, restart="network" in done)
             daemon.wait(here)
-            party.wait(here, name_server.PARTY)
+            service.wait(here, name_server.SERVICE)
             if order.storage:
-                party.wait(here, storage.PARTY)
+                service.wait(here, storage.SERVICE)
             if changed:
                 _wait_for_ssh(Record(here, PROBER), found.address)
         _write_info(here, order, found)
@@ -163,7 +162,7 @@ def _write_info(here: Place, order: Order, found: prober.Prober) -> None:
         "endpoint": f"http://127.0.0.1:{order.port}/v1",
         "public4": str(here.range4),
         "public6": str(here.range6),
-        "resolver": name_server.PARTY.address(here),
+        "resolver": name_server.SERVICE.address(here),
         "operator": [OPERATOR4, OPERATOR6],
         "prober": {
             "name": prober.NAME,

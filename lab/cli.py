@@ -58,7 +58,7 @@ def _do(args: argparse.Namespace) -> int:
             command = args.command[1:] if args.command[:1] == ["--"] else args.command
             inside.become(by_name(_lab(args.name), args.machine), command or ["bash", "-l"])
         case "archive":
-            from lab.parties import archive
+            from lab.services import archive
 
             archive.publish(_lab(args.name), args.version, args.signed_by)
             say(f"the archive offers {archive.PACKAGE} {args.version}, signed by {args.signed_by}")
@@ -77,10 +77,10 @@ def _do(args: argparse.Namespace) -> int:
 
             kept.keep(_lab(args.name), args.switch == "on")
             say(f"lab '{args.name}' is {'kept: down refuses' if args.switch == 'on' else 'not kept any more'}")
-        case "door-token":
-            from lab import door
+        case "admin-token" | "door-token":
+            from lab import admin_token
 
-            say(door.token(_lab(args.name)))
+            say(admin_token.token(_lab(args.name)))
         case "block" | "unblock" | "slow" | "unslow":
             _lines(_lab(args.name), args)
         case "fill" | "unfill" | "snapshot" | "restore" | "forget":
@@ -177,7 +177,7 @@ def _lab(name: str) -> Place:
 
 def _order(args: argparse.Namespace) -> Order:
     from lab.bringup import Order
-    from lab.parties.storage import Wanted
+    from lab.services.storage import Wanted
 
     source = Path(args.token_file)
     text = sys.stdin.read() if source == Path("-") else _read(source)

@@ -1,4 +1,4 @@
-"""The lab's daemon: the Hetzner Cloud API on loopback, the metadata service and the doors to the package mirrors.
+"""The lab's daemon: the Hetzner Cloud API on loopback, the metadata service and the proxy to the package mirrors.
 
 It holds no state of its own and may be killed at any time: machines run on, `lab up` starts it again.
 """
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from bastide.console import tail_of
 from bastide.errors import LabError
-from lab import door, registry
-from lab.machines import metadata, relay
+from lab import admin_token, registry
+from lab.machines import metadata, proxy
 from lab.machines.cgroups import open_tree
 from lab.machines.driver import Driver
 from lab.machines.spawn import python, spawn
@@ -39,7 +39,7 @@ def serve(name: str) -> int:
 
     listener = bind(settings["port"])
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    relay.serve(here)
+    proxy.serve(here)
     metadata.serve(here)
     app = _app(here, settings)
     config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="auto", timeout_graceful_shutdown=5)
@@ -59,7 +59,7 @@ def ensure(here: Place, *, restart: bool) -> bool:
     tree.kill(_GROUP)
     tree.make_fresh(_GROUP)
     log = here.folder / "daemon.log"
-    spawn(python("lab", "--name", here.name, "daemon"), doors=tree.doors(_GROUP), log=log)
+    spawn(python("lab", "--name", here.name, "daemon"), procs=tree.procs(_GROUP), log=log)
     return True
 
 
@@ -107,4 +107,5 @@ def bind(port: int) -> socket.socket:
 def _app(here: Place, settings: dict[str, Any]) -> Starlette:
     from lab.cloud.app import create_app
 
-    return create_app(here.folder / "cloud.json", settings["token_sha256"], Driver(here), door_sha256=door.digest(here))
+    admin = admin_token.digest(here)
+    return create_app(here.folder / "cloud.json", settings["token_sha256"], Driver(here), admin_sha256=admin)

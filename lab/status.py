@@ -7,12 +7,11 @@ from typing import Any
 
 from bastide.console import say
 from lab import daemon, kept, registry, words
-from lab.machines import ballast, delay, machine, names, router, snapshot, trouble, volume_store
+from lab.machines import ballast, delay, machine, resolver, router, snapshot, trouble, volume_store
 from lab.machines.seed import first_address
 from lab.machines.store import records
-from lab.parties import archive, party, storage
-from lab.parties import names as name_server
 from lab.place import Place, lab_id
+from lab.services import archive, name_server, service, storage
 
 
 def show(name: str, *, as_json: bool) -> int:
@@ -65,12 +64,12 @@ def look(name: str) -> dict[str, Any]:
         "daemon": daemon.running(here),
         "api": bool(port) and daemon.answers(port),
         "delays": delay.running(here),
-        "resolver": names.running(here),
-        "names": party.running(here, name_server.PARTY),
-        "archive": party.running(here, archive.PARTY),
+        "resolver": resolver.running(here),
+        "names": service.running(here, name_server.SERVICE),
+        "archive": service.running(here, archive.SERVICE),
     }
     if settings.get("storage"):
-        parts["storage"] = party.running(here, storage.PARTY)
+        parts["storage"] = service.running(here, storage.SERVICE)
     machines = []
     for record in records(here):
         spec = record.spec()

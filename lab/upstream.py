@@ -35,7 +35,7 @@ class Upstream:
     proxies: tuple[tuple[str, str], ...] = ()
     authorities: tuple[tuple[str, str], ...] = ()
 
-    def doors(self) -> tuple[tuple[str, int], ...]:
+    def origins(self) -> tuple[tuple[str, int], ...]:
         """The (host name or address, TCP port) pairs that machines must reach to install packages."""
         urls = [self.mirror, self.security, *(url for _, url in self.proxies)]
         return tuple(dict.fromkeys(host_and_port(url) for url in urls))

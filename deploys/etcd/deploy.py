@@ -29,14 +29,18 @@ from deploys.etcd.membership import (
     timers,
     upkeep_files,
 )
-from deploys.facts.machine import Question, ask, merged, this_host
+from deploys.facts.accounts import ACCOUNTS
+from deploys.facts.ask import ask, this_host
+from deploys.facts.etcd import ETCD_MEMBER, MemberRequest
+from deploys.facts.fact import FactRequest, merged
+from deploys.facts.units import UNITS
 from deploys.operations.accounts import no_login
 from deploys.operations.etcd import access, dismiss, join, leave
-from deploys.operations.files import File, files, files_question
-from deploys.operations.packages import packages, packages_question
+from deploys.operations.files import File, files, files_request
+from deploys.operations.packages import packages, packages_request
 from deploys.operations.phase import phase
 from deploys.operations.units import unit
-from deploys.operations.volumes import volume, volume_question
+from deploys.operations.volumes import volume, volume_request
 from deploys.operations.wait import wait
 
 # The first snapshot at once: the timer takes the next one at night. One member after the other, since each answers
@@ -58,8 +62,9 @@ def etcd(wanted: Etcd, members: Members, keyring: Keyring, begins: bool, awaited
     see deploys/postgres/data_guard.py); `whole`: whether all machines are in this run, so that somebody may lose a
     vote."""
     guard, restart = local_access_of(members), _restart(members, awaited)
-    seen = ask(this_host(), **question(wanted, members, keyring))
-    runs = seen["etcd"]["data"] and seen["etcd"]["active"]
+    facts = ask(this_host(), fact_request(wanted, members, keyring))
+    seen = facts[ETCD_MEMBER]
+    runs = seen["data"] and seen["active"]
     # before the packages: etcd's starts it when it is installed, and PostgreSQL's begin a cluster of their own
     if not runs:
         files(name="how it runs", name_="etcd", wanted=config_files(members), settle=restart)
@@ -71,7 +76,7 @@ def etcd(wanted: Etcd, members: Members, keyring: Keyring, begins: bool, awaited
         name_="etcd-guard",
         wanted=guard.files(),
         settle=guard.settle(),
-        drift=guard.drift(seen),
+        drift=guard.drift(facts),
     )
     if members.volume:
         # a Postgres that fills the disk takes no vote away
@@ -94,7 +99,7 @@ def etcd(wanted: Etcd, members: Members, keyring: Keyring, begins: bool, awaited
         seconds=60,
         unless=f"systemctl -q is-failed {UNIT}",
         for_what=f"a quorum of {UNIT} on {', '.join(members.addresses)}",
-        seen=seen["etcd"]["healthy"],
+        seen=seen["healthy"],
     )
     phase(name="every member is in")
     # one that runs goes down for a change only now, when one that was lost is back: two of three must vote
@@ -126,10 +131,11 @@ def no_vote(members: Members, witness: str, whole: bool) -> None:
     counts still.
     """
     host, guard = this_host(), local_access_of(members)
-    seen = ask(host, **no_vote_question(members))
+    facts = ask(host, no_vote_request(members))
+    seen = facts[ETCD_MEMBER]
     if whole:
         leave(name="no member runs", plan=leave_plan(members), witness=witness)
-    elif seen["etcd"]["data"] or seen["etcd"]["active"]:
+    elif seen["data"] or seen["active"]:
         host.log("note: its member has no vote in the stack file and counts still; next: `make deploy` of all machines")
         return
     packages(name="packages", names=packages_of(members))
@@ -139,21 +145,22 @@ def no_vote(members: Members, witness: str, whole: bool) -> None:
         name_="etcd-guard",
         wanted=guard.files(),
         settle=guard.settle(),
-        drift=guard.drift(seen),
+        drift=guard.drift(facts),
     )
 
 
-def no_vote_question(members: Members) -> Question:
+def no_vote_request(members: Members) -> FactRequest:
     """The same for a machine without a vote."""
     return merged(
-        packages_question(packages_of(members)),
-        files_question((File(FOLDER, None),)),
-        local_access_of(members).question(),
-        {"accounts": ["postgres"], "etcd": _asked(members)},
+        packages_request(packages_of(members)),
+        files_request((File(FOLDER, None),)),
+        local_access_of(members).fact_request(),
+        ACCOUNTS.request(["postgres"]),
+        ETCD_MEMBER.request(_asked(members)),
     )
 
 
-def question(wanted: Etcd, members: Members, keyring: Keyring) -> Question:
+def fact_request(wanted: Etcd, members: Members, keyring: Keyring) -> FactRequest:
     """All that this capability will ask a machine."""
     written = (
         *config_files(members),
@@ -163,12 +170,13 @@ def question(wanted: Etcd, members: Members, keyring: Keyring) -> Question:
         *upkeep_files(wanted, members),
     )
     return merged(
-        packages_question(packages_of(members)),
-        files_question(written),
-        local_access_of(members).question(),
-        volume_question("etcd", members.volume, HOME) if members.volume else {},
-        {"units": [UNIT], "etcd": _asked(members)},
-        {} if members.witness else {"accounts": ["postgres"]},
+        packages_request(packages_of(members)),
+        files_request(written),
+        local_access_of(members).fact_request(),
+        volume_request("etcd", members.volume, HOME) if members.volume else {},
+        UNITS.request([UNIT]),
+        ETCD_MEMBER.request(_asked(members)),
+        {} if members.witness else ACCOUNTS.request(["postgres"]),
     )
 
 
@@ -196,8 +204,8 @@ echo "the member is not well after its restart" >&2; exit 1
 """
 
 
-def _asked(members: Members) -> dict[str, object]:
-    """What the area `etcd` of deploys/remote/look_cluster.py is told. Who may come in is the witness's to see to."""
+def _asked(members: Members) -> MemberRequest:
+    """Who may come in is the witness's to see to."""
     return {
         "data": DATA,
         "forming": FORMING,

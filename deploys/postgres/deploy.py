@@ -11,10 +11,14 @@ from pyinfra.api.deploy import deploy
 from bastide.cluster import Cluster
 from bastide.layout.postgres import DATA, FOLDER, PATRONI_PORT, UNIT
 from bastide.secrets import Keyring
-from deploys.facts.machine import Answer, Question, ask, merged, this_host
+from deploys.facts.ask import ask, this_host
+from deploys.facts.fact import FactRequest, Facts, merged
+from deploys.facts.patroni import PATRONI
+from deploys.facts.postgres import DATABASES
+from deploys.facts.units import UNITS
 from deploys.local_access import LocalAccess
-from deploys.operations.files import File, files, files_question
-from deploys.operations.packages import packages, packages_question
+from deploys.operations.files import File, files, files_request
+from deploys.operations.packages import packages, packages_request
 from deploys.operations.phase import phase
 from deploys.operations.postgres import databases, own_passwords, roll, shared_settings
 from deploys.operations.units import unit
@@ -47,7 +51,7 @@ _IN_VAIN = f"[ $(systemctl show -P SubState {UNIT}) = auto-restart ]"
 def postgres(wanted: Cluster, keyring: Keyring) -> None:
     """On a site: all of it. On a machine that only votes: nothing but to wait for the others."""
     guard = local_access_of(wanted)
-    seen = ask(this_host(), **question(wanted, keyring)) if wanted.me.site else {}
+    facts = ask(this_host(), fact_request(wanted, keyring)) if wanted.me.site else Facts({})
     if wanted.me.site:
         # before the packages, which would make and start a cluster of their own, and HAProxy without a listener
         files(name="no cluster of Debian's", name_="postgres-packages", wanted=package_files())
@@ -57,7 +61,7 @@ def postgres(wanted: Cluster, keyring: Keyring) -> None:
             name_="postgres-guard",
             wanted=guard.files(),
             settle=guard.settle(),
-            drift=guard.drift(seen),
+            drift=guard.drift(facts),
         )
         files(name="authorities", name_="postgres-ca", wanted=authority_files(keyring), settle=RELOAD_TRUST)
         own_passwords(name="passwords among members", keys=own_access(keyring))
@@ -72,7 +76,7 @@ def postgres(wanted: Cluster, keyring: Keyring) -> None:
         files(
             name="cluster member",
             name_="patroni",
-            wanted=member_files(wanted, keyring, memory_of(wanted, seen)),
+            wanted=member_files(wanted, keyring, memory_of(wanted, facts[PATRONI]["memory_mb"])),
             settle=RELOAD,
         )
     # the first to start makes the cluster when there is none: it shall be the primary
@@ -101,7 +105,7 @@ def postgres(wanted: Cluster, keyring: Keyring) -> None:
             name="this server knows what is shared",
             until=_knows(wanted),
             for_what="Patroni to take over what all members share",
-            seen=bool(seen["patroni"]["knows"]),
+            seen=facts[PATRONI]["knows"],
         )
     phase(name="every server knows")
     if wanted.me.site:
@@ -132,7 +136,7 @@ def postgres(wanted: Cluster, keyring: Keyring) -> None:
         unit(name="pool runs", name_="pgbouncer.service", state="running")
 
 
-def question(wanted: Cluster, keyring: Keyring) -> Question:
+def fact_request(wanted: Cluster, keyring: Keyring) -> FactRequest:
     """All that this capability will ask a machine."""
     if not wanted.me.site:
         return {}
@@ -145,20 +149,18 @@ def question(wanted: Cluster, keyring: Keyring) -> Question:
         *pool_files(wanted, keyring),
     )
     return merged(
-        packages_question(PACKAGES),
-        files_question(written),
-        local_access_of(wanted).question(),
-        {
-            "units": [UNIT, "haproxy.service", "pgbouncer.service"],
-            **look(wanted),
-            "databases": shape(wanted.postgres, len(wanted.sites)).question(),
-        },
+        packages_request(PACKAGES),
+        files_request(written),
+        local_access_of(wanted).fact_request(),
+        UNITS.request([UNIT, "haproxy.service", "pgbouncer.service"]),
+        patroni_request(wanted),
+        DATABASES.request(shape(wanted.postgres, len(wanted.sites)).asked),
     )
 
 
-def look(wanted: Cluster) -> Question:
+def patroni_request(wanted: Cluster) -> FactRequest:
     """What a site is asked of itself and of the cluster."""
-    return {"patroni": {"url": rest_url(wanted), "ca": f"{FOLDER}/ca.crt", "data": DATA}}
+    return PATRONI.request({"url": rest_url(wanted), "ca": f"{FOLDER}/ca.crt", "data": DATA})
 
 
 def local_access_of(wanted: Cluster) -> LocalAccess:
@@ -175,14 +177,6 @@ def local_access_of(wanted: Cluster) -> LocalAccess:
 def package_files() -> tuple[File, ...]:
     """createcluster.conf(5) of postgresql-common."""
     return (File("/etc/postgresql-common/createcluster.d/bastide.conf", "create_main_cluster = false\n"),)
-
-
-def _seen_well(seen: Answer) -> bool:
-    """Whether this server was seen to lead, or to follow somebody who leads."""
-    cluster = (seen.get("patroni") or {}).get("cluster") or {"members": []}
-    states = {(member["role"], member["state"]) for member in cluster["members"]}
-    own = (seen.get("patroni") or {}).get("patroni") or {}
-    return ("leader", "running") in states and own.get("state") == "running"
 
 
 def _curl(wanted: Cluster, path: str) -> str:

@@ -23,9 +23,12 @@ from bastide.layout.updates import (
 from bastide.machines import Machine
 from bastide.settings import Settings, Source, Updates
 from bastide.windows import Windows, windows
-from deploys.facts.machine import Answer, Question, ask, merged, this_host
-from deploys.operations.files import File, files, files_question
-from deploys.operations.packages import packages, packages_question
+from deploys.facts.ask import ask, this_host
+from deploys.facts.fact import FactRequest, Facts, merged
+from deploys.facts.files import FOLDERS
+from deploys.facts.units import UNITS
+from deploys.operations.files import File, files, files_request
+from deploys.operations.packages import packages, packages_request
 from deploys.operations.units import unit
 from deploys.render import render
 
@@ -67,8 +70,8 @@ def updates(wanted: Updates, plan: Plan) -> None:
 
     Archives come before packages, so that their lists are fetched together with those of what is missing.
     """
-    seen = ask(this_host(), listed=[SOURCES])
-    files(name="package archives", name_="archives", wanted=(*source_files(wanted), *orphans(wanted, seen)))
+    facts = ask(this_host(), FOLDERS.request([SOURCES]))
+    files(name="package archives", name_="archives", wanted=(*source_files(wanted), *orphans(wanted, facts)))
     packages(name="packages", names=PACKAGES)
     files(name="what is upgraded", name_="upgrades", wanted=(apt_file(wanted),))
     files(name="when, and who is asked", name_="windows", wanted=window_files(wanted, plan), settle=_SETTLE)
@@ -79,10 +82,15 @@ def updates(wanted: Updates, plan: Plan) -> None:
     unit(name="alert for what waits", name_=ALERT_TIMER, state="running")
 
 
-def question(wanted: Updates, plan: Plan) -> Question:
+def fact_request(wanted: Updates, plan: Plan) -> FactRequest:
     """All that this capability will ask a machine."""
     written = (*source_files(wanted), apt_file(wanted), *window_files(wanted, plan))
-    return merged(packages_question(PACKAGES), files_question(written), {"units": sorted(TIMERS), "listed": [SOURCES]})
+    return merged(
+        packages_request(PACKAGES),
+        files_request(written),
+        UNITS.request(sorted(TIMERS)),
+        FOLDERS.request([SOURCES]),
+    )
 
 
 def plan_of(settings: Settings, machine: Machine, machines: tuple[Machine, ...]) -> Plan:
@@ -112,10 +120,10 @@ def source_path(name: str) -> str:
     return f"{SOURCES}/bastide-{name}.sources"
 
 
-def orphans(wanted: Updates, seen: Answer) -> tuple[File, ...]:
+def orphans(wanted: Updates, facts: Facts) -> tuple[File, ...]:
     """Archives that the settings do not name any more: their files go."""
     declared = {source_path(name) for name in wanted.sources}
-    there = (f"{SOURCES}/{name}" for name in seen["listed"][SOURCES] if name.startswith("bastide-"))
+    there = (f"{SOURCES}/{name}" for name in facts[FOLDERS][SOURCES] if name.startswith("bastide-"))
     return tuple(File(path, None) for path in there if path not in declared)
 
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import Any, NoReturn, cast
 
-from bastide.errors import LabError
 from lab.backend import Machines
+from lab.cloud.actions import Progress
+from lab.cloud.errors import ActionFailed
 from lab.cloud.fields import Fields
-
-if TYPE_CHECKING:
-    from lab.cloud.actions import Progress
-    from lab.cloud.context import Cloud
 
 # the commands whose work is done by the machine side; all others are done when they begin, and cannot fail later
 COMMANDS = (
@@ -28,14 +24,6 @@ COMMANDS = (
 )  # fmt: skip
 # what may be asked of the machines without changing any
 _QUESTIONS = ("public4_pool", "public6_pool", "power_state", "machine_ids", "volume_ids")
-
-
-class ActionFailed(LabError):
-    """The machine side's failure that was asked for, with the code that the action shows."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 @dataclass
@@ -57,14 +45,14 @@ class ActionFault:
         """`server` is the server's name, "" for actions that are about none."""
         return fnmatchcase(command, self.command) and fnmatchcase(server, self.server)
 
-    def strike(self, cloud: Cloud, progress: Progress) -> Cloud:
-        """Do what was asked for, in the action's own thread. Returns the cloud that the action goes on with."""
+    def strike(self, machines: Machines, progress: Progress) -> Machines:
+        """Do what was asked for, in the action's own thread. Returns the machine side that the action goes on with."""
         progress(self.progress)
         time.sleep(self.delay_ms / 1000)  # the slowness itself was asked for
         if not self.code:
-            return cloud
+            return machines
         # on the machine side, so that the cloud tidies up as it does after a real failure
-        return dataclasses.replace(cloud, machines=cast(Machines, _Failing(cloud.machines, self.code, self.message)))
+        return cast(Machines, _Failing(machines, self.code, self.message))
 
 
 def read(fields: Fields, count: int | None) -> ActionFault:

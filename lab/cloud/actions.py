@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 from bastide.errors import BastideError
-from lab.cloud.action_faults import ActionFailed
+from lab.cloud.errors import ActionFailed
 from lab.cloud.lanes import Lanes
 from lab.cloud.state import Record, State, Tables
 

@@ -8,12 +8,12 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from lab.backend import Machines
-from lab.cloud import lab_door
+from lab.cloud import admin
 from lab.cloud.actions import Actions, rfc3339
 from lab.cloud.call import Call, Handler, Reply
 from lab.cloud.context import Clock, Cloud, wall_clock
 from lab.cloud.converge import converge
-from lab.cloud.door import Door
+from lab.cloud.endpoints import Endpoints
 from lab.cloud.errors import ApiError
 from lab.cloud.faults import Faults
 from lab.cloud.state import State
@@ -28,15 +28,15 @@ def create_app(
     token_sha256: str,
     machines: Machines,
     *,
-    door_sha256: str = "",
+    admin_sha256: str = "",
     clock: Clock = wall_clock,
     action_delay: float = 0.0,
 ) -> Starlette:
-    """Make the API under /v1 and the lab's side door under /_lab.
+    """Make the API under /v1 and the lab's admin API under /_lab.
 
     - `state_file` is read, and written at each change (mode 0600; its folder must exist). One process at a time.
-    - `token_sha256` is the hex SHA-256 of the one token that the API lets in, `door_sha256`
-      of the side door's ("": nobody is).
+    - `token_sha256` is the hex SHA-256 of the one token that the API lets in, `admin_sha256`
+      of the admin API's ("": nobody is).
     - `machines` is asked for what the records say; at once for what was interrupted or has gone missing.
     - `clock` gives the time in UTC; `action_delay` (seconds) makes actions take at least that long.
 
@@ -47,16 +47,14 @@ def create_app(
     actions = Actions(state, lambda: rfc3339(clock()), action_delay)
     cloud = Cloud(state, machines, actions, Faults(), clock)
     actions.use(verbs(cloud))
-    door = Door(cloud, token_sha256)
-    routes = [Route(f"/v1{path}", door.api(path, do), methods=[method]) for method, path, do in operations()]
-    routes.append(Route("/v1{rest:path}", door.api("", _unknown(routes)), methods=_METHODS))
-    side = Door(cloud, door_sha256)
-    own = [
-        Route(f"{lab_door.PATH}{path}", side.own(do), methods=[method]) for method, path, do in lab_door.operations()
-    ]
-    own.append(Route(f"{lab_door.PATH}{{rest:path}}", side.own(_unknown(own)), methods=_METHODS))
+    public = Endpoints(cloud, token_sha256)
+    routes = [Route(f"/v1{path}", public.api(path, do), methods=[method]) for method, path, do in operations()]
+    routes.append(Route("/v1{rest:path}", public.api("", _unknown(routes)), methods=_METHODS))
+    own = Endpoints(cloud, admin_sha256)
+    admins = [Route(f"{admin.PATH}{path}", own.admin(do), methods=[method]) for method, path, do in admin.operations()]
+    admins.append(Route(f"{admin.PATH}{{rest:path}}", own.admin(_unknown(admins)), methods=_METHODS))
     converge(cloud)
-    return Starlette(routes=[*routes, *own])
+    return Starlette(routes=[*routes, *admins])
 
 
 def _unknown(routes: list[Route]) -> Handler:

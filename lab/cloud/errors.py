@@ -1,9 +1,11 @@
-"""The API's errors, with the codes and statuses that Hetzner publishes (docs.hetzner.cloud, "Errors")."""
+"""The API's errors, with the codes and statuses that Hetzner publishes (docs.hetzner.cloud, "Errors"), and actions'."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from bastide.errors import LabError
 
 
 class ApiError(Exception):
@@ -22,6 +24,14 @@ class ApiError(Exception):
         if self.details is not None:
             error["details"] = dict(self.details)
         return {"error": error}
+
+
+class ActionFailed(LabError):
+    """The machine side's failure that was asked for, with the code that the action shows."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 def invalid_input(field: str, *messages: str) -> ApiError:

@@ -8,7 +8,6 @@ from lab.cloud import (
     firewall_targets,
     firewalls,
     networks,
-    others,
     placement_groups,
     power,
     primary_ips,
@@ -20,6 +19,7 @@ from lab.cloud import (
     servers,
     ssh_keys,
     subnets,
+    unsupported,
     volume_actions,
     volumes,
     zones,
@@ -65,9 +65,9 @@ _WRITTEN_OUT: list[Operation] = [
     ("GET", "/server_types/{id}", catalog.get_server_type),
     ("GET", "/images", catalog.list_images),
     ("GET", "/images/{id}", catalog.get_image),
-    ("GET", "/pricing", others.pricing),
-    ("GET", "/datacenters", others.datacenters),
-    ("GET", "/datacenters/{id}", others.datacenters),
+    ("GET", "/pricing", unsupported.pricing),
+    ("GET", "/datacenters", unsupported.datacenters),
+    ("GET", "/datacenters/{id}", unsupported.datacenters),
     ("GET", "/ssh_keys", ssh_keys.show_all),
     ("POST", "/ssh_keys", ssh_keys.create),
     ("GET", "/ssh_keys/{id}", ssh_keys.show),
@@ -190,8 +190,10 @@ def _refused() -> list[Operation]:
 
 def _empty() -> list[Operation]:
     found: list[Operation] = []
-    for collection in others.EMPTY:
-        found.append(("GET", f"/{collection}", others.empty_list(collection)))
-        found.append(("POST", f"/{collection}", others.cannot_make(collection)))
-        found += [(method, f"/{collection}/{{id}}", others.none_of(collection)) for method in ("GET", "PUT", "DELETE")]
+    for collection in unsupported.EMPTY:
+        found.append(("GET", f"/{collection}", unsupported.empty_list(collection)))
+        found.append(("POST", f"/{collection}", unsupported.cannot_make(collection)))
+        found += [
+            (method, f"/{collection}/{{id}}", unsupported.none_of(collection)) for method in ("GET", "PUT", "DELETE")
+        ]
     return found

@@ -6,6 +6,7 @@ Each verb reads the records when it runs, so that the newest order wins, and may
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from bastide.errors import LabError
 from lab.cloud.actions import Progress, Verb
@@ -24,7 +25,8 @@ def verbs(cloud: Cloud) -> dict[str, Verb]:
         def run(work: Record, progress: Progress) -> None:
             server = _find(cloud, work.get("server", 0))
             fault = cloud.faults.take_action(work["command"], server["name"] if server else "")
-            verb(fault.strike(cloud, progress) if fault else cloud, work, progress)
+            goes_on = replace(cloud, machines=fault.strike(cloud.machines, progress)) if fault else cloud
+            verb(goes_on, work, progress)
 
         return run
 

@@ -42,7 +42,7 @@ class Cgroups:
         self.remove(group)
         self.make(group)
 
-    def doors(self, group: str) -> tuple[Path, ...]:
+    def procs(self, group: str) -> tuple[Path, ...]:
         """The files that a process writes "0" into to enter the group."""
         return tuple(top / group / "cgroup.procs" for top in self.tops)
 
@@ -164,10 +164,10 @@ def close_tree(name: str) -> None:
         run(["systemctl", "reset-failed", f"{name}.scope"], check=False)
 
 
-def enter_argv(doors: Sequence[Path], argv: Sequence[str]) -> list[str]:
-    """A command that enters the groups and becomes `argv`."""
+def enter_argv(procs: Sequence[Path], argv: Sequence[str]) -> list[str]:
+    """A command that enters the groups, given by their `cgroup.procs`, and becomes `argv`."""
     script = 'while [ "$1" != -- ]; do echo 0 >"$1" || exit 1; shift; done; shift; exec "$@"'
-    return ["sh", "-c", script, "sh", *(str(door) for door in doors), "--", *argv]
+    return ["sh", "-c", script, "sh", *map(str, procs), "--", *argv]
 
 
 def _scope_path(name: str) -> str:
@@ -189,9 +189,9 @@ def _start_scope(name: str) -> str:
     tree = Cgroups(tuple(root / path.lstrip("/") for root in hierarchies()))
     tree.make("holder")
     for pid in list(tree.pids()):
-        for door in tree.doors("holder"):
+        for procs in tree.procs("holder"):
             with contextlib.suppress(OSError):
-                door.write_text(str(pid))
+                procs.write_text(str(pid))
     return path
 
 

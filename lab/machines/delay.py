@@ -48,7 +48,7 @@ def _restart(here: Place) -> None:
     tree.make_fresh(_GROUP)
     log = here.folder / "delay.log"
     words = python("lab.machines.delayer", here.name, str(here.slot))
-    spawn(words, doors=tree.doors(_GROUP), log=log)
+    spawn(words, procs=tree.procs(_GROUP), log=log)
     began = time.monotonic()
     while not ready_file(here).exists():
         waited = time.monotonic() - began

@@ -10,8 +10,8 @@ from bastide.errors import LabError
 from lab.backend import FirewallRule, MachineSpec, PowerState, PrivateNic, VolumeSpec
 from lab.machines import disk, image, links, machine, private, router, seed, volume_store, volumes
 from lab.machines.store import Plug, Record, records
-from lab.parties import names, nsd
 from lab.place import STRANGERS, Place
+from lab.services import name_server, nsd
 from lab.upstream import Upstream, read_upstream
 
 
@@ -153,7 +153,7 @@ class Driver:
 
     def publish_zones(self, zones: Mapping[str, str], pointers: Mapping[str, str]) -> None:
         """Serve them by the lab's name server."""
-        names.publish(self._place, zones, pointers)
+        name_server.publish(self._place, zones, pointers)
 
     def machine_ids(self) -> set[int]:
         """All that the cloud may have ordered: not the prober, and no stranger."""

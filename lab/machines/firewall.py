@@ -31,17 +31,18 @@ class Port:
 def router_rules(
     ports: Sequence[Port],
     resolvers: Sequence[str],
-    doors: Sequence[tuple[str, int]],
-    parties: Sequence[tuple[str, str, int]] = (),
+    proxied: Sequence[tuple[str, int]],
+    services: Sequence[tuple[str, str, int]] = (),
     troubles: Rules | None = None,
 ) -> str:
     """The rule file of the router.
 
-    `resolvers` are the addresses at which the router answers DNS, `doors` the (address, TCP port) pairs at which it
-    passes packages through, `parties` the (address, protocol, port) triples of the lab's third parties, which the host
-    reaches, too. Nothing else leaves the lab: a machine reaches other machines, as their firewalls let it,
-    and the host only in answer to the host. `troubles` are cut and delayed ways; a delayed packet passes twice: once
-    towards the relay, where all firewalls judge it as if it went to its target, and once from there, seen by nobody.
+    `resolvers` are the addresses at which the router answers DNS, `proxied` the (address, TCP port) pairs at which
+    the proxy listens for package mirrors, `services` the (address, protocol, port) triples of the lab's services,
+    which the host reaches, too. Nothing else leaves the lab: a machine reaches other machines, as their firewalls let
+    it, and the host only in answer to the host. `troubles` are cut and delayed ways; a delayed packet passes twice:
+    once towards the relay, where all firewalls judge it as if it went to its target, and once from there, seen by
+    nobody.
     """
     troubles = troubles or Rules()
     names = ", ".join(f'"{port.name}"' for port in ports)
@@ -59,7 +60,7 @@ def router_rules(
                     f'oifname "{way.device}" jump {chain}' for way in troubles.ways if way.target.port == port.name
                 ]
             chains += [f"chain {chain} {{", *_firewall(port.rules, direction), "drop", "}"]
-    allowed = ", ".join(f"{address} . {number}" for address, number in doors)
+    allowed = ", ".join(f"{address} . {number}" for address, number in proxied)
     lines = [
         f"table inet {TABLE}",
         f"delete table inet {TABLE}",
@@ -107,14 +108,14 @@ def router_rules(
         "ct state established,related accept",
         "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, echo-request } accept",
         "icmp type echo-request accept",
-        *(f'iifname "{UPLINK}" {match} accept' for match in _doors_of(parties)),
+        *(f'iifname "{UPLINK}" {match} accept' for match in _ports_of(services)),
         f'iifname "{UPLINK}" drop',
         f"ip daddr {METADATA} tcp dport 80 accept",
         # what stands for the internet is subject to the machine's outbound rules, as the internet would be
         *outbound,
         f"ip daddr {{ {', '.join(resolvers)} }} meta l4proto {{ tcp, udp }} th dport 53 accept",
-        *([f"ip daddr . tcp dport {{ {allowed} }} accept"] if doors else []),
-        *(f"{match} accept" for match in _doors_of(parties)),
+        *([f"ip daddr . tcp dport {{ {allowed} }} accept"] if proxied else []),
+        *(f"{match} accept" for match in _ports_of(services)),
         "}",
         "chain output {",
         "type filter hook output priority filter; policy accept;",
@@ -126,11 +127,11 @@ def router_rules(
     return "\n".join(lines) + "\n"
 
 
-def _doors_of(parties: Sequence[tuple[str, str, int]]) -> list[str]:
-    """A match for each door of a third party."""
+def _ports_of(services: Sequence[tuple[str, str, int]]) -> list[str]:
+    """A match for each port of a service."""
     return [
         f"{'ip6' if ':' in address else 'ip'} daddr {address} {protocol} dport {port}"
-        for address, protocol, port in parties
+        for address, protocol, port in services
     ]
 
 

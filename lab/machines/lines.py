@@ -90,7 +90,7 @@ def _check(here: Place, known: list[str], *names: str) -> None:
 
 
 def _ends(here: Place) -> list[str]:
-    return [*_machines(here), *router.party_addresses(here), OPERATOR]
+    return [*_machines(here), *router.service_addresses(here), OPERATOR]
 
 
 def _machines(here: Place) -> list[str]:

@@ -45,7 +45,7 @@ def start(record: Record) -> None:
         router.load_rules(record.place)
         spawn(
             python("lab.machines.supervisor", record.place.name, str(record.place.slot), str(record.id)),
-            doors=tree.doors(f"{record.group}/keeper"),
+            procs=tree.procs(f"{record.group}/keeper"),
             log=record.folder / "console.log",
         )
     deadline = time.monotonic() + _START_SECONDS

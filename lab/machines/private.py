@@ -156,7 +156,7 @@ def _ensure(here: Place, network_id: int, network_range: str) -> None:
             f"--dhcp-option=option:classless-static-route,{first}/32,0.0.0.0,{network},{first}",
             *("--dhcp-option=option:router", "--dhcp-option=option:dns-server", f"--dhcp-option=option:mtu,{MTU}"),
         ],
-        doors=tree.doors(group),
+        procs=tree.procs(group),
         log=here.folder / f"network-{network_id}.log",
         netns=netns,
     )

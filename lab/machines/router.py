@@ -1,7 +1,7 @@
 """The router: a network namespace in which every machine's public cable ends, as in Hetzner's layer 3 network.
 
 Each machine has a /32 and a /64 and one gateway address that is the same for all. The router is also where the
-metadata address, the resolvers and the doors to the package mirrors are.
+metadata address, the resolvers and the addresses of the package mirrors are, where the proxy listens for them.
 """
 
 from __future__ import annotations
@@ -25,19 +25,21 @@ _SYSCTLS = {
     "ipv4.conf.all.send_redirects": 0,
     "ipv4.conf.default.send_redirects": 0,
 }
-# doors to names get addresses beside the gateway's, which nobody else uses
-_DOORS = IPv4Address("172.31.1.10")
+# origins with a name get addresses beside the gateway's, which nobody else uses
+_FIRST_PROXIED = IPv4Address("172.31.1.10")
+# named by an older word: the daemon of a lab that stands reads it, too
+_PROXIED = "doors.json"
 
 
-def door_addresses(doors: tuple[tuple[str, int], ...]) -> dict[str, str]:
-    """The address at which the lab's machines find each door's host: a literal address stays what it is."""
+def proxied_addresses(origins: tuple[tuple[str, int], ...]) -> dict[str, str]:
+    """The address at which the lab's machines find each origin's host: a literal address stays what it is."""
     found: dict[str, str] = {}
-    for host, _ in doors:
+    for host, _ in origins:
         with contextlib.suppress(ValueError):
             if not ip_address(host).is_loopback:
                 found[host] = host
                 continue
-        found.setdefault(host, str(_DOORS + len(found)))
+        found.setdefault(host, str(_FIRST_PROXIED + len(found)))
     return found
 
 
@@ -45,23 +47,26 @@ def ready(here: Place) -> bool:
     """Is the router there, whole, and sealed on both sides?"""
     return (
         links.netns_exists(here.router)
-        and bool(saved_doors(here))
+        and bool(proxied(here))
         and seal.closed(here)
         and links.has_table(TABLE, here.router)
         and _finished(here)
     )
 
 
-def make(here: Place, doors: tuple[tuple[str, int], ...]) -> None:
-    """Make the router and its uplink, sealed from the first moment. What is left of an older one goes first."""
+def make(here: Place, origins: tuple[tuple[str, int], ...]) -> None:
+    """Make the router and its uplink, sealed from the first moment. What is left of an older one goes first.
+
+    `origins` are the (host name or address, TCP port) pairs outside that machines reach through the proxy.
+    """
     links.link_delete(here.uplink)
     links.netns_delete(here.router)
     seal.close(here)
     links.netns_make(here.router, _SYSCTLS)
-    addresses = door_addresses(doors)
+    addresses = proxied_addresses(origins)
     # an address that nobody has is silence, not an error message: as behind a real machine that is off
     links.ip([f"route add blackhole {here.range4}", f"route add blackhole {here.range6}"], here.router)
-    write_json(here.folder / "doors.json", {"doors": [[addresses[host], port, host] for host, port in doors]})
+    write_json(here.folder / _PROXIED, {"doors": [[addresses[host], port, host] for host, port in origins]})
     local = [GATEWAY4, METADATA, *RESOLVERS, *dict.fromkeys(addresses.values())]
     links.ip([f"address add {address}/32 dev lo" for address in local], here.router)
     load_rules(here)
@@ -104,30 +109,30 @@ def load_rules(here: Place) -> None:
     with locked(here.folder / ".rules.lock"):
         known = [(record, record.spec()) for record in records(here)]
         ports = [Port(record.port, spec.public4, spec.public6, record.firewall()) for record, spec in known]
-        doors = [(address, port) for address, port, _ in saved_doors(here)]
+        listening = [(address, port) for address, port, _ in proxied(here)]
         ends = {
             spec.name: trouble.End(port.name, _addresses(port)) for (_, spec), port in zip(known, ports, strict=True)
         }
         ends.setdefault(trouble.OPERATOR, trouble.End(UPLINK))
-        troubles = trouble.rules(here, ends, party_addresses(here))
-        links.nft(router_rules(ports, RESOLVERS, doors, saved_parties(here), troubles), here.router)
+        troubles = trouble.rules(here, ends, service_addresses(here))
+        links.nft(router_rules(ports, RESOLVERS, listening, service_ports(here), troubles), here.router)
 
 
-def saved_doors(here: Place) -> list[tuple[str, int, str]]:
-    """The doors as (address in the lab, TCP port, host outside)."""
-    return [(address, port, host) for address, port, host in read_json(here.folder / "doors.json").get("doors", [])]
+def proxied(here: Place) -> list[tuple[str, int, str]]:
+    """The origins that the proxy passes on to, as (address in the lab, TCP port, host outside)."""
+    return [(address, port, host) for address, port, host in read_json(here.folder / _PROXIED).get("doors", [])]
 
 
-def saved_parties(here: Place) -> list[tuple[str, str, int]]:
-    """The doors of the lab's third parties as (address, protocol, port)."""
+def service_ports(here: Place) -> list[tuple[str, str, int]]:
+    """The ports of the lab's services as (address, protocol, port)."""
     known = read_json(here.folder / "parties.json")
-    return [(address, protocol, port) for doors in known.values() for address, protocol, port in doors]
+    return [(address, protocol, port) for ports in known.values() for address, protocol, port in ports]
 
 
-def party_addresses(here: Place) -> dict[str, list[str]]:
-    """The addresses of the lab's third parties, by name."""
+def service_addresses(here: Place) -> dict[str, list[str]]:
+    """The addresses of the lab's services, by name."""
     known = read_json(here.folder / "parties.json")
-    return {name: list(dict.fromkeys(address for address, _, _ in doors)) for name, doors in known.items()}
+    return {name: list(dict.fromkeys(address for address, _, _ in ports)) for name, ports in known.items()}
 
 
 def plug(record: Record) -> None:

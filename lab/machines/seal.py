@@ -1,7 +1,7 @@
 """The seal: nothing of a lab reaches the host or the outside, from before the first machine starts.
 
 Three layers that each hold alone: the router has no route out at all, the router's own rules drop what goes to the
-uplink (`firewall.py`), and the host drops what comes from it (here). Packages come in through `relay.py`.
+uplink (`firewall.py`), and the host drops what comes from it (here). Packages come in through `proxy.py`.
 """
 
 from __future__ import annotations

@@ -20,16 +20,16 @@ exec "$@"
 """
 
 
-def spawn(argv: Sequence[str], *, doors: Sequence[Path] = (), log: Path = Path(os.devnull), netns: str = "") -> None:
+def spawn(argv: Sequence[str], *, procs: Sequence[Path] = (), log: Path = Path(os.devnull), netns: str = "") -> None:
     """Start `argv` in a session of its own and return at once.
 
-    - `doors` are the `cgroup.procs` files of the groups it enters first.
+    - `procs` are the `cgroup.procs` files of the groups it enters first.
     - `log` takes both outputs (made 0600, appended to).
     - `netns` is the name of a network namespace to run it in.
     """
     inner = ["nsenter", f"--net=/run/netns/{netns}", *argv] if netns else list(argv)
     # setsid forks: the program is nobody's child then, and nobody has to reap it
-    shell = ["sh", "-c", _SCRIPT, "sh", str(log), *(str(door) for door in doors), "--", *inner]
+    shell = ["sh", "-c", _SCRIPT, "sh", str(log), *map(str, procs), "--", *inner]
     run(["setsid", "--fork", *shell], cwd="/", timeout=30)
 
 

@@ -86,7 +86,7 @@ def _boot(record: Record, tree: Cgroups, group: str) -> int:
     tree.make(group)
     machine.clear_leftovers(record.nspawn_name)
     # Popen, not console.run: this runs for as long as the machine does, and its output is the console
-    argv = enter_argv(tree.doors(group), nspawn_argv(record))
+    argv = enter_argv(tree.procs(group), nspawn_argv(record))
     process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, env=nspawn_environment(), cwd="/")
     return process.wait()
 

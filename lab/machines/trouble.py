@@ -111,14 +111,14 @@ def changing(here: Place) -> AbstractContextManager[None]:
     return locked(here.folder / ".troubles.lock")
 
 
-def rules(here: Place, ends: Mapping[str, End], parties: Mapping[str, Sequence[str]] | None = None) -> Rules:
+def rules(here: Place, ends: Mapping[str, End], services: Mapping[str, Sequence[str]] | None = None) -> Rules:
     """What the lab's troubles are in a network with these machines, by name.
 
-    `parties` are what the router itself answers for, with their addresses.
+    `services` are what the router itself answers for, with their addresses.
     """
     found = ways(delays(here), ends)
     return Rules(
-        cut=tuple(cut_lines(cuts(here), ends, found, parties or {})), steer=tuple(steer_lines(found)), ways=found
+        cut=tuple(cut_lines(cuts(here), ends, found, services or {})), steer=tuple(steer_lines(found)), ways=found
     )
 
 
@@ -133,7 +133,7 @@ def ways(delays: Sequence[Delay], ends: Mapping[str, End]) -> tuple[Way, ...]:
 
 
 def cut_lines(
-    cuts: Sequence[Cut], ends: Mapping[str, End], ways: Sequence[Way], parties: Mapping[str, Sequence[str]]
+    cuts: Sequence[Cut], ends: Mapping[str, End], ways: Sequence[Way], services: Mapping[str, Sequence[str]]
 ) -> list[str]:
     """The lines of the chain `cut`, which stands in front of everything, established connections too.
 
@@ -141,10 +141,10 @@ def cut_lines(
     """
     lines = []
     for cut in cuts:
-        for source in _matches(cut.source, ends, parties, "iifname", "saddr"):
+        for source in _matches(cut.source, ends, services, "iifname", "saddr"):
             lines += [
                 f"{source} {target} drop".replace("  ", " ").strip()
-                for target in _matches(cut.target, ends, parties, "oifname", "daddr")
+                for target in _matches(cut.target, ends, services, "oifname", "daddr")
             ]
         lines += [
             f'iifname "{way.source.port}" oifname "{way.device}" drop'
@@ -167,7 +167,7 @@ def steer_lines(ways: Sequence[Way]) -> list[str]:
 
 
 def _matches(
-    name: str, ends: Mapping[str, End], parties: Mapping[str, Sequence[str]], device: str, address: str
+    name: str, ends: Mapping[str, End], services: Mapping[str, Sequence[str]], device: str, address: str
 ) -> list[str]:
     """How a packet from (or to) this end is known; none when it is not in this network."""
     if name == EVERYBODY:
@@ -175,7 +175,7 @@ def _matches(
     if name in ends:
         return [f'{device} "{ends[name].port}"']
     # the router's own addresses: the packets that name them end or begin there
-    return [f"{'ip6' if ':' in one else 'ip'} {address} {one}" for one in parties.get(name, ())]
+    return [f"{'ip6' if ':' in one else 'ip'} {address} {one}" for one in services.get(name, ())]
 
 
 def _file(here: Place) -> Path:

@@ -24,8 +24,8 @@ from tests.cloud.contract import Contract
 
 TOKEN = "t" * 64
 DIGEST = hashlib.sha256(TOKEN.encode()).hexdigest()
-SIDE_TOKEN = "s" * 64
-SIDE_DIGEST = hashlib.sha256(SIDE_TOKEN.encode()).hexdigest()
+ADMIN_TOKEN = "s" * 64
+ADMIN_DIGEST = hashlib.sha256(ADMIN_TOKEN.encode()).hexdigest()
 
 
 @dataclass
@@ -39,11 +39,11 @@ class Api:
     restart: Callable[..., None]
 
     def ask(self, method: str, path: str, body: Any = None, **more: Any) -> requests.Response:
-        """Ask the API; `path` is below /v1, or starts with /_lab and is asked with the side door's token."""
-        side = path.startswith("/_lab")
-        url = self.url + path if side else f"{self.url}/v1{path}"
-        if side:
-            more.setdefault("headers", {"Authorization": f"Bearer {SIDE_TOKEN}"})
+        """Ask the API; `path` is below /v1, or starts with /_lab and is asked with the admin API's token."""
+        admin = path.startswith("/_lab")
+        url = self.url + path if admin else f"{self.url}/v1{path}"
+        if admin:
+            more.setdefault("headers", {"Authorization": f"Bearer {ADMIN_TOKEN}"})
         response: requests.Response = self.session.request(method, url, json=body, timeout=20, **more)
         return response
 
@@ -138,7 +138,7 @@ def api(
     state = tmp_path / "state.json"
 
     def start(**more: Any) -> None:
-        stage[0].app = create_app(state, DIGEST, machines, door_sha256=SIDE_DIGEST, **more)
+        stage[0].app = create_app(state, DIGEST, machines, admin_sha256=ADMIN_DIGEST, **more)
 
     start(**getattr(request, "param", {}))
     yield Api(stage[1], machines, session, state, start)

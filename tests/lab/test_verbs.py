@@ -17,6 +17,7 @@ from lab.machines.cgroups import open_tree
 from lab.machines.seed import first_address
 from tests.lab.bench import ALPHA, BETA, EVERYWHERE, NEEDS_ROOT, Bench, ssh_answers, wait_for
 
+LAB = "lab"
 pytestmark = NEEDS_ROOT
 
 PRIVATE = {"alpha": "10.77.0.101", "beta": "10.77.0.102"}
@@ -155,6 +156,7 @@ def test_block_the_operator(bench: Bench) -> None:
     assert meets(bench, "prober", "alpha")[:2] == [True, True]
 
 
+@pytest.mark.alone
 def test_slow_delays_both_ways_on_all_networks(bench: Bench) -> None:
     plain = [ping(bench, "alpha", address, 10) for address in ways(bench, "beta")]
     assert all(time is not None and time < 15 for time in plain)
@@ -292,11 +294,11 @@ def test_a_kept_lab_is_not_taken_down(bench: Bench) -> None:
     assert not bench.lab.status()["kept"]
 
 
-def test_the_side_doors_token_is_its_own_and_roots(bench: Bench) -> None:
-    token = bench.lab.do("door-token").strip()
+def test_the_admin_apis_token_is_its_own_and_roots(bench: Bench) -> None:
+    token = bench.lab.do("admin-token").strip()
     assert re.fullmatch(r"[0-9a-f]{64}", token)
     assert token != bench.token
-    assert (bench.place.folder / "door.token").stat().st_mode & 0o777 == 0o600
+    assert (bench.place.folder / "admin.token").stat().st_mode & 0o777 == 0o600
     assert token not in json.dumps(bench.info)
     for path, mine, status in (("/_lab/faults", token, b"200"), ("/_lab/faults", bench.token, b"401"),
                                ("/v1/servers", token, b"401"), ("/v1/servers", bench.token, b"200")):  # fmt: skip
@@ -305,7 +307,7 @@ def test_the_side_doors_token_is_its_own_and_roots(bench: Bench) -> None:
             connection.sendall(request.encode())
             assert connection.recv(100).split()[1] == status
     bench.up()
-    assert bench.lab.do("door-token").strip() == token
+    assert bench.lab.do("door-token").strip() == token, "the verb's first name"
 
 
 def _refused(bench: Bench, *words: str) -> str:

@@ -23,7 +23,7 @@ from pydantic import SecretStr
 
 from bastide.console import Completed, run
 from bastide.secrets import StorageKeys
-from lab.parties.storage import make_certificate
+from lab.services.storage import make_certificate
 from stacks.buckets import client
 from tools import installed
 

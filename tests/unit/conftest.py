@@ -8,7 +8,7 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from hosts import enroll
+from hosts.enrolment import first_contact
 from lab import place
 from tests.unit.hosts.box import Box, new_identity, target_of
 
@@ -32,5 +32,5 @@ def box(tmp_path: Path, identity: Path) -> Iterator[Box]:
 
 
 @pytest.fixture
-def goal(box: Box, identity: Path, tmp_path: Path) -> enroll.Target:
+def goal(box: Box, identity: Path, tmp_path: Path) -> first_contact.Target:
     return target_of(box, identity, tmp_path)

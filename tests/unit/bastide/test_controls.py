@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -23,6 +24,7 @@ ADJECTIVES = (
 )
 
 
+@functools.cache
 def _checks() -> dict[str, list[tuple[str, ast.FunctionDef]]]:
     """Every check by control: its file's capability and its function."""
     found: dict[str, list[tuple[str, ast.FunctionDef]]] = defaultdict(list)

@@ -62,7 +62,7 @@ def clustered() -> dict[str, File]:
         files += membership.upkeep_files(CLUSTERED.etcd, members)
         found |= {f"{machine.name}_{file.path.strip('/').replace('/', '_')}": file for file in files}
     wanted = cluster_of(CLUSTERED, primary, "prod")
-    files = [*patroni.member_files(wanted, KEYRING, patroni.memory_of(wanted, {})), routing.haproxy_file(wanted)]
+    files = [*patroni.member_files(wanted, KEYRING, patroni.memory_of(wanted, 0)), routing.haproxy_file(wanted)]
     files += [
         *routing.pool_files(wanted, KEYRING),
         *postgres.local_access_of(wanted).files(),

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from bastide.settings import Settings, Source
 from bastide.windows import windows
+from deploys.facts.fact import Facts
 from deploys.operations.units import unit_commands
 from deploys.updates import deploy as updates
 from deploys.updates import program
@@ -82,7 +83,7 @@ def test_only_sources_that_say_so_are_upgraded_from():
 
 def test_a_source_that_is_not_named_any_more_goes_and_others_stay():
     wanted = SETTINGS.updates.model_copy(update={"sources": {"other": SOURCE}})
-    seen = {"listed": {updates.SOURCES: ["debian.sources", "bastide-other.sources", "bastide-gone.sources"]}}
+    seen = Facts({"folders": {updates.SOURCES: ["debian.sources", "bastide-other.sources", "bastide-gone.sources"]}})
     gone = updates.orphans(wanted, seen)
     assert [(file.path, file.content) for file in gone] == [(f"{updates.SOURCES}/bastide-gone.sources", None)]
 

@@ -11,8 +11,8 @@ import pytest
 
 from bastide.console import run
 from bastide.errors import LabError
-from lab.parties import archive
 from lab.place import Place
+from lab.services import archive
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def here() -> Place:
 
 def test_a_release_is_signed_by_the_key_that_is_told_and_vouches_for_its_package(here, tmp_path):
     archive.publish(here, "1.0")
-    root = archive.PARTY.settings(here) / "public" / "debian"
+    root = archive.SERVICE.settings(here) / "public" / "debian"
     key = archive.describe(here)["key"]
     assert "PRIVATE" not in key
     assert _signed_by(key, root / "dists/canary/InRelease", tmp_path)
@@ -41,7 +41,7 @@ def test_a_release_is_signed_by_the_key_that_is_told_and_vouches_for_its_package
 
 def test_the_next_release_is_another_one_and_younger(here):
     archive.publish(here, "1.0")
-    public = archive.PARTY.settings(here) / "public"
+    public = archive.SERVICE.settings(here) / "public"
     before = (public / "debian/dists/canary/Release").stat().st_mtime
     archive.publish(here, "1.1", "nobody")
     assert int((public / "debian/dists/canary/Release").stat().st_mtime) > int(before)
@@ -56,12 +56,12 @@ def test_what_is_served_can_be_read_by_its_program_and_changed_by_root_only(here
         archive.publish(here, "1.0")
     finally:
         os.umask(old)
-    served = archive.PARTY.settings(here)
+    served = archive.SERVICE.settings(here)
     for path in (served, *served.rglob("*")):
         if not path.is_symlink():
             assert path.stat().st_mode & 0o777 == (0o750 if path.is_dir() else 0o640), path
             assert path.stat().st_uid == os.geteuid()
-    assert list(archive.PARTY.folder(here).iterdir()) == []
+    assert list(archive.SERVICE.folder(here).iterdir()) == []
     keys = here.folder / "archive-keys"
     assert {path.stat().st_mode & 0o777 for path in (keys, keys / "archive")} == {0o700}
 

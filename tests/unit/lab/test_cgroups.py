@@ -62,7 +62,7 @@ def test_groups_are_made_in_each_hierarchy_and_removed_from_the_inside_out(hybri
     tree = Cgroups((hybrid / "unified" / "lab", hybrid / "systemd" / "lab"))
     tree.make("m1/boot1")
     assert (hybrid / "systemd/lab/m1/boot1").is_dir()
-    assert tree.doors("m1") == (hybrid / "unified/lab/m1/cgroup.procs", hybrid / "systemd/lab/m1/cgroup.procs")
+    assert tree.procs("m1") == (hybrid / "unified/lab/m1/cgroup.procs", hybrid / "systemd/lab/m1/cgroup.procs")
     tree.make_fresh("m1")
     assert not (hybrid / "unified/lab/m1/boot1").exists()
     tree.remove()

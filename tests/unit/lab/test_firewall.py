@@ -107,7 +107,7 @@ def test_nft_takes_every_kind_of_rule() -> None:
     assert done.ok, done.stderr
 
 
-def test_third_parties_are_reached_by_machines_and_the_host_at_their_doors_only() -> None:
+def test_services_are_reached_by_machines_and_the_host_at_their_ports_only() -> None:
     text = router_rules([], ["192.0.2.53"], [], [("198.18.0.4", "tcp", 9000), ("2001:db8:0:4::1", "udp", 53)])
     lines = chain(text, "input")
     closed = lines.index('iifname "up0" drop')

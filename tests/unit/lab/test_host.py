@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab import doctor
-from lab.machines.router import door_addresses
+from lab.machines.router import proxied_addresses
 from lab.upstream import (
     Upstream,
     apt_proxies,
@@ -84,7 +84,7 @@ def test_proxies() -> None:
     upstream = Upstream(
         "http://m.example/debian", "https://m.example/debian-security", (("http", "http://proxy:3142"),)
     )
-    assert upstream.doors() == (("m.example", 80), ("m.example", 443), ("proxy", 3142))
+    assert upstream.origins() == (("m.example", 80), ("m.example", 443), ("proxy", 3142))
 
 
 @pytest.mark.parametrize(
@@ -100,8 +100,8 @@ def test_host_and_port(url: str, expected: tuple[str, int]) -> None:
     assert host_and_port(url) == expected
 
 
-def test_doors_get_addresses_in_the_lab() -> None:
-    found = door_addresses((("a.example", 80), ("a.example", 443), ("b.example", 80), ("10.1.2.3", 3142)))
+def test_origins_get_addresses_in_the_lab() -> None:
+    found = proxied_addresses((("a.example", 80), ("a.example", 443), ("b.example", 80), ("10.1.2.3", 3142)))
     assert found == {"a.example": "172.31.1.10", "b.example": "172.31.1.11", "10.1.2.3": "10.1.2.3"}
 
 

@@ -11,8 +11,8 @@ from lab import bringup, owner, place
 from lab.bringup import Order
 from lab.machines import spawn
 from lab.machines.prober import Prober
-from lab.parties import archive
 from lab.place import Place
+from lab.services import archive
 
 
 def test_the_caller_is_known_to_root(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from lab import daemon, registry, status
-from lab.machines import delay, names, router
-from lab.parties import party
+from lab.machines import delay, resolver, router
 from lab.place import Place
+from lab.services import service
 
 HERE = Place("lab", "lab12345", 3)
 
@@ -25,8 +25,8 @@ def test_a_lab_with_a_dead_part_is_broken_and_says_which(
         monkeypatch.setattr(owner, name, yes)
     monkeypatch.setattr(registry, "find", lambda name: HERE)
     monkeypatch.setattr(registry, "read_json", lambda path: {"port": 20000} if path.name == "lab.json" else {})
-    monkeypatch.setattr(names, "running", lambda here: dead != "resolver")
-    monkeypatch.setattr(party, "running", lambda here, who: who.name != dead)
+    monkeypatch.setattr(resolver, "running", lambda here: dead != "resolver")
+    monkeypatch.setattr(service, "running", lambda here, who: who.name != dead)
     found = status.look("lab")
     assert not found["up"]
     assert [part for part, works in found["parts"].items() if not works] == [dead]

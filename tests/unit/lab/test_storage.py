@@ -13,13 +13,14 @@ import pytest
 from cryptography import x509
 
 from bastide.errors import LabError, StackError
+from bastide.secrets import storage_keys_from
 from bastide.stackfile import load
 from lab import cli
 from lab.arguments import parser
-from lab.parties import party, storage
-from lab.parties.storage import Wanted
 from lab.place import Place
-from stacks import init, lifecycle
+from lab.services import service, storage
+from lab.services.storage import Wanted
+from stacks.ops import init, lifecycle
 
 ROOT = Path(__file__).parents[3]
 HERE = Place("x", "x", 0)
@@ -59,22 +60,22 @@ def test_keys_go_by_the_environment_and_new_ones_restart_it(monkeypatch: pytest.
     started: list[tuple[list[str], dict[str, str], bool]] = []
 
     def ensure(place: Any, who: Any, argv: list[str], *, env: dict[str, str], restart: bool) -> bool:
-        lines = [f"export {name}={party.quoted(value)}\n" for name, value in env.items()]
+        lines = [f"export {name}={service.quoted(value)}\n" for name, value in env.items()]
         who.environment(place).write_text("".join(lines))
         started.append((argv, env, restart))
         return True
 
-    monkeypatch.setattr(party, "ensure", ensure)
+    monkeypatch.setattr(service, "ensure", ensure)
     for secret in ("canary-0123456789", "canary-0123456789", "canary-another-one"):
         storage.ensure(HERE, wanted(tmp_path, secret=secret), restart=False)
     assert [restart for _, _, restart in started] == [True, False, True]
     for argv, env, _ in started:
         assert not any("canary" in word for word in argv)
         assert env["MINIO_ROOT_PASSWORD"].startswith("canary")
-    key = storage.PARTY.settings(HERE) / "certs" / "private.key"
+    key = storage.SERVICE.settings(HERE) / "certs" / "private.key"
     assert key.stat().st_mode & 0o777 == 0o640
     assert "BEGIN CERTIFICATE" in storage.certificate(HERE)
-    assert list(storage.PARTY.folder(HERE).iterdir()) == [], "root writes nothing where the program can"
+    assert list(storage.SERVICE.folder(HERE).iterdir()) == [], "root writes nothing where the program can"
 
 
 @pytest.mark.parametrize(("text", "good"), [("token", False), ("token access secret", True), ("token access", False)])
@@ -114,10 +115,10 @@ def test_the_checks_get_the_keys_where_they_can_be_read(monkeypatch: pytest.Monk
         raise StackError("no passphrase")
 
     monkeypatch.setattr(init, "read", lambda path: SimpleNamespace(storage=object()))
-    monkeypatch.setattr(init, "storage_keys_of", refuse)
+    monkeypatch.setattr(init, "opened", refuse)
     assert init.storage_variables("lab", tmp_path) == "", "who has no passphrase may check everything else"
-    keys = init.storage_keys_from("lab", {"storage": {"access_key": "a", "secret_key": "it's"}})
-    monkeypatch.setattr(init, "storage_keys_of", lambda stack, root: keys)
+    keys = storage_keys_from("lab", {"storage": {"access_key": "a", "secret_key": "it's"}})
+    monkeypatch.setattr(init, "opened", lambda stack, root: SimpleNamespace(storage_keys=lambda: keys))
     lines = init.storage_variables("lab", tmp_path).splitlines()
     assert lines[0] == "export BASTIDE_STORAGE_ACCESS_KEY=a"
     monkeypatch.setattr(init, "read", lambda path: SimpleNamespace(storage=None))
@@ -127,5 +128,5 @@ def test_the_checks_get_the_keys_where_they_can_be_read(monkeypatch: pytest.Monk
 def test_missing_keys_are_named_with_the_next_step() -> None:
     for secrets in (None, {}, {"storage": {"access_key": "a"}}):
         with pytest.raises(StackError, match="no keys") as caught:
-            init.storage_keys_from("prod", secrets)
+            storage_keys_from("prod", secrets)
         assert "secrets.storage.access_key" in caught.value.hint

@@ -23,12 +23,12 @@ ENDS = {
     "b": End("m2", ("198.18.0.2", "2001:db8:0:2::/64")),
     "operator": End("up0"),
 }
-PARTIES = {"storage": ["198.18.0.4", "2001:db8:0:4::1"]}
+SERVICES = {"storage": ["198.18.0.4", "2001:db8:0:4::1"]}
 HERE = Place("x", "lab12345", 3)
 
 
 def cut(*cuts: Cut, delays: tuple[Delay, ...] = ()) -> list[str]:
-    return trouble.cut_lines(cuts, ENDS, trouble.ways(delays, ENDS), PARTIES)
+    return trouble.cut_lines(cuts, ENDS, trouble.ways(delays, ENDS), SERVICES)
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def here() -> Place:
         (Cut("operator", "b"), ['iifname "up0" oifname "m2" drop']),
         (Cut("a", EVERYBODY), ['iifname "m1" drop']),
         (Cut(EVERYBODY, "a"), ['oifname "m1" drop']),
-        # a third party lives in the router: its packets begin and end there
+        # a service lives in the router: its packets begin and end there
         (Cut("a", "storage"), ['iifname "m1" ip daddr 198.18.0.4 drop', 'iifname "m1" ip6 daddr 2001:db8:0:4::1 drop']),
         (
             Cut("storage", "a"),

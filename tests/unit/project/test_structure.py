@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 from importlinter import cli as import_linter
+from setuptools import find_packages  # type: ignore[import-untyped]
 
 from bastide.capabilities import CAPABILITIES, WORDS, Capability, parts
 from bastide.settings import Settings
@@ -22,7 +24,7 @@ SHARED = {
         *("local_access", "preflight", "render", "selection"),
     },
     "templates": {"local_access", "page"},
-    "tests/rehearsal/sabotages": {"model"},
+    "tests/rehearsal/sabotages": {"applied", "model", "rounds", "verdicts"},
 }
 
 
@@ -94,6 +96,22 @@ def test_each_control_belongs_to_the_file_it_stands_in() -> None:
 def test_each_sabotage_belongs_to_the_file_it_stands_in() -> None:
     for word, module in parts("tests.rehearsal.sabotages").items():
         assert {one.control.rpartition("-")[0] for one in module.SABOTAGES} == {word}
+
+
+def test_every_package_is_installed() -> None:
+    where = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]
+    found = set(find_packages(str(ROOT), include=where["include"]))
+    rooms = {name for name in found if "." not in name}
+    folders = [path.parent.relative_to(ROOT) for room in rooms for path in (ROOT / room).rglob("__init__.py")]
+    assert found == {".".join(folder.parts) for folder in folders}
+    assert rooms == {"bastide", "hosts", "deploys", "stacks", "lab", "tools"}
+
+
+def test_every_folder_of_modules_is_a_package() -> None:
+    """A folder without its sentence would be found by nobody who looks for packages."""
+    rooms = {path.parent for path in ROOT.glob("*/__init__.py")} - {ROOT / "tests"}
+    folders = {module.parent for room in rooms for module in room.rglob("*.py")}
+    assert [str(folder.relative_to(ROOT)) for folder in folders if not (folder / "__init__.py").exists()] == []
 
 
 def test_requirements_are_pinned_exactly() -> None:

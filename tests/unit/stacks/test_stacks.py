@@ -145,7 +145,7 @@ def test_an_existing_server_stands_in_the_output_as_any_other() -> None:
     settings = with_existing("primary")
     machine = machine_from(existing_machine("primary", settings.existing["primary"]))
     assert (machine.id, machine.place.city) == (settings.existing["primary"].id, "Gravelines")
-    assert (machine.private_address, machine.peer_address) == ("", "192.0.2.1")
+    assert (machine.private_address, machine.address) == ("", "192.0.2.1")
 
 
 def test_three_servers_in_three_locations(asked: Asked) -> None:

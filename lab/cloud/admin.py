@@ -1,0 +1,50 @@
+"""The admin API beside the cloud's own: set and clear faults, and see which requests came. Its token is its own.
+
+What can be asked for stands in docs/reference/admin-api.md.
+"""
+
+from __future__ import annotations
+
+from lab.cloud.call import Call, Handler, Reply
+from lab.cloud.context import Cloud
+
+PATH = "/_lab"
+
+
+def operations() -> list[tuple[str, str, Handler]]:
+    """Method, path below PATH, and handler."""
+    return [
+        ("GET", "/faults", show_faults),
+        ("POST", "/faults", add_fault),
+        ("DELETE", "/faults", clear_faults),
+        ("GET", "/requests", requests),
+        ("DELETE", "/requests", forget_requests),
+    ]
+
+
+def show_faults(cloud: Cloud, call: Call) -> Reply:
+    """GET /_lab/faults: those that are not used up, in the order in which they are tried."""
+    return Reply(200, {"faults": cloud.faults.show()})
+
+
+def add_fault(cloud: Cloud, call: Call) -> Reply:
+    """POST /_lab/faults."""
+    cloud.faults.add(call.body)
+    return Reply(201, {})
+
+
+def clear_faults(cloud: Cloud, call: Call) -> Reply:
+    """DELETE /_lab/faults."""
+    cloud.faults.clear()
+    return Reply(204)
+
+
+def requests(cloud: Cloud, call: Call) -> Reply:
+    """GET /_lab/requests: how often each operation was asked for, by method and path with placeholders."""
+    return Reply(200, {"requests": cloud.faults.counts()})
+
+
+def forget_requests(cloud: Cloud, call: Call) -> Reply:
+    """DELETE /_lab/requests."""
+    cloud.faults.forget_counts()
+    return Reply(204)
