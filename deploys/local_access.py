@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bastide.layout.postgres import ACCOUNT
+from deploys.facts.accounts import ACCOUNTS
 from deploys.facts.fact import FactRequest, Facts, merged
 from deploys.facts.nftables import TABLES
-from deploys.operations.files import File, files_request
+from deploys.operations.accounts import no_login
+from deploys.operations.files import File, files, files_request
 from deploys.render import render
 
 
@@ -69,4 +72,18 @@ class LocalAccess:
 
     def fact_request(self) -> FactRequest:
         """All that is asked for it."""
-        return merged(files_request(self.files()), TABLES.request([self.table]))
+        account = ACCOUNTS.request([ACCOUNT]) if ACCOUNT in self.accounts else {}
+        return merged(files_request(self.files()), TABLES.request([self.table]), account)
+
+
+def close_to_others(access: LocalAccess, facts: Facts) -> None:
+    """Set it up, as part of a deploy: once the packages are there that make the accounts."""
+    if ACCOUNT in access.accounts:
+        no_login(name="account of the database's packages", account=ACCOUNT)
+    files(
+        name="closed to other accounts",
+        name_=f"{access.capability}-guard",
+        wanted=access.files(),
+        settle=access.settle(),
+        drift=access.drift(facts),
+    )

@@ -18,6 +18,7 @@ from deploys.facts.fact import FactRequest, Facts, merged
 from deploys.facts.machine import MACHINE, MachineState
 from deploys.facts.packages import HALF_WAY
 from deploys.facts.patroni import PATRONI, cluster_by
+from deploys.here import Here
 from deploys.postgres import data_guard
 
 MIN_FREE_MB = 512
@@ -47,7 +48,7 @@ class _Seen:
 _seen: dict[State, dict[Host, _Seen]] = {}
 
 
-def preflight(host: Host, settings: Settings, requests: Callable[[Host], FactRequest]) -> Fitness:
+def preflight(host: Host, here: Here, requests: Callable[[Host], FactRequest]) -> Fitness:
     """Raise `PreflightError` with every problem of every machine at once; return what this machine is like.
 
     The first host to get here asks for all, side by side: a problem anywhere must be known before any host has
@@ -57,13 +58,11 @@ def preflight(host: Host, settings: Settings, requests: Callable[[Host], FactReq
         _seen[host.state] = {}
         hosts = host.state.inventory.get_active_hosts()
         # greenlets of our own: the pool of the run is full of hosts that wait for this one
-        asked = {other: gevent.spawn(_ask, other, settings, requests(other)) for other in hosts}
+        asked = {other: gevent.spawn(_ask, other, here.settings, requests(other)) for other in hosts}
         gevent.joinall(asked.values())
         _seen[host.state] |= {other: task.get() for other, task in asked.items()}
-        found = [p for other, seen in _seen[host.state].items() for p in problems(other.name, seen, settings)]
-        found += found or data_guard.problems(
-            all_facts(host), DATA, settings.etcd_members, str(host.data.get("adopt") or "")
-        )
+        found = [p for other, seen in _seen[host.state].items() for p in problems(other.name, seen, here.settings)]
+        found += found or data_guard.problems(all_facts(host), DATA, here.settings.etcd_members, here.adopt)
         if found:
             lines = "\n".join(f"  {line}" for line in found)
             raise PreflightError(

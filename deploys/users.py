@@ -9,6 +9,7 @@ from bastide.settings import Users
 from deploys.facts.accounts import ACCOUNTS
 from deploys.facts.ask import ask, this_host
 from deploys.facts.fact import FactRequest, merged
+from deploys.here import Here
 from deploys.operations.accounts import Roster, accounts, leavers, undeclared
 from deploys.operations.confirmed import confirmed
 from deploys.operations.files import File, files_request
@@ -34,6 +35,11 @@ def users(wanted: Users) -> None:
     confirmed(name="keys and sudo rights", name_="users", wanted=key_files(wanted), settle="", port=None)
     # last: the image's own sudo rule for the automation account goes only when ours is known to work
     leavers(name="nobody else", roster=who)
+
+
+def wanted_of(here: Here) -> Users:
+    """What it wants of the stack."""
+    return here.settings.users
 
 
 def fact_request(wanted: Users) -> FactRequest:

@@ -8,28 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
+from deploys.etcd.beginning import begins, holders
 from deploys.facts.etcd import ETCD_MEMBER
 from deploys.facts.fact import Facts
 from deploys.facts.patroni import PATRONI, PatroniState, cluster_by, restart_waits
 
 _PARTIAL = "?"
-
-
-def begins(seen: Mapping[str, Facts], members: Collection[str]) -> bool:
-    """Whether there is no cluster of etcd members, so that one is begun: only known when all of them are asked.
-    One that has no vote in the stack file any more may be its last member.
-
-    A member that lost its data and began anew by itself would be taken for what it was before, with an empty log. What
-    a deploy began that was killed before the members came together is no cluster yet: it would never have a quorum.
-    """
-    asked = [name for name in members if name in seen and ETCD_MEMBER in seen[name]]
-    return len(asked) == len(members) > 0 and not _holders(seen)
-
-
-def without_data(seen: Mapping[str, Facts], members: Collection[str]) -> frozenset[str]:
-    """The members that are new or have lost their data: they come in later, and nobody waits for their answer."""
-    known = {name: member for name in members if name in seen and (member := seen[name].get(ETCD_MEMBER))}
-    return frozenset(name for name, member in known.items() if not member["data"])
 
 
 def problems(seen: Mapping[str, Facts], data: str, members: Collection[str], adopt: str = "") -> list[str]:
@@ -39,12 +23,6 @@ def problems(seen: Mapping[str, Facts], data: str, members: Collection[str], ado
     """
     sites = {name: site for name, facts in seen.items() if (site := facts.get(PATRONI))}
     return [*_whose(sites, data, adopt, begun=not begins(seen, members)), *_few_stay(seen, members), *_paused(sites)]
-
-
-def _holders(seen: Mapping[str, Facts]) -> list[str]:
-    """The machines that hold a member's data of a cluster that came together."""
-    asked = {name: member for name, facts in seen.items() if (member := facts.get(ETCD_MEMBER))}
-    return [name for name, one in asked.items() if one["data"] and (one["healthy"] or not one["forming"])]
 
 
 def _whose(sites: Mapping[str, PatroniState], data: str, adopt: str, *, begun: bool) -> Iterator[str]:
@@ -82,12 +60,12 @@ def _few_stay(seen: Mapping[str, Facts], wanted: Collection[str]) -> Iterator[st
     told = (member["members"] for facts in seen.values() if (member := facts.get(ETCD_MEMBER)))
     members: list[str] = next(filter(None, told), [])
     # data of a membership that has ended are nobody's
-    holders = [name for name in _holders(seen) if not members or name in members]
-    stay = [name for name in holders if name in wanted]
+    hold = [name for name in holders(seen) if not members or name in members]
+    stay = [name for name in hold if name in wanted]
     # a run on some machines dismisses nobody
-    if set(wanted) <= set(seen) and len(holders) > len(stay) < 2:
+    if set(wanted) <= set(seen) and len(hold) > len(stay) < 2:
         yield (
-            f"{', '.join(holders)} vote today, and with etcd.voters: {', '.join(wanted)} only "
+            f"{', '.join(hold)} vote today, and with etcd.voters: {', '.join(wanted)} only "
             f"{', '.join(stay) or 'nobody'} of them would stay; change one, deploy, then the next one (and none while "
             "one of those who vote has lost its data: deploy with etcd.voters as it was)"
         )

@@ -6,20 +6,7 @@ and past every deploy, and puts back what it changed. `{person}` and the like ar
 
 from __future__ import annotations
 
-from tests.rehearsal.sabotages import (
-    base,
-    dns,
-    etcd,
-    fail2ban,
-    firewall,
-    postgres,
-    site,
-    ssh,
-    storage,
-    updates,
-    users,
-    wireguard,
-)
+from bastide.capabilities import parts
 from tests.rehearsal.sabotages.model import Sabotage
 
 __all__ = ["NOT_IN_THE_LAB", "SABOTAGES", "Sabotage"]
@@ -27,8 +14,4 @@ __all__ = ["NOT_IN_THE_LAB", "SABOTAGES", "Sabotage"]
 # Controls that no container can prove, so that none can be broken here either.
 NOT_IN_THE_LAB = {"base-01": "a container has no clock of its own; breaking it would break the host's"}
 
-SABOTAGES: tuple[Sabotage, ...] = tuple(
-    one
-    for module in (site, users, ssh, firewall, fail2ban, wireguard, etcd, postgres, dns, updates, base, storage)
-    for one in module.SABOTAGES
-)
+SABOTAGES: tuple[Sabotage, ...] = tuple(one for module in parts(__name__).values() for one in module.SABOTAGES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.rehearsal.sabotages.model import Sabotage
 
 _JOURNAL = "/etc/systemd/journald.conf.d/zz-sabotage.conf"  # sorts last, and journald takes the last value
+_TOUCHES = ("journald",)
 _JOURNALD = "systemctl reset-failed systemd-journald; systemctl restart systemd-journald"  # past its start limit
 
 SABOTAGES = (
@@ -14,6 +15,7 @@ SABOTAGES = (
         "journald allows itself 4096 MB",
         f"printf '[Journal]\\nSystemMaxUse=4G\\n' > {_JOURNAL} && {_JOURNALD}",
         f"rm {_JOURNAL} && {_JOURNALD}",
+        touches=_TOUCHES,
     ),
     Sabotage(
         "base-02",
@@ -21,6 +23,7 @@ SABOTAGES = (
         "entries are not removed",
         f"printf '[Journal]\\nMaxRetentionSec=0\\n' > {_JOURNAL} && {_JOURNALD}",
         f"rm {_JOURNAL} && {_JOURNALD}",
+        touches=_TOUCHES,
     ),
     Sabotage(
         "base-02",
@@ -28,6 +31,7 @@ SABOTAGES = (
         "journald allows itself 4096 MB",
         f"printf '[Journal]\\nSystemMaxUse=4G\\n' > {_JOURNAL} && {_JOURNALD} && rm {_JOURNAL}",
         _JOURNALD,
+        touches=_TOUCHES,
     ),
     Sabotage(
         "base-03",
@@ -35,6 +39,7 @@ SABOTAGES = (
         "its time zone is America/New_York",
         "ln -sf /usr/share/zoneinfo/America/New_York /etc/localtime",
         "ln -sf /usr/share/zoneinfo/{timezone} /etc/localtime",
+        everywhere=("reboot windows",),  # they are hours of the machine's own time
     ),
     Sabotage(
         "base-03",

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from tests.rehearsal.sabotages.model import Json, Order, Sabotage
+from tests.rehearsal.sabotages.model import PRIMARY, STANDBY, Json, Order, Sabotage
 
 _RRSETS = "/v1/zones/{zone}/rrsets"
 _NONE = "true"  # nothing is broken on the machine itself
 _NOBODYS = "203.0.113.66"  # RFC 5737, TEST-NET-3
 
 
-def _ordered(control: str, what: str, says: str, order: Order, back: Order, *, machine: str = "standby") -> Sabotage:
+def _ordered(
+    control: str, what: str, says: str, order: Order, back: Order, machines: tuple[str, ...] = STANDBY
+) -> Sabotage:
     """One order to the provider, and the order that takes it back."""
-    return Sabotage(control, what, says, _NONE, _NONE, machine, orders=(order,), taken_back=(back,))
+    # of all that is wrong with where the sites' names lead, the first is the reason
+    everywhere = ("names of the sites",) if control == "dns-01" else ()
+    return Sabotage(
+        control, what, says, _NONE, _NONE, machines, everywhere=everywhere, orders=(order,), taken_back=(back,)
+    )
 
 
 def _values(*values: str) -> Json:
@@ -83,7 +89,7 @@ SABOTAGES = (
         "does not give example.eu CAA",
         Order("DELETE", f"{_RRSETS}/@/CAA"),
         Order("POST", _RRSETS, {"name": "@", "type": "CAA", "labels": {"bastide": "{stack}"}, **_values(*_CAA)}),
-        machine="primary",
+        machines=PRIMARY,
     ),
     _ordered(
         "dns-02",
@@ -91,7 +97,7 @@ SABOTAGES = (
         f"gives example.eu CAA {_OTHER}, which is not declared",
         _add("@/CAA", _OTHER),
         _remove("@/CAA", _OTHER),
-        machine="primary",
+        machines=PRIMARY,
     ),
     _ordered(
         "dns-02",
@@ -99,7 +105,7 @@ SABOTAGES = (
         f"gives www.example.eu CAA {_OTHER}, which is not declared",
         _add("www/CAA", _OTHER),
         _remove("www/CAA", _OTHER),
-        machine="primary",
+        machines=PRIMARY,
     ),
     _ordered(
         "dns-03",
@@ -128,7 +134,7 @@ SABOTAGES = (
         'does not give example.eu TXT "v=spf1 -all"',
         _set("@/TXT", '"v=spf1 +all"'),
         _set("@/TXT", '"v=spf1 -all"'),
-        machine="primary",
+        machines=PRIMARY,
     ),
     _ordered(
         "dns-04",
@@ -136,6 +142,6 @@ SABOTAGES = (
         "does not give _dmarc.example.eu TXT",
         _set("_dmarc/TXT", f'"{_DMARC[:10]}" "{_DMARC[11:]}"'),
         _set("_dmarc/TXT", f'"{_DMARC}"'),
-        machine="primary",
+        machines=PRIMARY,
     ),
 )

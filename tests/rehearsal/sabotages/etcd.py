@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from tests.rehearsal.sabotages.model import Sabotage
+from tests.rehearsal.sabotages.model import NFT, SHARED, STANDBY, WITNESS, Sabotage
 
+# two of three have to run, and the users are the same for all
+_ETCD = ("etcd",)
+# while one starts, another one begins to lead, or passwords are off, Patroni's settings are not changed either
+_UNSTEADY = (*_ETCD, SHARED)
 _ENV = "/etc/default/etcd"
 _CTL = "bastide-etcdctl"
 _OWN = "$(sed -n 's/^# own: //p' /etc/etcd/root.env)"
 _ELSEWHERE = "/srv/sabotage"
 
 
-def _started_with(what: str, says: str, edit: str, machine: str = "witness") -> Sabotage:
+def _started_with(what: str, says: str, edit: str) -> Sabotage:
     """Another line in what etcd is started with."""
     return Sabotage(
         "etcd-02",
@@ -18,7 +22,8 @@ def _started_with(what: str, says: str, edit: str, machine: str = "witness") -> 
         says,
         f"cp -p {_ENV} /run/etcd.saved && sed -i '{edit}' {_ENV} && systemctl restart etcd",
         f"cp -p /run/etcd.saved {_ENV} && rm /run/etcd.saved && systemctl restart etcd",
-        machine,
+        WITNESS,
+        everywhere=_UNSTEADY,
     )
 
 
@@ -29,6 +34,8 @@ SABOTAGES = (
         "no answer from the voter on standby",
         "systemctl stop etcd",
         "systemctl start etcd",
+        STANDBY,
+        everywhere=_ETCD,
     ),
     Sabotage(
         "etcd-02",
@@ -36,7 +43,8 @@ SABOTAGES = (
         "it lets in whoever comes with no password",
         f"{_CTL} auth disable >/dev/null",
         f"{_CTL} auth enable >/dev/null",
-        "witness",
+        WITNESS,
+        everywhere=_UNSTEADY,
     ),
     _started_with(
         "nobody is asked for a certificate",
@@ -54,6 +62,7 @@ SABOTAGES = (
         "of this machine gets through to",
         "nft delete table inet bastide_etcd",
         "systemctl reload bastide-etcd-guard",
+        touches=(NFT,),
     ),
     Sabotage(
         "etcd-03",
@@ -64,7 +73,8 @@ SABOTAGES = (
         f" && {_CTL} --endpoints={_OWN} move-leader"
         f" $({_CTL} member list | grep ', primary,' | cut -d, -f1) >/dev/null",
         "/usr/local/lib/bastide/etcd-lead >/dev/null; systemctl start bastide-etcd-lead.timer",
-        "witness",
+        WITNESS,
+        everywhere=_UNSTEADY,
     ),
     Sabotage(
         "etcd-04",
@@ -76,6 +86,8 @@ SABOTAGES = (
         f"systemctl stop etcd && rm -rf /var/lib/etcd/bastide && cp -a {_ELSEWHERE} /var/lib/etcd/bastide"
         f" && sed -i 's,^ETCD_DATA_DIR=.*,ETCD_DATA_DIR=/var/lib/etcd/bastide,' {_ENV} && systemctl start etcd"
         f" && rm -rf {_ELSEWHERE}",
+        STANDBY,
+        everywhere=_UNSTEADY,
     ),
     Sabotage(
         "etcd-04",
@@ -90,5 +102,7 @@ SABOTAGES = (
         "it may read keys of others",
         f"{_CTL} role grant-permission bastide --prefix=true readwrite / >/dev/null",
         f"{_CTL} role revoke-permission bastide --prefix=true / >/dev/null",
+        STANDBY,
+        everywhere=_ETCD,
     ),
 )

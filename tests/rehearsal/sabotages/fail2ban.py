@@ -11,17 +11,21 @@ _RESTART = (
     "systemctl reset-failed fail2ban; systemctl restart fail2ban"
     " && timeout 15 sh -c 'until fail2ban-client ping >/dev/null 2>&1; do sleep 0.1; done'"
 )
+# what it says of one jail, and whether it says anything, is the reason in all of these
+_TOUCHES = ("fail2ban",)
 _STRANGER = "192.0.2.200"  # RFC 5737: an address that nobody has
 
 
-def _jail(control: str, what: str, says: str, lines: str, section: str = "sshd") -> Sabotage:
+def _jail(control: str, what: str, says: str, lines: str, *, alone: str = "") -> Sabotage:
     """Lines that fail2ban reads after the platform's."""
     return Sabotage(
         control,
         what,
         says,
-        f"printf '%s\\n' '[{section}]' '{lines}' > {_LATE} && {_RESTART}",
+        f"printf '%s\\n' '[sshd]' '{lines}' > {_LATE} && {_RESTART}",
         f"rm -f {_LATE} && {_RESTART}",
+        touches=_TOUCHES,
+        alone=alone,
     )
 
 
@@ -39,6 +43,7 @@ SABOTAGES = (
         f": > /var/log/auth.log && printf '[sshd]\\nbackend = polling\\nlogpath = /var/log/auth.log\\n' > {_LATE}"
         f" && {_RESTART}",
         f"rm -f {_LATE} /var/log/auth.log && {_RESTART}",
+        touches=_TOUCHES,
     ),
     Sabotage(
         "fail2ban-01",
@@ -46,6 +51,7 @@ SABOTAGES = (
         "fail2ban does not answer",
         "systemctl stop fail2ban",
         _RESTART,
+        touches=_TOUCHES,
     ),
     _jail("fail2ban-01", "the jail is off", "there is no jail for ssh", "enabled = false"),
     _jail("fail2ban-01", "a hundred tries", "sshd lets 100 tries fail", "maxretry = 100"),
@@ -65,8 +71,15 @@ SABOTAGES = (
         "are not dropped",
         f"fail2ban-client set sshd banip {_STRANGER} >/dev/null && {SAVE_RULES} && nft flush ruleset",
         f"{LOAD_RULES}; fail2ban-client unban {_STRANGER} >/dev/null && {_RESTART}",
+        alone="the next ban makes fail2ban put its rules back, and then the reason is another one",
     ),
-    _jail("fail2ban-03", "the operators were forgotten", "sshd would ban", "ignoreip = 127.0.0.1/8"),
+    _jail(
+        "fail2ban-03",
+        "the operators were forgotten",
+        "sshd would ban",
+        "ignoreip = 127.0.0.1/8",
+        alone="the failed logins of other checks would get the operator banned",
+    ),
     _jail(
         "fail2ban-03",
         "the whole internet is spared",
@@ -79,6 +92,7 @@ SABOTAGES = (
         "fail2ban keeps no database",
         f"printf '[DEFAULT]\\ndbfile = None\\n' > {_SERVER} && {_RESTART}",
         f"rm -f {_SERVER} && {_RESTART}",
+        touches=_TOUCHES,
     ),
     Sabotage(
         "fail2ban-04",
@@ -86,6 +100,7 @@ SABOTAGES = (
         "the database is in memory",
         f"printf '[DEFAULT]\\ndbfile = /run/fail2ban/bans.sqlite3\\n' > {_SERVER} && {_RESTART}",
         f"rm -f {_SERVER} && {_RESTART}",
+        touches=_TOUCHES,
     ),
     Sabotage(
         "fail2ban-04",
@@ -93,6 +108,7 @@ SABOTAGES = (
         "does not start at boot",
         "systemctl -q disable fail2ban",
         "systemctl -q enable fail2ban",
+        touches=_TOUCHES,
     ),
     Sabotage(
         "fail2ban-04",
@@ -100,5 +116,6 @@ SABOTAGES = (
         "nftables.service flushes",
         "systemctl -q unmask nftables && systemctl -q enable nftables",
         "systemctl -q disable nftables && systemctl -q mask nftables",
+        touches=_TOUCHES,
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.rehearsal.sabotages.model import LOAD_RULES, SAVE_RULES, Sabotage, changed_rules
+from tests.rehearsal.sabotages.model import LOAD_RULES, NFT, SAVE_RULES, Sabotage, changed_rules
 
 
 def _hole(control: str, what: str, says: str, port: int, networks: list[str]) -> Sabotage:
@@ -17,6 +17,7 @@ def _hole(control: str, what: str, says: str, port: int, networks: list[str]) ->
         f"{SAVE_RULES} && nft insert rule inet bastide input meta nfproto {family} tcp dport {port} accept"
         f" && systemd-run -q --collect --unit=hole python3 -c '{listener}'",
         f"systemctl stop hole; {LOAD_RULES}",
+        touches=(NFT,),
         opened=({"direction": "in", "protocol": "tcp", "port": str(port), "source_ips": networks},),
     )
 
@@ -30,6 +31,7 @@ SABOTAGES = (
         "the rules are flushed; the provider's firewall still stands",
         "a neighbour gets through to",
         "nft flush ruleset",
+        touches=("fail2ban",),
     ),
     changed_rules(
         "firewall-03",
@@ -54,6 +56,7 @@ SABOTAGES = (
         "the metadata rule is gone",
         "an account without rights gets an answer",
         "nft flush chain inet bastide output",
+        touches=("metadata",),
     ),
     changed_rules(
         "firewall-04",
@@ -61,6 +64,7 @@ SABOTAGES = (
         "an account without rights gets an answer",
         "nft flush chain inet bastide output"
         " && nft add rule inet bastide output ip daddr 169.254.169.254 meta skuid 33 drop",
+        touches=("metadata",),
     ),
     changed_rules(
         "firewall-04",

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bastide.machines import Inventory
 from bastide.settings import Settings
 from bastide.windows import windows
 
-EARLY = "/etc/ssh/sshd_config.d/00-a-sabotage.conf"  # sorts before the platform's own, and sshd takes the first value
+# where a sabotage may be done, the machine first on which it is done alone
+ANY = ("standby", "primary", "witness")
+STANDBY, PRIMARY, WITNESS = ("standby",), ("primary",), ("witness",)
 # a public key whose private part was never kept
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEVVB8Ak6bPd3q8FfLk0n7z2WbqWnS2N0y5bT0i3QH1c sabotage"
 RELOAD = "sshd -t && systemctl reload ssh"
@@ -20,6 +22,9 @@ KEY_FILE = (
     "keys() {{ home=$(getent passwd $1 | cut -d: -f6); sshd -T | sed -n 's/^authorizedkeysfile //p' | cut -d' ' -f1"
     ' | sed "s,%u,$1,;s,%h,$home,;s,^[^/],$home/&,"; }}'
 )
+# what sabotages of several capabilities touch: the rules of a machine's firewall, which are saved, changed, and all put
+# back; and what all members of a database cluster share, which Patroni keeps in etcd
+NFT, SHARED = "nft", "shared settings"
 SAVE_RULES = "nft -s list ruleset > /run/sabotage.nft"
 LOAD_RULES = "( echo flush ruleset; cat /run/sabotage.nft ) | nft -f - && rm /run/sabotage.nft"
 
@@ -50,6 +55,11 @@ class Sabotage:
     added to the provider's firewall for as long as it lasts; `orders` are given to the provider, `taken_back` undoes
     them; `bucket` changes the first bucket (S3 client, name) and returns what puts it back; with `plain` it is given
     a bucket without versions instead, which is made and declared for as long as it lasts.
+
+    Many are done at once (`rounds.py`). For that: `machines` on which it may be done; `touches` names what it uses up
+    on its machine, `everywhere` what it uses up on all of them: a file, a unit, or the reason that another one has to
+    give. Two that touch the same are never done together. `alone` says why it bears no other beside it. `then` makes a
+    program read what was changed: once, after all that change something for it.
     """
 
     control: str
@@ -57,7 +67,11 @@ class Sabotage:
     says: str
     break_: str
     undo: str
-    machine: str = "standby"
+    machines: tuple[str, ...] = ANY
+    touches: tuple[str, ...] = ()
+    everywhere: tuple[str, ...] = ()
+    alone: str = ""
+    then: str = "true"
     opened: tuple[dict[str, Any], ...] = ()
     orders: tuple[Order, ...] = ()
     taken_back: tuple[Order, ...] = ()
@@ -68,6 +82,15 @@ class Sabotage:
     def name(self) -> str:
         """How pytest and the table call it."""
         return f"{self.control}: {self.what}"
+
+    @property
+    def machine(self) -> str:
+        """The machine on which it is done."""
+        return self.machines[0]
+
+    def on(self, machine: str) -> Sabotage:
+        """The same on this machine and no other."""
+        return replace(self, machines=(machine,))
 
     def scripts(self, settings: Settings) -> tuple[str, str]:
         """Breaking and undoing, for these settings."""
@@ -118,18 +141,25 @@ def _filled(value: Any, values: Mapping[str, object]) -> Any:
     return {key: _filled(item, values) for key, item in value.items()} if isinstance(value, dict) else value
 
 
-def sshd_says(control: str, what: str, says: str, lines: str, machine: str = "standby") -> Sabotage:
+def early(control: str) -> str:
+    """A drop-in for one control. It sorts before the platform's own, and sshd takes the first value."""
+    return f"/etc/ssh/sshd_config.d/00-a-sabotage-{control}.conf"
+
+
+def sshd_says(
+    control: str, what: str, says: str, lines: str, *, touches: tuple[str, ...] = (), alone: str = ""
+) -> Sabotage:
     """A drop-in that sshd reads before the platform's."""
+    file = early(control)
     return Sabotage(
-        control,
-        what,
-        says,
-        f"printf '%s\\n' '{lines}' > {EARLY} && {RELOAD}",
-        f"rm -f {EARLY} && {RELOAD}",
-        machine,
-    )
+        control, what, says, f"printf '%s\\n' '{lines}' > {file}", f"rm -f {file}", then=RELOAD, touches=touches,
+        alone=alone,
+    )  # fmt: skip
 
 
-def changed_rules(control: str, what: str, says: str, commands: str) -> Sabotage:
+def changed_rules(
+    control: str, what: str, says: str, commands: str, *, touches: tuple[str, ...] = (), machines: tuple[str, ...] = ANY
+) -> Sabotage:
     """Changed rules of the machine's own firewall."""
-    return Sabotage(control, what, says, f"{SAVE_RULES} && {commands}", LOAD_RULES)
+    break_ = f"{SAVE_RULES} && {commands}"
+    return Sabotage(control, what, says, break_, LOAD_RULES, machines=machines, touches=(NFT, *touches))

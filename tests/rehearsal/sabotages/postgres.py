@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from shlex import quote
 
-from tests.rehearsal.sabotages.model import Sabotage
+from tests.rehearsal.sabotages.model import NFT, PRIMARY, SHARED, STANDBY, Sabotage
 
 _HBA = "/var/lib/postgresql/17/bastide/pg_hba.conf"
 _CONFIG = "/etc/patroni/config.yml"
@@ -14,6 +15,9 @@ _STREAMS = "state = 'streaming'"
 _OLD = "alter system set ssl_min_protocol_version = 'TLSv1'", "alter system set ssl_ciphers = 'ALL:@SECLEVEL=0'"
 _PATH = "select pg_relation_filepath('sabotage')"
 _READER = "/var/lib/postgresql/sabotage"
+# What several of them change, or name as the first that is wrong. Patroni writes pg_hba.conf anew when its own settings
+# change; with a second server beside, nobody can tell who leads.
+_RULES, _ROLES, _SERVER, _LEADER = "pg_hba.conf", "roles", "server", "who leads"
 
 
 def _sql(text: str, database: str = "postgres") -> str:
@@ -41,32 +45,40 @@ def _everybody_shares(control: str, what: str, says: str, line: str, then: str, 
     edit = f"{_PATRONICTL} edit-config --force -q"
     return Sabotage(
         control, what, says, f"{edit} -s {line} >/dev/null && {then}", f"{edit} -s {back} >/dev/null && {at_last}",
-        "primary",
+        PRIMARY, touches=(_RULES,), everywhere=(SHARED, _LEADER),
     )  # fmt: skip
 
 
 def _first_rule(control: str, what: str, says: str, line: str) -> Sabotage:
     """A rule of access that counts before all others."""
     return Sabotage(
-        control, what, says, f"sed -i '1i {line}' {_HBA} && {_RELOAD}", f"sed -i 1d {_HBA} && {_RELOAD}", "primary"
-    )
+        control, what, says, f"sed -i '1i {line}' {_HBA} && {_RELOAD}", f"sed -i 1d {_HBA} && {_RELOAD}", PRIMARY,
+        touches=(_RULES,),
+    )  # fmt: skip
 
 
 def _saying(control: str, what: str, says: str, statement: str, back: str, database: str = "postgres") -> Sabotage:
     """Something that a superuser said to the server."""
-    return Sabotage(control, what, says, _sql(statement, database), _sql(back, database), "primary")
+    break_, undo = _sql(statement, database), _sql(back, database)
+    return Sabotage(control, what, says, break_, undo, PRIMARY, everywhere=(_ROLES,))
 
 
-def _edited(control: str, what: str, says: str, path: str, edit: str, then: str) -> Sabotage:
+def _edited(
+    control: str, what: str, says: str, path: str, edit: str, then: str, *, touches: tuple[str, ...] = (),
+    everywhere: tuple[str, ...] = (),
+) -> Sabotage:  # fmt: skip
     """Another line in a file that a program is then told to read."""
-    saved = "/run/sabotage.saved"
+    name = PurePath(path).name
+    saved = f"/run/sabotage.{name}"
     return Sabotage(
         control,
         what,
         says,
         f"cp -p {path} {saved} && sed -i '{edit}' {path} && {then}",
         f"cp -p {saved} {path} && rm {saved} && {then}",
-        "primary",
+        PRIMARY,
+        touches=(name, *touches),
+        everywhere=everywhere,
     )
 
 
@@ -77,6 +89,8 @@ SABOTAGES = (
         "its server does not answer",
         "systemctl stop patroni",
         f"systemctl start patroni && {_SYNC}",
+        STANDBY,
+        alone="commits wait for it",
     ),
     _everybody_shares(
         "postgres-01",
@@ -93,6 +107,9 @@ SABOTAGES = (
         "it verifies nobody: sslmode=require",
         f"sed -i s/verify-full/require/ {_CONFIG} && systemctl reload patroni && sleep 3",
         f"sed -i s/sslmode:.require/sslmode:\\ verify-full/ {_CONFIG} && systemctl reload patroni && sleep 3",
+        STANDBY,
+        touches=(_SERVER,),
+        everywhere=(_LEADER,),
     ),
     _first_rule(
         "postgres-02",
@@ -112,7 +129,7 @@ SABOTAGES = (
         "it takes TLS 1.1",
         f"{_sql(_OLD[0])} && {_sql(_OLD[1])} && {_RELOAD}",
         f"{_sql('alter system reset all')} && {_RELOAD}",
-        "primary",
+        PRIMARY,
     ),
     _edited(
         "postgres-03",
@@ -128,6 +145,8 @@ SABOTAGES = (
         "also listening: postgres 127.0.0.1:5433",
         "pg_createcluster 17 sabotage -p 5433 --start >/dev/null",
         "pg_dropcluster --stop 17 sabotage",
+        STANDBY,
+        everywhere=(_LEADER,),
     ),
     Sabotage(
         "postgres-03",
@@ -135,6 +154,8 @@ SABOTAGES = (
         "of this machine gets through to",
         "nft delete table inet bastide_postgres",
         "systemctl reload bastide-postgres-guard",
+        STANDBY + PRIMARY,
+        touches=(NFT,),
     ),
     Sabotage(
         "postgres-04",
@@ -145,7 +166,8 @@ SABOTAGES = (
         f" pg_receivewal -D {_READER} -d 'host={{mesh_primary}} user=replicator sslmode=disable'"
         f" && {_until(_count(_STREAMS, 2))}",
         f"systemctl stop reader; sed -i 1d {_HBA} && {_RELOAD} && rm -rf {_READER}",
-        "primary",
+        PRIMARY,
+        touches=(_RULES,),
     ),
     Sabotage(
         "postgres-05",
@@ -155,7 +177,7 @@ SABOTAGES = (
         f" && head -c 8192 /dev/urandom >> $({_PSQL} -c {quote(_PATH)})"
         f" && {{{{ {_sql('select from sabotage')} 2>&1 || true; }}}} && sleep 0.5",
         f"{_sql('drop table sabotage')} && {_sql('select pg_stat_reset()')}",
-        "primary",
+        PRIMARY,
     ),
     _saying(
         "postgres-06",
@@ -195,6 +217,7 @@ SABOTAGES = (
         _CONFIG,
         "/^restapi:/,/^ctl:/{{/authentication:/d;/username:/d;/password:/d}}",
         "systemctl reload patroni && sleep 2",
+        touches=(_RULES,),
     ),
     Sabotage(
         "postgres-08",
@@ -202,6 +225,8 @@ SABOTAGES = (
         "others can read /etc/bastide/postgres/server.key",
         "chmod 644 /etc/bastide/postgres/server.key",
         "chmod 400 /etc/bastide/postgres/server.key",
+        STANDBY,
+        touches=(_SERVER,),
     ),
     _edited(
         "postgres-09",
@@ -210,6 +235,7 @@ SABOTAGES = (
         "/etc/haproxy/haproxy.cfg",
         "s,OPTIONS uri /primary,OPTIONS uri /health,",
         "systemctl reload haproxy && sleep 2",
+        everywhere=(_LEADER,),
     ),
     _edited(
         "postgres-09",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.rehearsal.sabotages.model import Sabotage
+from tests.rehearsal.sabotages.model import ANY, STANDBY, Sabotage
 
 _LIAR = """import http.server
 class Liar(http.server.BaseHTTPRequestHandler):
@@ -14,7 +14,7 @@ http.server.HTTPServer(("169.254.169.254", 80), Liar).serve_forever()
 """
 
 
-def _liar(control: str, what: str, says: str, region: str, zone: str) -> Sabotage:
+def _liar(control: str, what: str, says: str, region: str, zone: str, machines: tuple[str, ...] = ANY) -> Sabotage:
     """A metadata service of its own, that tells another place: how a machine that stands elsewhere would answer."""
     program = _LIAR.replace("{region}", region).replace("{zone}", zone).replace("{", "{{").replace("}", "}}")
     return Sabotage(
@@ -25,10 +25,12 @@ def _liar(control: str, what: str, says: str, region: str, zone: str) -> Sabotag
         "ip address add 169.254.169.254/32 dev lo && systemd-run -q --unit=liar python3 /run/liar.py"
         " && for i in 1 2 3 4 5 6 7; do curl -s -m 1 -o /dev/null http://169.254.169.254/ && break; sleep 0.1; done",
         "systemctl stop liar; ip address del 169.254.169.254/32 dev lo; rm -f /run/liar.py",
+        machines,
+        touches=("metadata",),
     )
 
 
 SABOTAGES = (
     _liar("site-01", "a server in the United States", "it stands in ash", "us-east", "ash-dc1"),
-    _liar("site-02", "the standby in the primary's country", "both stand in", "eu-central", "nbg1-dc3"),
+    _liar("site-02", "the standby in the primary's country", "both stand in", "eu-central", "nbg1-dc3", STANDBY),
 )

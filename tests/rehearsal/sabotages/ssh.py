@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.rehearsal.sabotages.model import EARLY, KEY_FILE, RELOAD, Sabotage, sshd_says
+from tests.rehearsal.sabotages.model import KEY_FILE, RELOAD, Sabotage, early, sshd_says
+
+_EARLY = early("ssh-05")
 
 SABOTAGES = (
     sshd_says(
@@ -40,14 +42,17 @@ SABOTAGES = (
         "root with the automation key",
         "root was not refused",
         f"{KEY_FILE}; mkdir -p /root/.ssh && echo '{{automation_key}}' > $(keys root)"
-        f" && printf 'PermitRootLogin yes\\nAllowUsers root\\n' > {EARLY} && {RELOAD}",
-        f"{KEY_FILE}; rm -f {EARLY} && {RELOAD}; rm $(keys root)",
+        f" && printf 'PermitRootLogin yes\\nAllowUsers root\\n' > {early('ssh-02')}",
+        f"{KEY_FILE}; rm -f {early('ssh-02')}; rm $(keys root)",
+        touches=("AllowUsers", "keys"),
+        then=RELOAD,
     ),
     sshd_says(
         "ssh-03",
         "a key exchange of 2005",
         "Key exchanges",
-        "KexAlgorithms mlkem768x25519-sha256,diffie-hellman-group14-sha1",
+        # with the one that OpenSSH before 9.9 knows as well, or no check gets a new connection from there
+        "KexAlgorithms mlkem768x25519-sha256,sntrup761x25519-sha512@openssh.com,diffie-hellman-group14-sha1",
     ),
     sshd_says("ssh-03", "a message code with SHA-1", "MACs", "MACs hmac-sha2-512-etm@openssh.com,hmac-sha1"),
     sshd_says("ssh-03", "ciphers in CBC mode", "Ciphers", "Ciphers aes256-gcm@openssh.com,aes256-cbc"),
@@ -61,26 +66,33 @@ SABOTAGES = (
         "ssh-04", "a failed login costs nothing", "a failed login costs no time", "PerSourcePenalties authfail:0"
     ),
     sshd_says(
-        "ssh-04", "operators are not spared", "operators who are not spared", "PerSourcePenaltyExemptList {network}"
+        "ssh-04",
+        "operators are not spared",
+        "operators who are not spared",
+        "PerSourcePenaltyExemptList {network}",
+        alone="the failed logins of other checks would shut the operator out",
     ),
     sshd_says("ssh-04", "twenty tries a connection", "may try 20 times", "MaxAuthTries 20"),
     Sabotage(
         "ssh-05",
         "another host key",
         "it shows 1 host key(s), not just the recorded one",
-        f"ssh-keygen -q -t ed25519 -N '' -f /run/other_key && echo 'HostKey /run/other_key' > {EARLY}"
+        f"ssh-keygen -q -t ed25519 -N '' -f /run/other_key && echo 'HostKey /run/other_key' > {_EARLY}"
         " && f=$(grep -l ^HostKey /etc/ssh/sshd_config.d/*.conf | grep -v sabotage)"
-        f" && sed -i.sabotage 's/^HostKey /#&/' $f && {RELOAD}",
-        f"rm -f {EARLY} /run/other_key*; for f in /etc/ssh/sshd_config.d/*.sabotage"
-        f"; do mv $f ${{{{f%.sabotage}}}}; done; {RELOAD}",
+        " && sed -i.sabotage 's/^HostKey /#&/' $f",
+        f"rm -f {_EARLY} /run/other_key*; for f in /etc/ssh/sshd_config.d/*.sabotage"
+        "; do mv $f ${{f%.sabotage}}; done",
+        alone="no new connection is made to a server that shows another key",
+        then=RELOAD,
     ),
     Sabotage(
         "ssh-05",
         "a second host key of another kind",
         "it shows 2 host key(s)",
         "ssh-keygen -q -t rsa -b 3072 -N '' -f /run/other_key"
-        f" && printf 'HostKey /run/other_key\\nHostKeyAlgorithms ssh-ed25519,rsa-sha2-512\\n' > {EARLY} && {RELOAD}",
-        f"rm -f {EARLY} /run/other_key* && {RELOAD}",
+        f" && printf 'HostKey /run/other_key\\nHostKeyAlgorithms ssh-ed25519,rsa-sha2-512\\n' > {_EARLY}",
+        f"rm -f {_EARLY} /run/other_key*",
+        then=RELOAD,
     ),
     Sabotage(
         "ssh-05",

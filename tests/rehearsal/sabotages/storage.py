@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from tests.rehearsal.sabotages.model import Sabotage
+from tests.rehearsal.sabotages.model import PRIMARY, Sabotage
 
 Undo = Callable[[], object]
 
@@ -59,7 +59,7 @@ def _forgets(client: Any, bucket: str) -> Undo:
 def _on_bucket(
     control: str, what: str, says: str, change: Callable[[Any, str], Undo], *, plain: bool = False
 ) -> Sabotage:
-    return Sabotage(control, what, says, "true", "true", machine="primary", bucket=change, plain=plain)
+    return Sabotage(control, what, says, "true", "true", PRIMARY, bucket=change, plain=plain)
 
 
 SABOTAGES = (

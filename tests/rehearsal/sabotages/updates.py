@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tests.rehearsal.sabotages.model import Sabotage
+from tests.rehearsal.sabotages.model import ANY, STANDBY, Sabotage
 
-_CONF = "/etc/apt/apt.conf.d/99sabotage"  # sorts last: of a single value apt takes the last one
 _SYSTEM = "/etc/systemd/system"
+_SOURCES = ("apt sources",)
 _LIST = "/etc/apt/sources.list.d/sabotage.list"
 _STATE = "/var/lib/bastide/updates.json"
 # reset: systemd refuses the sixth start within ten seconds
@@ -52,11 +52,15 @@ _CLEAN = f"rm -rf {_LIST} /run/planted /var/lib/apt/lists/_run_planted*; apt-mar
 
 
 def _apt_says(control: str, what: str, says: str, lines: str) -> Sabotage:
-    """A file of apt's configuration that is read after the platform's."""
-    return Sabotage(control, what, says, f"printf '%s\\n' '{lines}' > {_CONF}", f"rm {_CONF}")
+    """A file of apt's configuration that is read after the platform's: it sorts last, and the last value counts."""
+    file = f"/etc/apt/apt.conf.d/99sabotage-{control}"
+    return Sabotage(control, what, says, f"printf '%s\\n' '{lines}' > {file}", f"rm {file}")
 
 
-def _unit_says(control: str, what: str, says: str, unit: str, lines: str) -> Sabotage:
+def _unit_says(
+    control: str, what: str, says: str, unit: str, lines: str, machines: tuple[str, ...] = ANY,
+    everywhere: tuple[str, ...] = (),
+) -> Sabotage:  # fmt: skip
     """A drop-in of a unit."""
     file = f"{_SYSTEM}/{unit}.d/zz-sabotage.conf"
     reload = "systemctl daemon-reload" + (f" && systemctl restart {unit}" if unit.endswith(".timer") else "")
@@ -67,11 +71,13 @@ def _unit_says(control: str, what: str, says: str, unit: str, lines: str) -> Sab
         says,
         break_,
         f"rm {file} && {reload}; rmdir --ignore-fail-on-non-empty {file.rpartition('/')[0]}",
+        machines,
+        everywhere=everywhere,
     )
 
 
 def _source_says(what: str, says: str, line: str) -> Sabotage:
-    return Sabotage("updates-04", what, says, f"echo '{line}' > {_LIST}", f"rm {_LIST}")
+    return Sabotage("updates-04", what, says, f"echo '{line}' > {_LIST}", f"rm {_LIST}", touches=_SOURCES)
 
 
 SABOTAGES = (
@@ -136,6 +142,7 @@ SABOTAGES = (
         "curl 8.",
         f"{_SAVE}; apt-mark -q hold curl && {_PLANT} && {_OLD}",
         _CLEAN,
+        touches=_SOURCES,
     ),
     Sabotage(
         "updates-02",
@@ -172,6 +179,8 @@ SABOTAGES = (
         "standby and witness may reboot",
         "bastide-reboot.timer",
         "[Timer]\nOnCalendar=\nOnCalendar={first_reboot}",
+        STANDBY,
+        everywhere=("reboot windows",),
     ),
     _unit_says(
         "updates-03",
@@ -179,6 +188,8 @@ SABOTAGES = (
         "standby has more than one window",
         "bastide-reboot.timer",
         "[Timer]\nOnBootSec=1h",
+        STANDBY,
+        everywhere=("reboot windows",),
     ),
     _unit_says(
         "updates-03",
@@ -202,6 +213,7 @@ SABOTAGES = (
         "cp -p /etc/bastide/updates.json /run/config.json && sed -i '/witness/d;s/\\(primary.*\\),/\\1/'"
         " /etc/bastide/updates.json",
         "mv /run/config.json /etc/bastide/updates.json",
+        STANDBY,
     ),
     _apt_says(
         "updates-03",
@@ -221,6 +233,7 @@ SABOTAGES = (
         "f=$(ls /etc/apt/sources.list.d/debian.sources) && cp -p $f /run/debian.sources"
         " && sed -i '/^Types:/a Trusted: yes' $f",
         "mv /run/debian.sources /etc/apt/sources.list.d/debian.sources",
+        touches=_SOURCES,
     ),
     _source_says("somebody's archive", "file:/run/planted ./ is not declared", "deb file:/run/planted ./"),
     _source_says(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from tests.rehearsal.sabotages.model import EARLY, KEY, KEY_FILE, RELOAD, Sabotage, sshd_says
+from tests.rehearsal.sabotages.model import KEY, KEY_FILE, RELOAD, Sabotage, early, sshd_says
 
 _SUDOERS = "/etc/sudoers.d/zz-sabotage"
+_EARLY = early("users-02")
+# Another account is named beside one that nobody declared, another key beside one that nobody named; and what opens
+# a person's account is saved in one place.
+_ACCOUNTS, _KEYS = ("accounts",), ("keys",)
 
 SABOTAGES = (
     Sabotage(
@@ -13,6 +17,7 @@ SABOTAGES = (
         "not declared: mallory",
         "useradd -m -s /bin/bash mallory",
         "userdel -rf mallory",
+        touches=_ACCOUNTS,
     ),
     Sabotage(
         "users-01",
@@ -20,6 +25,7 @@ SABOTAGES = (
         "toor",
         "useradd -o -u 0 -M -s /bin/sh toor",
         "sed -i /^toor:/d /etc/passwd /etc/shadow /etc/group /etc/gshadow",
+        touches=_ACCOUNTS,
     ),
     Sabotage(
         "users-01",
@@ -33,6 +39,7 @@ SABOTAGES = (
         "a system account let in by a Match block",
         "for backup the server admits backup",
         "Match User backup\n    AllowUsers backup\n    AuthorizedKeysFile /etc/backup_keys",
+        touches=("AllowUsers",),
     ),
     Sabotage(
         "users-02",
@@ -40,6 +47,7 @@ SABOTAGES = (
         "key(s) that the stack file does not name",
         f"{KEY_FILE}; cp -p $(keys {{person}}) /run/keys && echo '{KEY}' >> $(keys {{person}})",
         f"{KEY_FILE}; cat /run/keys > $(keys {{person}}) && rm /run/keys",
+        touches=_KEYS,
     ),
     Sabotage(
         "users-02",
@@ -47,6 +55,7 @@ SABOTAGES = (
         "root has 1 key(s)",
         f"{KEY_FILE}; mkdir -p /root/.ssh && echo '{KEY}' > $(keys root)",
         f"{KEY_FILE}; rm $(keys root)",
+        touches=_KEYS,
     ),
     sshd_says(
         "users-02",
@@ -59,9 +68,11 @@ SABOTAGES = (
         "the account's own key file counts again",
         "key(s) that the stack file does not name",
         "f=$(sshd -T | sed -n 's/^authorizedkeysfile //p')"
-        f" && echo AuthorizedKeysFile $f .ssh/authorized_keys2 > {EARLY} && {RELOAD}"
+        f" && echo AuthorizedKeysFile $f .ssh/authorized_keys2 > {_EARLY}"
         f" && d=$(getent passwd {{person}} | cut -d: -f6)/.ssh && mkdir -p $d && echo '{KEY}' > $d/authorized_keys2",
-        f"rm -f {EARLY} && {RELOAD}; rm $(getent passwd {{person}} | cut -d: -f6)/.ssh/authorized_keys2",
+        f"rm -f {_EARLY}; rm $(getent passwd {{person}} | cut -d: -f6)/.ssh/authorized_keys2",
+        touches=_KEYS,
+        then=RELOAD,
     ),
     Sabotage(
         "users-03",
@@ -91,6 +102,7 @@ SABOTAGES = (
         f"useradd -m -s /bin/bash {{removed}}; {KEY_FILE}; f=$(keys {{removed}}); mkdir -p $(dirname $f)"
         f"; echo '{KEY}' > $f",
         f"{KEY_FILE}; rm -f $(keys {{removed}}); userdel -rf {{removed}}",
+        touches=(*_ACCOUNTS, *_KEYS),
     ),
     Sabotage(
         "users-04",
@@ -98,6 +110,7 @@ SABOTAGES = (
         "still there",
         "useradd -m -s /bin/bash {removed} && usermod -L {removed}",
         "userdel -rf {removed}",
+        touches=_ACCOUNTS,
     ),
     Sabotage(
         "users-05",
@@ -105,6 +118,7 @@ SABOTAGES = (
         "the automation key opens",
         f"{KEY_FILE}; cp -p $(keys {{person}}) /run/keys && echo '{{automation_key}}' >> $(keys {{person}})",
         f"{KEY_FILE}; cat /run/keys > $(keys {{person}}) && rm /run/keys",
+        touches=_KEYS,
     ),
     sshd_says(
         "users-05", "forwarding is on", "allowtcpforwarding is yes", "DisableForwarding no\nAllowTcpForwarding yes"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tests.rehearsal.sabotages.model import LOAD_RULES, SAVE_RULES, Sabotage, changed_rules
+from tests.rehearsal.sabotages.model import LOAD_RULES, SAVE_RULES, STANDBY, Sabotage, changed_rules
 
+_CUT = "two servers no longer reach each other, so the databases have no standby"
 _PEER = "$(wg show wg0 allowed-ips | grep -F '{mesh_primary}/32' | cut -f1)"
 # the others keep a dead session for 15 s (WireGuard's KEEPALIVE + REKEY_TIMEOUT), unless they are spoken to
 _SPEAK = "wg show wg0 allowed-ips | cut -f2 | cut -d/ -f1 | xargs -n 1 -P 8 ping -n -q -c 1 -W 1 || true"
@@ -14,9 +15,9 @@ _ECHO = (
 )
 
 
-def _changed_peers(control: str, what: str, says: str, commands: str) -> Sabotage:
+def _changed_peers(control: str, what: str, says: str, commands: str, *, alone: str = "") -> Sabotage:
     """Peers that somebody set by hand."""
-    return Sabotage(control, what, says, commands, _AS_DECLARED)
+    return Sabotage(control, what, says, commands, _AS_DECLARED, machines=STANDBY, touches=("peers",), alone=alone)
 
 
 SABOTAGES = (
@@ -27,6 +28,8 @@ SABOTAGES = (
         "ip route add {mesh_primary} $(ip route get {private_primary} | grep -o 'via [^ ]* dev [^ ]*')"
         f" && {SAVE_RULES} && nft insert rule inet bastide output ip daddr {{mesh}} accept",
         f"ip route del {{mesh_primary}}; {LOAD_RULES}",
+        STANDBY,
+        alone=_CUT,
     ),
     _changed_peers(
         "wireguard-02",
@@ -66,11 +69,14 @@ SABOTAGES = (
         "a stranger gets an answer from UDP",
         f"systemctl stop wg-quick@wg0 && systemd-run -q --unit=echo python3 -c \"$(printf '{_ECHO}')\"",
         f"systemctl stop echo; systemctl start wg-quick@wg0; {_SPEAK}",
+        STANDBY,
+        alone=_CUT,
     ),
     _changed_peers(
         "wireguard-04",
         "a server that was taken out of the mesh by hand",
         "no answer over the mesh from primary",
         f"wg set wg0 peer {_PEER} remove",
+        alone=_CUT,
     ),
 )

@@ -9,6 +9,7 @@ import pytest
 from bastide.errors import BastideError
 from bastide.patroni import version_number
 from deploys.commands import cluster as running
+from deploys.etcd import beginning
 from deploys.facts.fact import Facts
 from deploys.facts.patroni import restart_waits
 from deploys.postgres import data_guard
@@ -22,11 +23,11 @@ def by_facts(seen: dict[str, Any]) -> dict[str, Facts]:
 
 
 def begins(seen: dict[str, Any], members: tuple[str, ...]) -> bool:
-    return data_guard.begins(by_facts(seen), members)
+    return beginning.begins(by_facts(seen), members)
 
 
 def without_data(seen: dict[str, Any], members: tuple[str, ...]) -> frozenset[str]:
-    return data_guard.without_data(by_facts(seen), members)
+    return beginning.without_data(by_facts(seen), members)
 
 
 def problems(seen: dict[str, Any], *more: Any) -> list[str]:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretBytes
 from pyinfra.api.config import Config
 from pyinfra.api.host import Host
 from pyinfra.api.inventory import Inventory
@@ -22,12 +21,11 @@ from pyinfra.api.state import State
 from pyinfra.context import ctx_host, ctx_state
 
 from bastide.machines import Machine
-from bastide.secrets import Keyring
 from bastide.settings import Settings
 from deploys.facts import ask
 from deploys.facts.fact import Facts
 from deploys.operations import files
-from tests.unit.deploys.box import MACHINES, SETTINGS, SOURCE
+from tests.unit.deploys.box import KEYRING, MACHINES, SETTINGS, SOURCE
 
 SITE = Path(__file__).parents[3] / "deploys/site.py"
 THIRD = {"role": "standby", "location": "hel1", "private_address": "10.20.0.14"}
@@ -42,7 +40,6 @@ WHOLE = Settings.model_validate(
 )
 PRIMARY, STANDBY, WITNESS = (replace(machine, volume=f"/dev/{machine.name}") for machine in MACHINES)
 ALL = (PRIMARY, STANDBY, WITNESS, replace(STANDBY, name="third", address="198.18.0.14", private_address="10.20.0.14"))
-KEYRING = Keyring("unit", {"v1": SecretBytes(bytes(32))})
 Answers = dict[str, Callable[[Any], Any]]
 UNIT = {"LoadState": "loaded", "UnitFileState": "disabled", "ActiveState": "inactive"}
 RUNS = {"LoadState": "loaded", "UnitFileState": "enabled", "ActiveState": "active"}

@@ -12,15 +12,13 @@ import pytest
 from pydantic import SecretStr
 from pyinfra.connectors.util import CommandOutput, OutputLine
 
-from bastide.capabilities import ON_MACHINES
 from bastide.console import run
-from bastide.errors import BastideError
-from deploys import firewall, selection, ssh
+from deploys import firewall, ssh
 from deploys.facts.fact import Facts, covers
 from deploys.facts.files import CONTENTS
 from deploys.facts.volumes import MOUNTS
 from deploys.operations import admit, confirmed, files, links, packages, phase, units, volumes, wait
-from tests.unit.deploys.box import SETTINGS
+from tests.unit.deploys.box import here
 
 NOTHING: dict[str, list[str]] = {"pending": [], "guard": []}
 
@@ -405,7 +403,7 @@ def test_drift_of_the_firewall():
 
 
 def test_drift_of_ssh():
-    config = ssh.config_file(SETTINGS.ssh, SETTINGS.users, SETTINGS.firewall)
+    config = ssh.config_file(ssh.wanted_of(here()))
     running = {"ActiveState": "active", "UnitFileState": "enabled"}
     off = {"ActiveState": "inactive", "UnitFileState": "disabled"}
     fine = {"sshd": ssh.effective(config), "units": {"ssh.service": running, "ssh.socket": off}}
@@ -417,22 +415,3 @@ def test_drift_of_ssh():
     )
     assert "socket" in ssh.drift(config, Facts({**fine, "units": {"ssh.service": running, "ssh.socket": running}}))
     assert "not enabled" in ssh.drift(config, Facts({**fine, "units": {"ssh.service": off, "ssh.socket": off}}))
-
-
-@pytest.mark.parametrize(
-    ("only", "chosen"),
-    [(None, ON_MACHINES), ("ssh", ("ssh",)), ("firewall, base", ("firewall", "base")), (["ssh"], ("ssh",))],
-)
-def test_selected(only, chosen):
-    assert selection.selected(only) == chosen
-
-
-def test_a_mistyped_capability_is_an_error():
-    with pytest.raises(BastideError) as error:
-        selection.selected("shh")
-    assert (error.value.message, error.value.hint) == (
-        "--data only=shh: 'shh' is no capability",
-        f"there are {', '.join(ON_MACHINES)}",
-    )
-    with pytest.raises(selection.NotBegun, match="no capability"), selection.for_people():
-        selection.selected("shh")

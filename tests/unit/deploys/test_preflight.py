@@ -11,7 +11,7 @@ from bastide.errors import PreflightError
 from deploys import preflight as module
 from deploys.facts.fact import Facts
 from deploys.preflight import _Seen, notes, preflight, problems
-from tests.unit.deploys.box import SETTINGS
+from tests.unit.deploys.box import SETTINGS, here
 
 FIT = {
     "root": True,
@@ -106,7 +106,7 @@ def test_no_machine_goes_on_when_one_is_not_fit(monkeypatch):
     named = [Host("primary"), Host("standby")]
     shared.inventory = SimpleNamespace(get_active_hosts=lambda: named)
     with pytest.raises(PreflightError) as error:
-        preflight(named[0], SETTINGS, lambda host: {})
+        preflight(named[0], here(), lambda host: {})
     assert "nothing has been changed" in error.value.message
     assert "primary: runs debian 12" in error.value.message
     assert "standby: dpkg (pid 3)" in error.value.message

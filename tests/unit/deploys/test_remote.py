@@ -199,16 +199,19 @@ def test_a_second_begin_takes_the_first_one_back(machine, ran):
     assert (machine / "etc/one").read_text() == "old"
 
 
-def test_the_kept_copy_works_alone(machine, ran, monkeypatch):
-    """The timer runs the copy that `begin` left, with nothing else of the project."""
-    source = (Path(change.__file__)).read_text()
-    monkeypatch.setattr(change, "SOURCE", source)
+def test_the_kept_copy_works_alone(machine):
+    """The timer runs the copy that `begin` left, with nothing else of the project: made here by what is really sent."""
     (machine / "etc/one").write_text("old")
-    change.begin(plan(file("/etc/one", "new"), settle="true"), 45)
+    sent = remote.call("change", "begin", plan(file("/etc/one", "new"), settle="true"), 45)
+    *loads, call = sent.encode().decode().splitlines()
+    root = f"Path({json.dumps(str(machine))})"
+    here = f"vars(sys.modules['deploys.remote.change']).update(ROOT=__import__('pathlib').{root}, _run=lambda line: '')"
+    subprocess.run(remote.COMMAND.split(), input="\n".join([*loads, here, call]).encode(), check=True, cwd="/")
+    assert (machine / "etc/one").read_text() == "new"
     copy = machine / "var/lib/bastide/guard/ssh/change.py"
-    text = copy.read_text().replace('ROOT = Path("/")', f"ROOT = Path({str(machine)!r})")
+    text = copy.read_text().replace('ROOT = Path("/")', f"ROOT = {root}")
     copy.write_text(text.replace("systemctl", "true"))
-    subprocess.run([sys.executable, "-I", copy, "ssh", "timer"], check=True)
+    subprocess.run([sys.executable, "-I", copy, "ssh", "timer"], check=True, cwd="/")
     assert (machine / "etc/one").read_text() == "old"
     assert unfinished(None)["guard"] == []
 
@@ -259,6 +262,13 @@ def test_what_is_sent_runs(tmp_path):
     assert json.loads(done.stdout)["files"]["/none"] is None
     with contextlib.suppress(KeyError):
         assert json.loads(done.stdout)["packages"] == {"none": False}
+
+
+@pytest.mark.parametrize("script", sorted(path.stem for path in Path(remote.__path__[0]).glob("[a-z]*.py")))
+def test_a_script_brings_along_what_it_imports(script):
+    """On a machine there is nothing else of the project."""
+    *loads, _call = remote.call(script, "nothing").encode().decode().splitlines()
+    subprocess.run([*remote.COMMAND.split()], input="\n".join(loads).encode(), capture_output=True, check=True, cwd="/")
 
 
 def test_what_is_mounted_where(machine):

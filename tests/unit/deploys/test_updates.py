@@ -15,7 +15,7 @@ from deploys.facts.fact import Facts
 from deploys.operations.units import unit_commands
 from deploys.updates import deploy as updates
 from deploys.updates import program
-from tests.unit.deploys.box import ARCHIVE_KEY, MACHINES, SETTINGS, SOURCE
+from tests.unit.deploys.box import ARCHIVE_KEY, SETTINGS, SOURCE, here
 
 
 def changed(**reboot: object) -> Settings:
@@ -89,8 +89,7 @@ def test_a_source_that_is_not_named_any_more_goes_and_others_stay():
 
 
 def test_a_machine_asks_all_others():
-    plan = updates.plan_of(SETTINGS, MACHINES[0], MACHINES)
-    assert plan.peers == {"standby": "10.20.0.12", "witness": "10.20.0.13"}
+    assert updates.wanted_of(here()).peers == {"standby": "10.20.0.12", "witness": "10.20.0.13"}
 
 
 def test_a_masked_unit_comes_back():

@@ -20,10 +20,10 @@ SHARED = {
     "bastide/layout": {"model"},
     "deploys": {
         *("commands", "facts", "operations", "remote"),  # rooms of their own
-        *("local_access", "preflight", "render", "selection"),
+        *("here", "local_access", "preflight", "render", "selection"),
     },
     "templates": {"local_access", "page"},
-    "tests/rehearsal/sabotages": {"model"},
+    "tests/rehearsal/sabotages": {"applied", "model", "rounds", "verdicts"},
 }
 
 
