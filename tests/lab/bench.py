@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,13 @@ def made(folder: Path) -> Iterator[Bench]:
             address = f"10.77.0.{number}"
             driver.attach(number, PrivateNic(7, "10.77.0.0/16", address, f"86:00:00:00:01:{number:02x}"))
             driver.start(number)
+        orders = ["systemctl", "show", "-P", "Version"]
+        for spec in specs.values():
+            wait_for("systemd", partial(_ok, lab, spec.name, orders))
         yield Bench(lab, place, driver, info, info_file, key, port, token, specs)
     finally:
         lab.down()
+
+
+def _ok(lab: Lab, machine: str, argv: list[str]) -> bool:
+    return lab.execute(machine, argv, check=False).ok
