@@ -2,7 +2,7 @@
 # Every target only shortens commands that also work by themselves; see `make help`.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help fit sudo up down setup lab infra preview plan drift status deploy verify prove page bans unban cluster switchover reinit pause resume db-password vpn inventory env check doctor destroy backup-state test test-full lint bench bench-failover
+.PHONY: help fit sudo up down setup lab infra preview plan drift status deploy verify prove page bans unban cluster switchover reinit pause resume db-password vpn inventory env check doctor destroy backup-state test test-full test-groups unit lint bench bench-failover
 
 # without stack= the stack is `lab`, and its file is made from the example; with lab=1 that holds for any other name
 ifeq ($(origin stack),undefined)
@@ -22,6 +22,9 @@ adopt ?=
 role ?=
 PYTHON ?= python3
 VENV := .venv/bin
+# Every target is many programs in Python. Where this is set (containers do so) each would compile the project anew: 5 s
+# of a core for the tests alone.
+unexport PYTHONDONTWRITEBYTECODE
 # the environment of the bare commands, for one recipe line
 IN = set -e; eval "$$($(VENV)/python -m tools env --stack $(stack))";
 # what the checks of the buckets need, where the passphrase is there; by the environment, never by words of a command
@@ -32,6 +35,9 @@ OF = $(if $(filter-out lab,$(stack)), stack=$(stack))
 comma := ,
 # what pytest calls "a or b"
 PICK = $(if $(only),-k "$(subst $(comma), or ,$(only))")
+# the tests: labs side by side, as many as there is memory for (workers=1: one after the other, in this process workers=0)
+workers ?= auto
+TESTS = $(VENV)/pytest -n $(workers) --dist loadscope $(if $(only),--only "$(only)")
 # what to shorten first, said at the end of every run
 SLOWEST = --durations=15 --durations-min=20
 
@@ -148,10 +154,17 @@ destroy: ## pulumi destroy; refused while settings.protection is true
 	@$(IN) pulumi destroy --stack $(stack)
 
 test: sudo setup ## unit tests, the cloud's API, and the whole flow with its faults       [only=test_firewall]
-	@$(VENV)/pytest $(SLOWEST) $(PICK)
+	@$(TESTS) $(SLOWEST)
 
-test-full: sudo setup ## the same, with the slow faults too
-	@$(VENV)/pytest $(SLOWEST) --full $(PICK)
+test-full: sudo setup ## the same, and what is rare and long: all, or a group of `make test-groups`     [only=GROUP]
+	@$(TESTS) $(SLOWEST) --full
+
+test-groups: ## how the tests are divided, and how old each group's last green run is
+	@$(VENV)/python -m tests.groups
+
+unit: ## in under a minute: lint, types, import contracts and unit tests
+	@$(PYTHON) -m tools bootstrap
+	@$(TESTS) tests/unit
 
 lint: ## ruff and mypy --strict
 	@$(VENV)/ruff check . && $(VENV)/ruff format --check . && $(VENV)/mypy

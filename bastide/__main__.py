@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from bastide.console import guard, say
+from bastide.console import exit_with, say
 from bastide.reference import reference_page
 from bastide.schema import SCHEMA_PATH, schema_text
 from bastide.stackfile import read
@@ -48,4 +48,4 @@ def _page(stack: str) -> int:
     return code
 
 
-guard(main)
+exit_with(main)

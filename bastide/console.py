@@ -1,6 +1,6 @@
 """What a user sees, and the one place that starts other programs.
 
-`run` is the only place that starts a subprocess, `step` the only one that shows progress, `guard` the only one that
+`run` is the only place that starts a subprocess, `step` the only one that shows progress, `exit_with` the only one that
 turns an error into two lines and exit code 1. Stdlib only.
 """
 
@@ -171,7 +171,7 @@ def die(message: str, hint: str = "") -> NoReturn:
     raise BastideError(message, hint)
 
 
-def guard(main: Callable[[], int | None]) -> NoReturn:
+def exit_with(main: Callable[[], int | None]) -> NoReturn:
     """Run a command's `main` and leave: an error becomes two lines (what, what next) and exit code 1."""
     try:
         code = main() or 0

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bastide.console import guard, heed_interrupts, say, step
+from bastide.console import exit_with, heed_interrupts, say, step
 from benchmarks.figures import Figure, as_text
 from benchmarks.measure import Bench
 from benchmarks.publish import publish
@@ -130,4 +130,4 @@ def _report(figures: list[Figure]) -> None:
     say(f"\n{target.relative_to(ROOT)} has every single value; load average {os.getloadavg()[0]:.1f}")
 
 
-guard(main)
+exit_with(main)

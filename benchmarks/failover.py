@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bastide.console import guard, heed_interrupts, say, step
+from bastide.console import exit_with, heed_interrupts, say, step
 from benchmarks.measure import STACK, Bench
 from tests.rehearsal import outages
 from tests.rehearsal.acknowledged import MACHINES, Writers
@@ -160,4 +160,4 @@ def _report(series: list[Series]) -> None:
 
 
 if __name__ == "__main__":
-    guard(main)
+    exit_with(main)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from pyinfra.api.deploy import deploy
 
 from bastide.machines import Machine
 from bastide.settings import Base
-from deploys.facts.machine import Question, merged
-from deploys.operations.files import File, files, files_question
+from deploys.facts.fact import FactRequest, merged
+from deploys.facts.links import LINKS
+from deploys.facts.units import UNITS
+from deploys.here import Here
+from deploys.operations.files import File, files, files_request
 from deploys.operations.links import link
-from deploys.operations.packages import packages, packages_question
+from deploys.operations.packages import packages, packages_request
 from deploys.operations.units import unit
 from deploys.preflight import Fitness
 from deploys.render import render
@@ -20,27 +25,36 @@ TIME_UNIT = "systemd-timesyncd.service"
 _LOCALE_GEN = "if [ -s /etc/locale.gen ]; then locale-gen >/dev/null; fi"
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """The settings, and whose names a machine must know: its own and those of all."""
+
+    base: Base
+    machine: Machine
+    machines: tuple[Machine, ...]
+
+
 @deploy("base")
-def base(wanted: Base, machine: Machine, machines: tuple[Machine, ...], fitness: Fitness) -> None:
+def base(wanted: Wanted, fitness: Fitness) -> None:
     """Bring a machine to the common ground. There is no swap to set up: the provider's images have none.
 
     `fitness` has facts of the machine: the clock of a container is its host's, and where cloud-init is, it writes
     /etc/hosts from a template at each boot when the provider tells it to.
     """
-    packages(name="packages", names=(*PACKAGES, *wanted.packages))
-    link(name="time zone", path=LOCALTIME, target=f"/usr/share/zoneinfo/{wanted.timezone}")
-    files(name="locale", name_="locale", wanted=locale_files(wanted), settle=_LOCALE_GEN)
+    packages(name="packages", names=(*PACKAGES, *wanted.base.packages))
+    link(name="time zone", path=LOCALTIME, target=f"/usr/share/zoneinfo/{wanted.base.timezone}")
+    files(name="locale", name_="locale", wanted=locale_files(wanted.base), settle=_LOCALE_GEN)
     files(
         name="limits of the journal",
         name_="journal",
-        wanted=(journal_file(wanted),),
+        wanted=(journal_file(wanted.base),),
         settle="systemctl restart systemd-journald",
     )
     # a host name that cloud-init sets again at boot is the same one: the provider knows the server by it
     files(
         name="names",
         name_="names",
-        wanted=name_files(machine, machines, fitness.cloud_init),
+        wanted=name_files(wanted.machine, wanted.machines, fitness.cloud_init),
         settle="hostname -F /etc/hostname",
     )
     unit(
@@ -51,13 +65,19 @@ def base(wanted: Base, machine: Machine, machines: tuple[Machine, ...], fitness:
     )
 
 
-def question(wanted: Base, machine: Machine, machines: tuple[Machine, ...]) -> Question:
+def wanted_of(here: Here) -> Wanted:
+    """What it wants of the stack."""
+    return Wanted(here.settings.base, here.machine, here.machines)
+
+
+def fact_request(wanted: Wanted) -> FactRequest:
     """All that this capability will ask a machine."""
-    written = (*locale_files(wanted), journal_file(wanted), *name_files(machine, machines, True))
+    names = name_files(wanted.machine, wanted.machines, cloud_init=True)
     return merged(
-        packages_question((*PACKAGES, *wanted.packages)),
-        files_question(written),
-        {"links": [LOCALTIME], "units": [TIME_UNIT]},
+        packages_request((*PACKAGES, *wanted.base.packages)),
+        files_request((*locale_files(wanted.base), journal_file(wanted.base), *names)),
+        LINKS.request([LOCALTIME]),
+        UNITS.request([TIME_UNIT]),
     )
 
 

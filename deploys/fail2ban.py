@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
-from typing import Any
 
 from pyinfra.api.deploy import deploy
 
@@ -12,16 +11,31 @@ from bastide.layout.fail2ban import DATABASE, UNIT
 from bastide.machines import Machine
 from bastide.mesh import Mesh
 from bastide.settings import Fail2ban, Firewall, Network
-from deploys.facts.machine import Answer, Question, ask, merged, this_host
+from deploys.facts.ask import ask, this_host
+from deploys.facts.fact import FactRequest, Facts, merged
+from deploys.facts.fail2ban import FAIL2BAN
+from deploys.facts.units import UNITS
+from deploys.here import Here
 from deploys.operations.confirmed import confirmed
-from deploys.operations.files import File, files_question
-from deploys.operations.packages import packages, packages_question
+from deploys.operations.files import File, files_request
+from deploys.operations.packages import packages, packages_request
 from deploys.operations.units import unit
 from deploys.render import render
 
 PACKAGES = ("fail2ban", "nftables", "python3-systemd")
 COMMON = "/etc/fail2ban/jail.d/bastide.local"
 _LOOPBACK = ("127.0.0.0/8", "::1/128")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The settings, and who is never banned: operators, the private network, machines, and who is in the mesh."""
+
+    fail2ban: Fail2ban
+    firewall: Firewall
+    network: Network
+    machines: tuple[Machine, ...]
+    mesh: Mesh | None = None
 
 
 @dataclass(frozen=True)
@@ -58,42 +72,42 @@ JAILS = (
 # networks that are spared by now (seen with 1.1.0). Without our files fail2ban must not run: Debian's own jail knows no
 # operators. Before the package is installed there is nothing to do: it then starts with our files.
 @deploy("fail2ban")
-def fail2ban(
-    wanted: Fail2ban, firewall: Firewall, network: Network, machines: tuple[Machine, ...], mesh: Mesh | None
-) -> None:
+def fail2ban(wanted: Wanted) -> None:
     """The jails, changed under a dead man's switch: they stay only if a new login works."""
     host = this_host()
-    seen = ask(host, fail2ban=True, units=[UNIT])
-    networks = spared(wanted, firewall, network, machines, mesh)
-    files = jail_files(wanted, networks)
+    facts = ask(host, FAIL2BAN.request(None), UNITS.request([UNIT]))
+    networks = spared(wanted)
+    files = jail_files(wanted.fail2ban, networks)
     # before the package: it starts itself when it is installed, and must not ban by Debian's own jail meanwhile
     confirmed(
         name="jails",
         name_="fail2ban",
-        wanted=(*files, *undeclared(files, seen["fail2ban"]["files"])),
-        settle=settle(wanted),
+        wanted=(*files, *undeclared(files, facts[FAIL2BAN]["files"])),
+        settle=settle(wanted.fail2ban),
         port=None,
-        drift=drift(wanted, networks, seen),
+        drift=drift(wanted.fail2ban, networks, facts),
     )
     packages(name="packages", names=PACKAGES)
     unit(name="server", name_=UNIT, state="running")
 
 
-def question(
-    wanted: Fail2ban, firewall: Firewall, network: Network, machines: tuple[Machine, ...], mesh: Mesh | None
-) -> Question:
+def wanted_of(here: Here) -> Wanted:
+    """What it wants of the stack."""
+    settings = here.settings
+    return Wanted(settings.fail2ban, settings.firewall, settings.network, here.machines, here.mesh)
+
+
+def fact_request(wanted: Wanted) -> FactRequest:
     """All that this capability will ask a machine."""
-    files = jail_files(wanted, spared(wanted, firewall, network, machines, mesh))
-    return merged(packages_question(PACKAGES), files_question(files), {"fail2ban": True, "units": [UNIT]})
+    files = jail_files(wanted.fail2ban, spared(wanted))
+    return merged(packages_request(PACKAGES), files_request(files), FAIL2BAN.request(None), UNITS.request([UNIT]))
 
 
-def spared(
-    wanted: Fail2ban, firewall: Firewall, network: Network, machines: tuple[Machine, ...], mesh: Mesh | None = None
-) -> tuple[str, ...]:
+def spared(wanted: Wanted) -> tuple[str, ...]:
     """All networks that are never banned: those of operators, of machines, and everybody in the mesh."""
-    own = [address for machine in machines for address in (machine.address, machine.address6) if address]
-    vpn = mesh.everybody if mesh else ()
-    networks = (*_LOOPBACK, *firewall.operators, network.range, *own, *vpn, *wanted.spared)
+    own = [address for machine in wanted.machines for address in (machine.address, machine.address6) if address]
+    vpn = wanted.mesh.everybody if wanted.mesh else ()
+    networks = (*_LOOPBACK, *wanted.firewall.operators, wanted.network.range, *own, *vpn, *wanted.fail2ban.spared)
     return tuple(dict.fromkeys(str(ipaddress.ip_network(word)) for word in networks))
 
 
@@ -152,10 +166,10 @@ def undeclared(files: tuple[File, ...], there: list[str]) -> tuple[File, ...]:
     return tuple(File(path, None) for path in there if path not in declared)
 
 
-def drift(wanted: Fail2ban, networks: tuple[str, ...], seen: Answer) -> str:
+def drift(wanted: Fail2ban, networks: tuple[str, ...], facts: Facts) -> str:
     """Why fail2ban does not do what the files say; "" when it does."""
-    server: dict[str, Any] | None = seen["fail2ban"]["server"]
-    if seen["units"][UNIT]["UnitFileState"] != "enabled" or server is None:
+    server = facts[FAIL2BAN]["server"]
+    if facts[UNITS][UNIT]["UnitFileState"] != "enabled" or server is None:
         return "fail2ban is not enabled and running"
     if (server["dbfile"], server["dbpurgeage"]) != (DATABASE, wanted.remember_days * 86400):
         return "fail2ban does not keep its bans as declared"

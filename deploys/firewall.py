@@ -12,11 +12,16 @@ from bastide.layout.model import OpenPort
 from bastide.layout.wireguard import INTERFACE
 from bastide.machines import Machine
 from bastide.mesh import Mesh
+from bastide.open_ports import opened
 from bastide.settings import Firewall, Network, Ssh
-from deploys.facts.machine import Answer, Question, ask, merged, this_host
+from deploys.facts.ask import ask, this_host
+from deploys.facts.fact import FactRequest, Facts, merged
+from deploys.facts.nftables import TABLES
+from deploys.facts.units import UNITS
+from deploys.here import Here
 from deploys.operations.confirmed import confirmed
-from deploys.operations.files import File, files_question
-from deploys.operations.packages import packages, packages_question
+from deploys.operations.files import File, files_request
+from deploys.operations.packages import packages, packages_request
 from deploys.operations.units import unit
 from deploys.render import render
 
@@ -37,15 +42,20 @@ fi
 """
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """The settings; where ssh listens and for whom; who belongs to the stack; and the ports that capabilities open."""
+
+    firewall: Firewall
+    ssh: Ssh
+    network: Network
+    machines: tuple[Machine, ...]
+    mesh: Mesh | None = None
+    opened: tuple[OpenPort, ...] = ()
+
+
 @deploy("firewall")
-def firewall(
-    wanted: Firewall,
-    ssh: Ssh,
-    network: Network,
-    machines: tuple[Machine, ...],
-    mesh: Mesh | None,
-    opened: tuple[OpenPort, ...],
-) -> None:
+def firewall(wanted: Wanted) -> None:
     """The host firewall, changed under a dead man's switch: it stays only if a new login works.
 
     Debian's own nftables.service is masked: its start, stop and reload all begin with `flush ruleset`, which would
@@ -53,57 +63,51 @@ def firewall(
     """
     host = this_host()
     packages(name="packages", names=PACKAGES)
-    seen = ask(host, nft=TABLE, units=[UNIT])
+    facts = ask(host, TABLES.request([TABLE]), UNITS.request([UNIT]))
     confirmed(
         name="rules",
         name_="firewall",
-        wanted=rule_files(wanted, ssh, network, machines, mesh, opened),
+        wanted=rule_files(wanted),
         settle=_SETTLE,
-        port=ssh.port,
-        drift=drift(seen),
+        port=wanted.ssh.port,
+        drift=drift(facts),
     )
     unit(name="no other loader of rules", name_=OTHER_LOADER, state="masked")
 
 
-def question(
-    wanted: Firewall,
-    ssh: Ssh,
-    network: Network,
-    machines: tuple[Machine, ...],
-    mesh: Mesh | None,
-    opened: tuple[OpenPort, ...],
-) -> Question:
+def wanted_of(here: Here) -> Wanted:
+    """What it wants of the stack."""
+    settings = here.settings
+    return Wanted(settings.firewall, settings.ssh, settings.network, here.machines, here.mesh, opened(settings))
+
+
+def fact_request(wanted: Wanted) -> FactRequest:
     """All that this capability will ask a machine."""
     return merged(
-        packages_question(PACKAGES),
-        files_question(rule_files(wanted, ssh, network, machines, mesh, opened)),
-        {"nft": TABLE, "units": [UNIT, OTHER_LOADER]},
+        packages_request(PACKAGES),
+        files_request(rule_files(wanted)),
+        TABLES.request([TABLE]),
+        UNITS.request([UNIT, OTHER_LOADER]),
     )
 
 
-def rule_files(
-    wanted: Firewall,
-    ssh: Ssh,
-    network: Network,
-    machines: tuple[Machine, ...],
-    mesh: Mesh | None = None,
-    opened: tuple[OpenPort, ...] = (),
-) -> tuple[File, ...]:
+def rule_files(wanted: Wanted) -> tuple[File, ...]:
     """The ruleset, and the unit that loads it before any interface is up."""
-    addresses = [address for machine in machines for address in (machine.address, machine.address6) if address]
-    public = [_Port(port.port, port.protocol, _comment(port.reason)) for port in wanted.public]
+    addresses = [address for machine in wanted.machines for address in (machine.address, machine.address6) if address]
+    public = [_Port(port.port, port.protocol, _comment(port.reason)) for port in wanted.firewall.public]
+    in_mesh = wanted.mesh.machines.values() if wanted.mesh else ()
     rules = render(
         "firewall/firewall.nft.j2",
-        operators4=[network for network in wanted.operators if ":" not in network],
-        operators6=[network for network in wanted.operators if ":" in network],
-        peers4=[network.range, *(a for a in addresses if ":" not in a), *(mesh.machines.values() if mesh else ())],
+        operators4=[network for network in wanted.firewall.operators if ":" not in network],
+        operators6=[network for network in wanted.firewall.operators if ":" in network],
+        peers4=[wanted.network.range, *(a for a in addresses if ":" not in a), *in_mesh],
         peers6=[address for address in addresses if ":" in address],
-        ssh_port=ssh.port,
-        ssh_open_to=ssh.open_to,
-        public=[*public, *_ports(opened, "anywhere")],
-        mesh=mesh,
+        ssh_port=wanted.ssh.port,
+        ssh_open_to=wanted.ssh.open_to,
+        public=[*public, *_ports(wanted.opened, "anywhere")],
+        mesh=wanted.mesh,
         interface=INTERFACE,
-        in_mesh=_ports(opened, "mesh"),
+        in_mesh=_ports(wanted.opened, "mesh"),
     )
     service = render("firewall/bastide-firewall.service.j2", load=_LOAD)
     return (
@@ -112,14 +116,14 @@ def rule_files(
     )
 
 
-def drift(seen: Answer) -> str:
+def drift(facts: Facts) -> str:
     """Why the rules are not in force although the files may be as wanted; "" when they are."""
-    nft = seen["nft"]
-    if not nft["live"]:
+    table = facts[TABLES][TABLE]
+    if not table["live"]:
         return "the rules are not loaded"
-    if nft["live"] != nft["loaded"]:
+    if table["live"] != table["loaded"]:
         return "the loaded rules were changed by somebody"
-    if seen["units"][UNIT]["UnitFileState"] != "enabled":
+    if facts[UNITS][UNIT]["UnitFileState"] != "enabled":
         return "the rules would not be loaded at the next boot"
     return ""
 

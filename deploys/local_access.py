@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deploys.facts.machine import Answer, Question, merged
-from deploys.operations.files import File, files_question
+from bastide.layout.postgres import ACCOUNT
+from deploys.facts.accounts import ACCOUNTS
+from deploys.facts.fact import FactRequest, Facts, merged
+from deploys.facts.nftables import TABLES
+from deploys.operations.accounts import no_login
+from deploys.operations.files import File, files, files_request
 from deploys.render import render
 
 
@@ -59,13 +63,27 @@ class LocalAccess:
             f"nft -s list table inet {self.table} | sha256sum | cut -d' ' -f1 >/var/lib/bastide/{self.table}.loaded"
         )
 
-    def drift(self, seen: Answer) -> str:
+    def drift(self, facts: Facts) -> str:
         """Why it is not in force although its files may be as wanted; "" when it is."""
-        table = seen["tables"][self.table]
+        table = facts[TABLES][self.table]
         if not table["live"]:
             return "the rules are not loaded"
         return "" if table["live"] == table["loaded"] else "the loaded rules were changed by somebody"
 
-    def question(self) -> Question:
+    def fact_request(self) -> FactRequest:
         """All that is asked for it."""
-        return merged(files_question(self.files()), {"tables": [self.table]})
+        account = ACCOUNTS.request([ACCOUNT]) if ACCOUNT in self.accounts else {}
+        return merged(files_request(self.files()), TABLES.request([self.table]), account)
+
+
+def close_to_others(access: LocalAccess, facts: Facts) -> None:
+    """Set it up, as part of a deploy: once the packages are there that make the accounts."""
+    if ACCOUNT in access.accounts:
+        no_login(name="account of the database's packages", account=ACCOUNT)
+    files(
+        name="closed to other accounts",
+        name_=f"{access.capability}-guard",
+        wanted=access.files(),
+        settle=access.settle(),
+        drift=access.drift(facts),
+    )

@@ -13,8 +13,12 @@ from pyinfra.api.state import State
 from bastide.errors import PreflightError
 from bastide.layout.postgres import DATA
 from bastide.settings import Settings
-from deploys.facts.machine import Answer, Question, ask_first
-from deploys.operations.postgres import is_paused
+from deploys.facts.ask import ask_first
+from deploys.facts.fact import FactRequest, Facts, merged
+from deploys.facts.machine import MACHINE, MachineState
+from deploys.facts.packages import HALF_WAY
+from deploys.facts.patroni import PATRONI, cluster_by
+from deploys.here import Here
 from deploys.postgres import data_guard
 
 MIN_FREE_MB = 512
@@ -33,56 +37,55 @@ class Fitness:
 
 
 @dataclass(frozen=True)
-class _Look:
-    """A machine's answer, and by how many seconds its clock is off (and how sure that is)."""
+class _Seen:
+    """A machine's facts, and by how many seconds its clock is off (and how sure that is)."""
 
-    answer: Answer
+    facts: Facts
     clock_offset: float
     clock_margin: float
 
 
-_looks: dict[State, dict[Host, _Look]] = {}
+_seen: dict[State, dict[Host, _Seen]] = {}
 
 
-def preflight(host: Host, settings: Settings, questions: Callable[[Host], Question]) -> Fitness:
+def preflight(host: Host, here: Here, requests: Callable[[Host], FactRequest]) -> Fitness:
     """Raise `PreflightError` with every problem of every machine at once; return what this machine is like.
 
     The first host to get here asks for all, side by side: a problem anywhere must be known before any host has
-    anything planned. `questions` gives what the capabilities will ask of a host: it is asked in the same round trip.
+    anything planned. `requests` gives what the capabilities will ask of a host: it is asked in the same round trip.
     """
-    if host.state not in _looks:
-        _looks[host.state] = {}
+    if host.state not in _seen:
+        _seen[host.state] = {}
         hosts = host.state.inventory.get_active_hosts()
         # greenlets of our own: the pool of the run is full of hosts that wait for this one
-        asked = {other: gevent.spawn(_look, other, settings, questions(other)) for other in hosts}
+        asked = {other: gevent.spawn(_ask, other, here.settings, requests(other)) for other in hosts}
         gevent.joinall(asked.values())
-        _looks[host.state] |= {other: task.get() for other, task in asked.items()}
-        found = [p for other, seen in _looks[host.state].items() for p in problems(other.name, seen, settings)]
-        found += found or data_guard.problems(
-            answers(host), DATA, settings.etcd_members, str(host.data.get("adopt") or "")
-        )
+        _seen[host.state] |= {other: task.get() for other, task in asked.items()}
+        found = [p for other, seen in _seen[host.state].items() for p in problems(other.name, seen, here.settings)]
+        found += found or data_guard.problems(all_facts(host), DATA, here.settings.etcd_members, here.adopt)
         if found:
             lines = "\n".join(f"  {line}" for line in found)
             raise PreflightError(
                 f"not fit for a deploy; nothing has been changed:\n{lines}", "mend this and run the same command again"
             )
-    while host not in _looks[host.state]:
+    while host not in _seen[host.state]:
         gevent.sleep(0.02)  # the first host is still asking for all
-    seen = _looks[host.state][host]
-    machine = seen.answer["machine"]
+    seen = _seen[host.state][host]
+    machine = seen.facts[MACHINE]
+    assert machine is not None, "that is a problem"
     for note in notes(seen):
         host.log(f"note: {note}")
     return Fitness(machine["container"], machine["cloud_init"])
 
 
-def answers(host: Host) -> dict[str, Answer]:
+def all_facts(host: Host) -> dict[str, Facts]:
     """What every machine of this run has said, by name: for what can only be decided about all of them together."""
-    return {other.name: seen.answer for other, seen in _looks[host.state].items()}
+    return {other.name: seen.facts for other, seen in _seen[host.state].items()}
 
 
-def problems(name: str, seen: _Look, settings: Settings) -> list[str]:
+def problems(name: str, seen: _Seen, settings: Settings) -> list[str]:
     """What forbids a deploy on this machine: each a line with what is wrong and the next step."""
-    machine = seen.answer["machine"]
+    machine = seen.facts[MACHINE]
     if machine is None or not machine["root"]:
         user = settings.users.automation.name
         found = [(f"sudo does not make {user} root without a password", "log in at the console, mend /etc/sudoers.d")]
@@ -96,7 +99,7 @@ def problems(name: str, seen: _Look, settings: Settings) -> list[str]:
     return [f"{name}: {what}; {next_step}" for what, next_step in found]
 
 
-def _machine_problems(seen: _Look, machine: Answer) -> Iterator[tuple[str, str]]:
+def _machine_problems(seen: _Seen, machine: MachineState) -> Iterator[tuple[str, str]]:
     for path, disk in machine["disks"].items():
         if disk["free_mb"] < MIN_FREE_MB:
             yield (
@@ -117,7 +120,7 @@ def _machine_problems(seen: _Look, machine: Answer) -> Iterator[tuple[str, str]]
         )
 
 
-def _settings_problems(machine: Answer, settings: Settings) -> Iterator[tuple[str, str]]:
+def _settings_problems(machine: MachineState, settings: Settings) -> Iterator[tuple[str, str]]:
     holder = machine["holders"][str(settings.ssh.port)]
     if holder and not holder.startswith(_SSH_SERVERS):
         yield f"port {settings.ssh.port} is held by {holder}, ssh needs it", "stop that, or choose another ssh.port"
@@ -129,28 +132,32 @@ def _settings_problems(machine: Answer, settings: Settings) -> Iterator[tuple[st
         yield f"{account} is an account of the system, not a person's", "choose another name in settings.users"
 
 
-def notes(seen: _Look) -> Iterator[str]:
+def notes(seen: _Seen) -> Iterator[str]:
     """What the user should know, and what forbids nothing."""
-    if seen.answer["machine"]["reboot"]:
+    machine = seen.facts[MACHINE]
+    if machine and machine["reboot"]:
         yield "a reboot is pending (/run/reboot-required)"
-    if (cluster := seen.answer.get("patroni")) and is_paused(cluster):
+    if (patroni := seen.facts.get(PATRONI)) and cluster_by(patroni).paused:
         yield "the cluster is paused: nobody takes over when its leader fails; next: `make resume`"
-    if broken := seen.answer["half_way"]:
+    if broken := seen.facts[HALF_WAY]:
         yield f"a dpkg run was interrupted ({', '.join(broken[:5])}); it is completed first"
 
 
-def _look(host: Host, settings: Settings, usual: Question) -> _Look:
+def _ask(host: Host, settings: Settings, usual: FactRequest) -> _Seen:
     began = time.time()
     names = [settings.users.automation.name, *settings.users.people, *settings.users.removed]
-    wanted = {
-        "ports": [settings.ssh.port],
-        "timezone": settings.base.timezone,
-        "locale": settings.base.locale,
-        "people": names,
-        "lock_seconds": LOCK_SECONDS,
-    }
-    answer = ask_first(host, {"machine": wanted, "half_way": True}, usual)
+    fitness = MACHINE.request(
+        {
+            "ports": [settings.ssh.port],
+            "timezone": settings.base.timezone,
+            "locale": settings.base.locale,
+            "people": names,
+            "lock_seconds": LOCK_SECONDS,
+        }
+    )
+    facts = ask_first(host, merged(fitness, HALF_WAY.request(None)), usual)
     ended = time.time()
     margin = (ended - began) / 2
-    offset = answer["machine"]["clock"] - (began + margin) if answer["machine"] else 0.0
-    return _Look(answer, offset, margin)
+    machine = facts[MACHINE]
+    offset = machine["clock"] - (began + margin) if machine else 0.0
+    return _Seen(facts, offset, margin)

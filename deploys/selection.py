@@ -1,27 +1,32 @@
-"""Which capabilities a run is for, and how a run that cannot begin says so."""
+"""Which capabilities a run is for, what they ask of a machine, and how a run that cannot begin says so."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 from collections.abc import Callable, Iterator
+from typing import Any, Protocol, cast
 
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 
 from bastide.capabilities import ON_MACHINES
-from bastide.cluster import cluster_of
 from bastide.errors import BastideError
-from bastide.mesh import mesh_of
-from bastide.open_ports import opened
 from bastide.settings import Settings
-from deploys import base, fail2ban, firewall, ssh, users, wireguard
-from deploys.etcd import deploy as etcd
-from deploys.etcd import membership
-from deploys.facts.machine import Question, merged
-from deploys.operations.files import files_question
-from deploys.operations.revision import keyring_file, revision_file
-from deploys.postgres import deploy as postgres
-from deploys.updates import deploy as updates
+from deploys.facts.fact import FactRequest, merged
+from deploys.here import Here, here_of
+from deploys.operations.files import files_request
+from deploys.operations.revision import record_files
+
+
+class Deployed(Protocol):
+    """The module of a capability: `deploys/<word>.py`, or `deploys/<word>/deploy.py`. Its `@deploy` has its name."""
+
+    def wanted_of(self, here: Here) -> Any | None:  # noqa: ANN401 - each has a type of its own
+        """What it wants on a machine; `None` where it wants nothing."""
+
+    def fact_request(self, wanted: Any) -> FactRequest:  # noqa: ANN401
+        """All that it will ask of a machine."""
 
 
 class NotBegun(PyinfraError):
@@ -45,50 +50,22 @@ def selected(only: object) -> tuple[str, ...]:
     return tuple(word for word in ON_MACHINES if word in asked)
 
 
-def questions(only: tuple[str, ...]) -> Callable[[Host], Question]:
+def fact_requests(only: tuple[str, ...]) -> Callable[[Host], FactRequest]:
     """What the selected capabilities will ask of a host."""
 
-    def of(host: Host) -> Question:
-        wanted: Settings = host.data.settings
-        asked = {
-            "base": lambda: base.question(wanted.base, host.data.machine, host.data.machines),
-            "users": lambda: users.question(wanted.users),
-            "wireguard": lambda: wireguard.question(wanted, host.data.machine, host.data.machines),
-            "ssh": lambda: ssh.question(wanted.ssh, wanted.users, wanted.firewall, mesh_of(wanted)),
-            "firewall": lambda: firewall.question(
-                wanted.firewall, wanted.ssh, wanted.network, host.data.machines, mesh_of(wanted), opened(wanted)
-            ),
-            "fail2ban": lambda: fail2ban.question(
-                wanted.fail2ban, wanted.firewall, wanted.network, host.data.machines, mesh_of(wanted)
-            ),
-            "etcd": lambda: etcd_question(host, wanted),
-            "postgres": lambda: postgres_question(host, wanted),
-            "updates": lambda: updates.question(
-                wanted.updates, updates.plan_of(wanted, host.data.machine, host.data.machines)
-            ),
-        }
-        return merged(
-            files_question((revision_file(), keyring_file(host.data.keyring))), *(asked[word]() for word in only)
-        )
+    def of(host: Host) -> FactRequest:
+        here = here_of(host)
+        wanted = ((module, module.wanted_of(here)) for module in map(deployed, only))
+        asked = (module.fact_request(found) for module, found in wanted if found is not None)
+        return merged(files_request(record_files(here.keyring)), *asked)
 
     return of
 
 
-def etcd_question(host: Host, wanted: Settings) -> Question:
-    """What etcd asks of a host, in a stack that has it."""
-    if not wanted.etcd_members:
-        return {}
-    members = membership.members_of(wanted, host.data.machine, host.data.stack)
-    return (
-        etcd.no_vote_question(members) if not members.votes else etcd.question(wanted.etcd, members, host.data.keyring)
-    )
-
-
-def postgres_question(host: Host, wanted: Settings) -> Question:
-    """What Postgres asks of a host, in a stack that has it."""
-    if wanted.postgres is None:
-        return {}
-    return postgres.question(cluster_of(wanted, host.data.machine, host.data.stack), host.data.keyring)
+def deployed(word: str) -> Deployed:
+    """The module of a capability."""
+    module = importlib.import_module(f"deploys.{word}")
+    return cast("Deployed", importlib.import_module(f"{module.__name__}.deploy") if _is_folder(module) else module)
 
 
 def adopted(word: object, wanted: Settings) -> None:
@@ -114,3 +91,7 @@ def for_people() -> Iterator[None]:
         yield
     except BastideError as error:
         raise NotBegun(f"{error.message}\n next: {error.hint}" if error.hint else error.message) from None
+
+
+def _is_folder(module: object) -> bool:
+    return hasattr(module, "__path__")

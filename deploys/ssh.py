@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from pyinfra.api.deploy import deploy
 
 from bastide.layout.firewall import TABLE
 from bastide.layout.ssh import CONFIG, EXPECTED, SOCKET, UNIT
 from bastide.mesh import Mesh
 from bastide.settings import Firewall, Ssh, Users
-from deploys.facts.machine import Answer, Question, ask, merged, this_host
+from deploys.facts.accounts import ACCOUNTS
+from deploys.facts.ask import ask, this_host
+from deploys.facts.fact import FactRequest, Facts, merged
+from deploys.facts.nftables import TABLES
+from deploys.facts.sshd import SSHD
+from deploys.facts.units import UNITS
+from deploys.here import Here
 from deploys.operations.accounts import home_keys
 from deploys.operations.admit import admit
 from deploys.operations.confirmed import confirmed
-from deploys.operations.files import File, files_question
-from deploys.operations.packages import packages, packages_question
+from deploys.operations.files import File, files_request
+from deploys.operations.packages import packages, packages_request
 from deploys.render import render
 from deploys.users import roster
 
@@ -40,47 +48,66 @@ exit 1
 """
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """The settings; who may log in; who pays no penalty for failing to: operators, and who is in the mesh."""
+
+    ssh: Ssh
+    users: Users
+    firewall: Firewall
+    mesh: Mesh | None
+
+
 @deploy("ssh")
-def ssh(wanted: Ssh, users: Users, firewall: Firewall, mesh: Mesh | None) -> None:
+def ssh(wanted: Wanted) -> None:
     """The ssh server, changed under a dead man's switch: it stays only if a new login works."""
     host = this_host()
     packages(name="packages", names=PACKAGES)
     # before sshd moves to another port, the host firewall must let the new one in; the old one closes with `firewall`
-    admit(name="port in the host firewall", port=wanted.port)
-    config = config_file(wanted, users, firewall, mesh)
-    seen = ask(host, sshd=True, units=_UNITS)
+    admit(name="port in the host firewall", port=wanted.ssh.port)
+    config = config_file(wanted)
+    facts = ask(host, SSHD.request(None), UNITS.request(_UNITS))
     confirmed(
         name="ssh server",
         name_="ssh",
         wanted=(config, expected_file(config)),
         settle=_SETTLE,
-        port=wanted.port,
-        drift=drift(config, seen),
+        port=wanted.ssh.port,
+        drift=drift(config, facts),
     )
     # now that sshd reads keys only where root writes them
-    home_keys(name="key files in homes", roster=roster(users))
+    home_keys(name="key files in homes", roster=roster(wanted.users))
 
 
-def question(wanted: Ssh, users: Users, firewall: Firewall, mesh: Mesh | None) -> Question:
+def wanted_of(here: Here) -> Wanted:
+    """What it wants of the stack."""
+    return Wanted(here.settings.ssh, here.settings.users, here.settings.firewall, here.mesh)
+
+
+def fact_request(wanted: Wanted) -> FactRequest:
     """All that this capability will ask a machine."""
-    config = config_file(wanted, users, firewall, mesh)
+    config = config_file(wanted)
     return merged(
-        packages_question(PACKAGES),
-        files_question((config, expected_file(config))),
-        {"sshd": True, "units": _UNITS, "nft": TABLE, "accounts": roster(users).asked},
+        packages_request(PACKAGES),
+        files_request((config, expected_file(config))),
+        SSHD.request(None),
+        UNITS.request(_UNITS),
+        TABLES.request([TABLE]),
+        ACCOUNTS.request(roster(wanted.users).asked),
     )
 
 
-def config_file(wanted: Ssh, users: Users, firewall: Firewall, mesh: Mesh | None = None) -> File:
+def config_file(wanted: Wanted) -> File:
     """The drop-in that sshd reads first."""
+    in_mesh = wanted.mesh.everybody if wanted.mesh else ()
     text = render(
         "ssh/00-bastide.conf.j2",
-        port=wanted.port,
-        accounts=[users.automation.name, *users.people],
-        max_auth_tries=wanted.max_auth_tries,
-        login_grace_seconds=wanted.login_grace_seconds,
-        alive_seconds=wanted.idle_minutes * 60 // _ALIVE_COUNT,
-        spared=(*firewall.operators, *(f"{address}/32" for address in (mesh.everybody if mesh else ()))),
+        port=wanted.ssh.port,
+        accounts=[wanted.users.automation.name, *wanted.users.people],
+        max_auth_tries=wanted.ssh.max_auth_tries,
+        login_grace_seconds=wanted.ssh.login_grace_seconds,
+        alive_seconds=wanted.ssh.idle_minutes * 60 // _ALIVE_COUNT,
+        spared=(*wanted.firewall.operators, *(f"{address}/32" for address in in_mesh)),
     )
     return File(CONFIG, text)
 
@@ -102,12 +129,12 @@ def expected_file(config: File) -> File:
     return File(EXPECTED, "\n".join(lines) + "\n")
 
 
-def drift(config: File, seen: Answer) -> str:
+def drift(config: File, facts: Facts) -> str:
     """Why the ssh server is not as wanted although the files may be; "" when it is."""
-    units = seen["units"]
+    units = facts[UNITS]
     if units["ssh.socket"]["ActiveState"] == "active":
         return "ssh is socket-activated; the service takes over"
     if units["ssh.service"]["ActiveState"] != "active" or units["ssh.service"]["UnitFileState"] != "enabled":
         return "the ssh service is not enabled and running"
-    off = [key for key, values in effective(config).items() if sorted(seen["sshd"].get(key, [])) != sorted(values)]
+    off = [key for key, values in effective(config).items() if sorted(facts[SSHD].get(key, [])) != sorted(values)]
     return f"effective configuration differs: {', '.join(off)}" if off else ""

@@ -6,11 +6,14 @@ from pyinfra.api.deploy import deploy
 
 from bastide.layout.users import KEY_DIR, SUDOERS
 from bastide.settings import Users
-from deploys.facts.machine import Question, ask, merged, this_host
+from deploys.facts.accounts import ACCOUNTS
+from deploys.facts.ask import ask, this_host
+from deploys.facts.fact import FactRequest, merged
+from deploys.here import Here
 from deploys.operations.accounts import Roster, accounts, leavers, undeclared
 from deploys.operations.confirmed import confirmed
-from deploys.operations.files import File, files_question
-from deploys.operations.packages import packages, packages_question
+from deploys.operations.files import File, files_request
+from deploys.operations.packages import packages, packages_request
 from deploys.render import render
 
 PACKAGES = ("procps", "sudo")
@@ -23,7 +26,7 @@ def users(wanted: Users) -> None:
     """Accounts, then keys and sudo rights, then the removal of everybody else."""
     host = this_host()
     who = roster(wanted)
-    for sentence in undeclared(who, ask(host, accounts=who.asked)["accounts"]):
+    for sentence in undeclared(who, ask(host, ACCOUNTS.request(who.asked))[ACCOUNTS]):
         host.log(f"! {sentence}")
     packages(name="packages", names=PACKAGES)
     accounts(name="accounts", roster=who)
@@ -34,9 +37,14 @@ def users(wanted: Users) -> None:
     leavers(name="nobody else", roster=who)
 
 
-def question(wanted: Users) -> Question:
+def wanted_of(here: Here) -> Users:
+    """What it wants of the stack."""
+    return here.settings.users
+
+
+def fact_request(wanted: Users) -> FactRequest:
     """All that this capability will ask a machine."""
-    return merged(packages_question(PACKAGES), files_question(key_files(wanted)), {"accounts": roster(wanted).asked})
+    return merged(packages_request(PACKAGES), files_request(key_files(wanted)), ACCOUNTS.request(roster(wanted).asked))
 
 
 def roster(wanted: Users) -> Roster:

@@ -17,25 +17,25 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from bastide.console import die, guard
+from bastide.console import die, exit_with
 from bastide.errors import BastideError
-from hosts.call_stack import without_source as _without_source
-from hosts.limits import unknown_limits as _unknown_limits
 from hosts.stack import load_stack as _load_stack
 from hosts.stack import stack_name as _stack_name
+from hosts.transport.call_stack import without_source as _without_source
+from hosts.transport.limits import unknown_limits as _unknown_limits
 
 _without_source()
 try:
     _stack = _load_stack(_stack_name(), Path.cwd())
 except BastideError as _error:
     # two lines for people instead of pyinfra's traceback
-    guard(partial(die, _error.message, _error.hint))
+    exit_with(partial(die, _error.message, _error.hint))
 
 _words = {_word for _machine in _stack.machines for _word in (_machine.name, _machine.role, _machine.location)}
 if _unknown := _unknown_limits(sys.argv, _words):
     # pyinfra itself would do nothing, and call that a success
     _message = f"--limit: {', '.join(_unknown)}: there is no such machine or group"
-    guard(partial(die, _message, f"there are {', '.join(sorted(_words))}"))
+    exit_with(partial(die, _message, f"there are {', '.join(sorted(_words))}"))
 
 _data = {
     "stack": _stack.name,

@@ -1,5 +1,7 @@
 """The one reader of a stack: what is wanted, what exists, and the secrets, joined and checked against each other.
 
+Everything that commands, the inventory and the connector know of a stack's secrets and outputs comes from here.
+
 Settings come from the stack file, which is Pulumi's configuration; the secrets in it are opened by `pulumi config`, the
 machines are read by `pulumi stack output`. So a changed setting needs no `pulumi up` to reach the machines, and no
 secret has to be an output.
@@ -15,17 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from bastide import stackfile
-from bastide.console import Completed, run, tail_of
-from bastide.errors import CommandFailed, StackError
+from bastide.errors import StackError
 from bastide.machines import Inventory, Machine, Prober, build_dir, machine_from
-from bastide.secrets import Keyring, keyring_from
+from bastide.provider import Access
+from bastide.pulumi_config import DEFAULT_STACK, PASSPHRASE, StackConfig, ask_pulumi, open_config
+from bastide.secrets import Keyring
 from bastide.settings import AnyServer, ExistingServer, Settings
-from hosts.ssh import with_host_keys
-
-DEFAULT_STACK = "lab"
-
-_PULUMI_SECONDS = 120.0
-_PASSPHRASE = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
+from hosts.transport.known_hosts import with_host_keys
 
 
 @dataclass(frozen=True)
@@ -75,19 +73,37 @@ def load_stack(stack: str, root: Path) -> Stack:
     settings = stackfile.read(stackfile.stack_path(stack, root))
     _check_environment(stack)
     with ThreadPoolExecutor(2) as pool:
-        config = pool.submit(_pulumi, stack, root, "config", "--json", "--show-secrets")
-        outputs = pool.submit(_pulumi, stack, root, "stack", "output", "--json", "machines")
-        secrets = _secrets(_json(config.result(), stack))
-        machines = _machines(_json(outputs.result(), stack), settings)
+        opening = pool.submit(opened, stack, root)
+        outputs = pool.submit(ask_pulumi, stack, root, "stack", "output", "--json", "machines")
+        config = opening.result()
+        machines = _machines(outputs.result(), settings)
     return Stack(
         name=stack,
         root=root,
         settings=settings,
         machines=with_host_keys(machines, stack, root),
-        keyring=keyring_from(stack, secrets.get("master")),
+        keyring=config.keyring(),
         prober=load_prober(stack, root) if settings.lab else None,
         resolver=load_resolver(stack, root) if settings.lab else "",
     )
+
+
+def opened(stack: str, root: Path) -> StackConfig:
+    """The configuration of a stack with its secrets alone. Raises `StackError` without a passphrase that opens it."""
+    return open_config(stack, root)
+
+
+def provider_access(stack: str, root: Path) -> Access:
+    """What opens the provider's API. Raises `StackError` without a passphrase that opens the stack, or a token."""
+    return access_in(opened(stack, root))
+
+
+def access_in(config: StackConfig, *, dns: bool = False) -> Access:
+    """The same of a configuration that is open already, for `dns` with the zones' own token, where they have one."""
+    access = config.access(dns=dns)
+    if not access.token:
+        raise StackError(f"the stack {config.stack} has no API token", "pulumi config set --secret hcloud:token")
+    return access
 
 
 def load_prober(stack: str, root: Path) -> Prober | None:
@@ -114,61 +130,11 @@ def _check_environment(stack: str) -> None:
     hint = f'eval "$(make env stack={stack})"'
     if not os.environ.get("PULUMI_BACKEND_URL"):
         raise StackError(f"the environment of the stack {stack} is not set (PULUMI_BACKEND_URL)", hint)
-    if not any(name in os.environ for name in _PASSPHRASE):
-        raise StackError(f"there is no passphrase for the stack {stack} ({' or '.join(_PASSPHRASE)})", hint)
-    file = os.environ.get(_PASSPHRASE[1])
-    if file and _PASSPHRASE[0] not in os.environ and not Path(file).is_file():
+    if not any(name in os.environ for name in PASSPHRASE):
+        raise StackError(f"there is no passphrase for the stack {stack} ({' or '.join(PASSPHRASE)})", hint)
+    file = os.environ.get(PASSPHRASE[1])
+    if file and PASSPHRASE[0] not in os.environ and not Path(file).is_file():
         raise StackError(f"the passphrase file {file} does not exist", "put the stack's passphrase there")
-
-
-def _pulumi(stack: str, root: Path, *arguments: str) -> str:
-    """What a pulumi command prints. Its standard output may hold secrets: it goes into no message."""
-    argv = ["pulumi", "--non-interactive", "--color", "never", "--stack", stack, *arguments]
-    try:
-        done = run(argv, cwd=root, check=False, timeout=_PULUMI_SECONDS)
-    except CommandFailed as error:
-        if error.returncode == 127:
-            raise StackError("pulumi is not on PATH", f'eval "$(make env stack={stack})"') from None
-        raise
-    if not done.ok:
-        raise _pulumi_error(stack, done)
-    return done.stdout
-
-
-def _pulumi_error(stack: str, done: Completed) -> StackError:
-    said = done.stderr.lower()
-    create = f"run `make up{'' if stack == DEFAULT_STACK else f' stack={stack}'}`"
-    for sign, message, hint in (
-        ("no stack named", f"the stack {stack} does not exist yet", create),
-        ("does not have output property", f"the stack {stack} has no machines yet", "run `pulumi up` first"),
-        ("incorrect passphrase", f"the passphrase does not open the stack {stack}", "set that of this stack"),
-        ("passphrase must be set", f"there is no passphrase for the stack {stack}", f"set {' or '.join(_PASSPHRASE)}"),
-        ("no pulumi.yaml", "there is no Pulumi.yaml here", "cd to the project's folder"),
-    ):
-        if sign in said:
-            return StackError(message, hint)
-    return StackError(f"pulumi could not read the stack {stack}:\n{tail_of(done.stderr)}", "mend that and try again")
-
-
-def _json(text: str, stack: str) -> Any:  # noqa: ANN401 - JSON
-    try:
-        return json.loads(text)
-    except ValueError:
-        raise StackError(f"pulumi's answer on the stack {stack} is not JSON", "is this pulumi 3.2xx?") from None
-
-
-def _secrets(config: Any) -> dict[str, Any]:  # noqa: ANN401
-    """The opened `bastide:secrets`. Pulumi gives a structured value as `objectValue`, and as JSON in `value`."""
-    entry = config.get(stackfile.SECRETS_KEY) if isinstance(config, dict) else None
-    if not isinstance(entry, dict):
-        return {}
-    value = entry.get("objectValue")
-    if value is None:
-        try:
-            value = json.loads(entry.get("value") or "{}")
-        except ValueError:
-            value = None
-    return value if isinstance(value, dict) else {}
 
 
 def _machines(outputs: Any, settings: Settings) -> tuple[Machine, ...]:  # noqa: ANN401

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bastide.console import guard
+from bastide.console import exit_with
 from lab.cli import main
 
-guard(main)
+exit_with(main)

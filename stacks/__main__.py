@@ -1,63 +1,120 @@
-"""`python -m stacks VERB NAME`: what `pulumi up` needs around it."""
+"""`python -m stacks COMMAND NAME`: what `pulumi up` needs around it."""
 
 from __future__ import annotations
 
-import argparse
+from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 
-from bastide.console import guard, say
-from stacks.init import init_stack, storage_variables
-from stacks.lifecycle import lab_forget, lab_up, refuse_protected
-from stacks.recover import recover
-from stacks.state import backup, make_state_bucket
+from bastide.command_line import Command, Parser, parser_of, run_chosen
+from bastide.console import exit_with, say
+from stacks.ops.init import init_stack, storage_variables
+from stacks.ops.lifecycle import lab_forget, lab_up, refuse_protected
+from stacks.ops.recover import recover
+from stacks.ops.state import backup, make_state_bucket
 
 
-def main() -> int:
-    """Parse the command line and do it."""
-    parser = argparse.ArgumentParser(prog="python -m stacks", description="What `pulumi up` needs around it.")
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    helps = {
-        "init": "make what the stack lacks: its state, its master secret, for a lab stack the whole file",
-        "lab-up": "start the local cloud, when the stack file has settings.lab",
-        "lab-forget": "after `python -m lab down`: drop the state and the host keys that speak of its machines",
-        "recover": "after a killed `pulumi up`: give up its lock, take over what it had made",
-        "storage-keys": "for eval: the object storage's keys for the checks, where they can be read",
-        "may-destroy": "exit 0 when nothing of the stack is protected",
-    }
-    for verb, text in helps.items():
-        verbs.add_parser(verb, help=text).add_argument("stack")
-    verbs.choices["init"].add_argument(
+def _on_stack(job: Callable[[str, Path], None]) -> Callable[[Namespace, Path], int]:
+    """A command that gets nothing but the name of a stack."""
+
+    def run(options: Namespace, root: Path) -> int:
+        job(options.stack, root)
+        return 0
+
+    return run
+
+
+def _stack(parser: Parser) -> None:
+    parser.add_argument("stack")
+
+
+def _init_arguments(parser: Parser) -> None:
+    _stack(parser)
+    parser.add_argument(
         "--lab", action="store_true", help="make a missing stack file from the example, for the local cloud"
     )
-    copy = verbs.add_parser("backup", help="write the state to a file; secrets in it stay encrypted")
-    copy.add_argument("stack")
-    copy.add_argument("file", type=Path, metavar="FILE")
-    bucket = verbs.add_parser("state-bucket", help="make the bucket for states, and say its PULUMI_BACKEND_URL")
-    bucket.add_argument("bucket", metavar="NAME")
-    bucket.add_argument("--location", choices=("fsn1", "nbg1", "hel1"), required=True)
-    bucket.add_argument("--endpoint", metavar="URL", help="default: the provider's own at that location")
-    options = parser.parse_args()
-    root = Path.cwd()
-    if options.verb == "init":
-        init_stack(options.stack, root, lab=options.lab)
-    elif options.verb == "lab-up":
-        lab_up(options.stack, root)
-    elif options.verb == "lab-forget":
-        lab_forget(options.stack, root)
-    elif options.verb == "backup":
-        backup(options.stack, root, options.file)
-    elif options.verb == "state-bucket":
-        endpoint = options.endpoint or f"https://{options.location}.your-objectstorage.com"
-        url = make_state_bucket(options.bucket, endpoint, options.location)
-        say(f"export PULUMI_BACKEND_URL='{url}'")
-    elif options.verb == "storage-keys":
-        if lines := storage_variables(options.stack, root):
-            say(lines)
-    elif options.verb == "recover":
-        recover(options.stack, root)
-    else:
-        refuse_protected(options.stack, root)
+
+
+def _init(options: Namespace, root: Path) -> int:
+    init_stack(options.stack, root, lab=options.lab)
     return 0
 
 
-guard(main)
+def _storage_keys(options: Namespace, root: Path) -> int:
+    if lines := storage_variables(options.stack, root):
+        say(lines)
+    return 0
+
+
+def _backup_arguments(parser: Parser) -> None:
+    _stack(parser)
+    parser.add_argument("file", type=Path, metavar="FILE")
+
+
+def _backup(options: Namespace, root: Path) -> int:
+    backup(options.stack, root, options.file)
+    return 0
+
+
+def _bucket_arguments(parser: Parser) -> None:
+    parser.add_argument("bucket", metavar="NAME")
+    parser.add_argument("--location", choices=("fsn1", "nbg1", "hel1"), required=True)
+    parser.add_argument("--endpoint", metavar="URL", help="default: the provider's own at that location")
+
+
+def _state_bucket(options: Namespace, root: Path) -> int:
+    endpoint = options.endpoint or f"https://{options.location}.your-objectstorage.com"
+    url = make_state_bucket(options.bucket, endpoint, options.location)
+    say(f"export PULUMI_BACKEND_URL='{url}'")
+    return 0
+
+
+COMMANDS = (
+    Command(
+        "init",
+        "make what the stack lacks: its state, its master secret, for a lab stack the whole file",
+        _init,
+        _init_arguments,
+    ),
+    Command("lab-up", "start the local cloud, when the stack file has settings.lab", _on_stack(lab_up), _stack),
+    Command(
+        "lab-forget",
+        "after `python -m lab down`: drop the state and the host keys that speak of its machines",
+        _on_stack(lab_forget),
+        _stack,
+    ),
+    Command(
+        "recover",
+        "after a killed `pulumi up`: give up its lock, take over what it had made",
+        _on_stack(recover),
+        _stack,
+    ),
+    Command(
+        "storage-keys",
+        "for eval: the object storage's keys for the checks, where they can be read",
+        _storage_keys,
+        _stack,
+    ),
+    Command("may-destroy", "exit 0 when nothing of the stack is protected", _on_stack(refuse_protected), _stack),
+    Command("backup", "write the state to a file; secrets in it stay encrypted", _backup, _backup_arguments),
+    Command(
+        "state-bucket",
+        "make the bucket for states, and say its PULUMI_BACKEND_URL",
+        _state_bucket,
+        _bucket_arguments,
+    ),
+)
+
+
+def parser() -> Parser:
+    """What the command line may say."""
+    return parser_of("python -m stacks", "What `pulumi up` needs around it.", COMMANDS)
+
+
+def main() -> int:
+    """Run one command; returns the exit code."""
+    return run_chosen(parser(), Path.cwd())
+
+
+if __name__ == "__main__":
+    exit_with(main)

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 from types import FrameType
 
-from bastide.console import guard, say
+from bastide.console import exit_with, say
 from bastide.errors import BastideError
 from tools.env import as_shell, environment
 
@@ -60,4 +60,4 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-guard(main)
+exit_with(main)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from pyinfra.context import host
 
-from deploys.facts.machine import ask, this_host
+from deploys.facts.ask import ask, this_host
+from deploys.facts.fail2ban import FAIL2BAN
 from deploys.operations.bans import bans
 
-seen = ask(this_host(), fail2ban=True)["fail2ban"]
+seen = ask(this_host(), FAIL2BAN.request(None))[FAIL2BAN]
 found = bans(seen)
 for jail, address, when in sorted(found):
     host.log(f"{jail}: {address} {when}")

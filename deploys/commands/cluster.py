@@ -11,10 +11,14 @@ from bastide.cluster import Cluster, cluster_of
 from bastide.errors import BastideError
 from bastide.layout.etcd import CTL
 from bastide.machines import Machine
+from bastide.patroni import Member
 from bastide.secrets import Keyring
 from bastide.settings import Settings
-from deploys.facts.machine import Answer, Question, ask
-from deploys.operations.postgres import is_paused, leader_of, restart_waits
+from deploys.facts.ask import ask
+from deploys.facts.etcd import ETCD_MEMBERS, MembersState
+from deploys.facts.fact import FactRequest, Facts, merged
+from deploys.facts.patroni import PATRONI, PatroniState, cluster_by, restart_waits
+from deploys.facts.postgres import REPLICATION, ReplicationState
 from deploys.postgres import deploy as postgres
 from deploys.postgres import patroni
 
@@ -27,11 +31,14 @@ select json_build_object(
 """
 
 
-def question(wanted: Settings, machine: Machine, stack: str) -> Question:
+def fact_request(wanted: Settings, machine: Machine, stack: str) -> FactRequest:
     """What a machine is asked to say how the cluster is. Raises `BastideError` for a stack without one."""
     cluster = member(wanted, machine, stack)
-    asked: Question = {"voters": CTL} if machine.name in wanted.etcd_members else {}
-    return asked | {**postgres.look(cluster), "replication": _REPLICATION} if cluster else asked
+    return merged(
+        ETCD_MEMBERS.request(CTL) if machine.name in wanted.etcd_members else {},
+        postgres.patroni_request(cluster) if cluster else {},
+        REPLICATION.request(_REPLICATION) if cluster else {},
+    )
 
 
 def member(wanted: Settings, machine: Machine, stack: str) -> Cluster | None:
@@ -47,11 +54,11 @@ def plan(cluster: Cluster, keyring: Keyring) -> dict[str, Any]:
     return patroni.rest_plan(cluster, keyring)
 
 
-def look(host: Host, cluster: Cluster | None) -> Answer | None:
+def must_answer(host: Host, cluster: Cluster | None) -> PatroniState | None:
     """What a site's Patroni says, `None` on a machine without one. Raises `BastideError` when it says nothing."""
     if cluster is None:
         return None
-    seen: Answer = ask(host, **postgres.look(cluster))["patroni"]
+    seen = ask(host, postgres.patroni_request(cluster))[PATRONI]
     if seen["cluster"] is None:
         raise BastideError(
             f"Patroni on {cluster.me.name} does not answer",
@@ -62,51 +69,50 @@ def look(host: Host, cluster: Cluster | None) -> Answer | None:
 
 def answers(host: Host, cluster: Cluster) -> bool:
     """Whether a site's Patroni answers; says so when it does not. Raises `BastideError` for a run on it alone."""
-    seen: Answer = ask(host, **postgres.look(cluster))["patroni"]
-    if seen["cluster"] is not None:
+    if ask(host, postgres.patroni_request(cluster))[PATRONI]["cluster"] is not None:
         return True
     if len(host.state.inventory.get_active_hosts()) == 1:
-        look(host, cluster)
+        must_answer(host, cluster)
     host.log(f"Patroni on {cluster.me.name} does not answer; next: `journalctl -u patroni` there")
     return False
 
 
-def may_hand_over(seen: Answer | None, to: str) -> None:
+def may_hand_over(seen: PatroniState | None, to: str) -> None:
     """Raise `BastideError` when nothing can be handed over to `to` now."""
     if seen is None:
         return
-    leader = leader_of(seen)
-    if not leader:
+    cluster = cluster_by(seen)
+    if not cluster.leader:
         raise BastideError("nobody leads: there is nothing to hand over", "`make cluster` says how the members are")
-    if is_paused(seen):
+    if cluster.paused:
         raise BastideError("the cluster is paused: nothing is handed over", "`make resume`, then again")
-    if to == leader:
+    if to == cluster.leader:
         raise BastideError(f"{to} leads already", "`make cluster` says how it is")
 
 
-def lines(name: str, seen: Answer) -> Iterator[str]:
+def lines(name: str, facts: Facts) -> Iterator[str]:
     """How the cluster is, as one machine sees it; what is not well ends with the next step."""
-    if "patroni" in seen:
-        yield from _site_lines(name, seen["patroni"], seen["replication"])
-    if "voters" in seen:
-        yield _members_line(name, seen["voters"])
+    if PATRONI in facts:
+        yield from _site_lines(name, facts[PATRONI], facts[REPLICATION])
+    if ETCD_MEMBERS in facts:
+        yield _members_line(name, facts[ETCD_MEMBERS])
 
 
-def _site_lines(name: str, seen: Answer, replication: Answer | None) -> Iterator[str]:
-    cluster = seen["cluster"]
-    if cluster is None:
+def _site_lines(name: str, seen: PatroniState, replication: ReplicationState | None) -> Iterator[str]:
+    cluster = cluster_by(seen)
+    if seen["cluster"] is None:
         yield f"Patroni does not answer here; next: `journalctl -u patroni` on {name}"
         return
-    own = next((member for member in cluster["members"] if member["name"] == name), None)
+    own = cluster.member(name)
     if own is None:
         yield f"{name} is no member; next: `make deploy`"
     else:
-        yield _member_line(own, seen)
+        yield _member_line(own, seen["installed"])
     if restart_waits(seen):
         yield " a restart is pending; next: `make deploy`: it restarts replicas first, then hands over"
-    if is_paused(seen):
+    if cluster.paused:
         yield " the cluster is paused: nobody takes over when the leader fails; next: `make resume`"
-    if not leader_of(seen):
+    if not cluster.leader:
         yield " nobody leads; next: `make drift`, docs/how-to/lose-a-server.md"
     for slot in (replication or {"slots": []})["slots"]:
         state = "in use" if slot["active"] else "nobody reads it"
@@ -114,22 +120,19 @@ def _site_lines(name: str, seen: Answer, replication: Answer | None) -> Iterator
         yield f" slot {slot['name']}: {state}, {_megabytes(slot['kept'])} MB kept{lost}"
 
 
-def _member_line(own: Answer, seen: Answer) -> str:
-    version = seen["installed"].partition(") ")[2].split()
+def _member_line(own: Member, installed: str) -> str:
+    version = installed.partition(") ")[2].split()
     program = f"PostgreSQL {version[0]}" if version else "PostgreSQL"
-    where = f"timeline {own.get('timeline', '?')}, {program}"
-    if own["role"] in ("leader", "primary"):
-        return f"leads ({own['state']}), {where}"
-    role = "follows in sync" if own["role"] == "sync_standby" else "follows"
-    lag = own.get("lag", "unknown")
-    behind = f"{_megabytes(lag)} MB behind" if isinstance(lag, int) else f"lag {lag}"
-    step = (
-        "" if own["state"] == "streaming" else f"; next: `journalctl -u patroni`, `make reinit machine={own['name']}`"
-    )
-    return f"{role} ({own['state']}), {behind}, {where}{step}"
+    where = f"timeline {'?' if own.timeline is None else own.timeline}, {program}"
+    if own.leads:
+        return f"leads ({own.state}), {where}"
+    role = "follows in sync" if own.in_sync else "follows"
+    behind = "lag unknown" if own.lag is None else f"{_megabytes(own.lag)} MB behind"
+    step = "" if own.streams else f"; next: `journalctl -u patroni`, `make reinit machine={own.name}`"
+    return f"{role} ({own.state}), {behind}, {where}{step}"
 
 
-def _members_line(name: str, seen: Answer) -> str:
+def _members_line(name: str, seen: MembersState) -> str:
     found, wanted = seen["status"], seen["members"]
     if not found:
         return f"votes, but reaches no quorum; next: `journalctl -u etcd` on {name}"

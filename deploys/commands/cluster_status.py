@@ -9,12 +9,13 @@ from __future__ import annotations
 from pyinfra.context import host
 
 from deploys.commands import cluster as running
-from deploys.facts.machine import ask, this_host
+from deploys.facts.ask import ask, this_host
+from deploys.facts.fact import Facts
 from deploys.selection import for_people
 
 with for_people():
-    question = running.question(host.data.settings, host.data.machine, host.data.stack)
-    seen = ask(this_host(), **question) if question else {}
+    request = running.fact_request(host.data.settings, host.data.machine, host.data.stack)
+    facts = ask(this_host(), request) if request else Facts({})
 
-for line in running.lines(host.data.machine.name, seen):
+for line in running.lines(host.data.machine.name, facts):
     host.log(line)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pyinfra.context import host
 
 from deploys.commands import cluster as running
-from deploys.facts.machine import this_host
+from deploys.facts.ask import this_host
 from deploys.operations.postgres import reinit
 from deploys.selection import a_site, for_people
 
@@ -19,7 +19,7 @@ with for_people():
     wanted = host.data.settings
     machine = a_site(host.data.get("replica"), wanted, "replica", "make reinit machine=standby")
     cluster = running.member(wanted, host.data.machine, host.data.stack)
-    running.look(this_host(), cluster)
+    running.must_answer(this_host(), cluster)
 
 if cluster and host.name == machine:
     plan = running.plan(cluster, host.data.keyring)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pyinfra.context import host
 
 from deploys.commands import cluster as running
-from deploys.facts.machine import this_host
+from deploys.facts.ask import this_host
 from deploys.operations.postgres import pause
 from deploys.selection import for_people
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 from pyinfra.context import host
 
 from deploys.commands import cluster as running
-from deploys.facts.machine import this_host
+from deploys.facts.ask import this_host
 from deploys.operations.postgres import switchover
 from deploys.selection import a_site, for_people
 
 with for_people():
     wanted = host.data.settings
     cluster = running.member(wanted, host.data.machine, host.data.stack)
-    seen = running.look(this_host(), cluster)
+    seen = running.must_answer(this_host(), cluster)
     word = host.data.get("to")
     to = "" if word is None else a_site(word, wanted, "to", "make switchover to=standby")
     running.may_hand_over(seen, to)

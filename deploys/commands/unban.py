@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from pyinfra.context import host
 
-from deploys.facts.machine import ask, this_host
+from deploys.facts.ask import ask, this_host
+from deploys.facts.fail2ban import FAIL2BAN
 from deploys.operations.bans import an_address, bans, unban
 from deploys.selection import for_people
 
 with for_people():
     address = an_address(host.data.get("address"))
 
-seen = ask(this_host(), fail2ban=True)["fail2ban"]
+seen = ask(this_host(), FAIL2BAN.request(None))[FAIL2BAN]
 found = [(jail, when) for jail, banned, when in bans(seen) if banned == address]
 for jail, when in found:
     host.log(f"{address} was banned by {jail} {when}: freed now")

@@ -8,12 +8,14 @@ Who has no vote any more is dismissed by the witness, and only then stopped.
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 from pyinfra.api.deploy import deploy
 
 from bastide.layout.etcd import CTL, DATA, FOLDER, FORMING, HOME, KEEP, LEAD, UNIT
 from bastide.secrets import Keyring
 from bastide.settings import Etcd
+from deploys.etcd.beginning import Beginning
 from deploys.etcd.membership import (
     OWN_HEALTH,
     Members,
@@ -24,19 +26,24 @@ from deploys.etcd.membership import (
     join_plan,
     leave_plan,
     local_access_of,
+    members_of,
     packages_of,
     root_files,
     timers,
     upkeep_files,
 )
-from deploys.facts.machine import Question, ask, merged, this_host
-from deploys.operations.accounts import no_login
+from deploys.facts.ask import ask, this_host
+from deploys.facts.etcd import ETCD_MEMBER, MemberRequest
+from deploys.facts.fact import FactRequest, merged
+from deploys.facts.units import UNITS
+from deploys.here import Here
+from deploys.local_access import close_to_others
 from deploys.operations.etcd import access, dismiss, join, leave
-from deploys.operations.files import File, files, files_question
-from deploys.operations.packages import packages, packages_question
+from deploys.operations.files import File, files, files_request
+from deploys.operations.packages import packages, packages_request
 from deploys.operations.phase import phase
 from deploys.operations.units import unit
-from deploys.operations.volumes import volume, volume_question
+from deploys.operations.volumes import volume, volume_request
 from deploys.operations.wait import wait
 
 # The first snapshot at once: the timer takes the next one at night. One member after the other, since each answers
@@ -52,27 +59,66 @@ problem=$({CTL} --endpoints={{own}} endpoint health 2>&1) &&
 """
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """The settings, the members as this machine sees them, the masters, and who is asked whether a member counts."""
+
+    etcd: Etcd
+    members: Members
+    keyring: Keyring
+    witness: str
+
+
 @deploy("etcd")
-def etcd(wanted: Etcd, members: Members, keyring: Keyring, begins: bool, awaited: Collection[str], whole: bool) -> None:
-    """`begins`: whether there is no cluster yet, so that one is begun; `awaited`: members that hold nothing yet (both:
-    see deploys/postgres/data_guard.py); `whole`: whether all machines are in this run, so that somebody may lose a
-    vote."""
-    guard, restart = local_access_of(members), _restart(members, awaited)
-    seen = ask(this_host(), **question(wanted, members, keyring))
-    runs = seen["etcd"]["data"] and seen["etcd"]["active"]
+def etcd(wanted: Wanted, beginning: Beginning) -> None:
+    """Whoever votes is a member; on a machine that has no vote, or none any more, no member runs."""
+    if wanted.members.votes:
+        _member(wanted, beginning)
+    phase(name="the members are settled")
+    if not wanted.members.votes:
+        _no_vote(wanted, whole=beginning.whole)
+
+
+def wanted_of(here: Here) -> Wanted | None:
+    """Nothing in a stack without Postgres."""
+    settings = here.settings
+    if not settings.etcd_members:
+        return None
+    members = members_of(settings, here.machine, here.stack)
+    return Wanted(settings.etcd, members, here.keyring, witness=next(iter(settings.by_role("witness"))))
+
+
+def fact_request(wanted: Wanted) -> FactRequest:
+    """All that this capability will ask a machine."""
+    members, keyring = wanted.members, wanted.keyring
+    asked = merged(
+        packages_request(packages_of(members)),
+        local_access_of(members).fact_request(),
+        ETCD_MEMBER.request(_asked(members)),
+    )
+    if not members.votes:
+        return merged(asked, files_request((File(FOLDER, None),)))
+    written = (
+        *config_files(members),
+        authority_file(keyring),
+        *certificate_files(members, keyring),
+        *root_files(members, keyring),
+        *upkeep_files(wanted.etcd, members),
+    )
+    disk = volume_request("etcd", members.volume, HOME) if members.volume else {}
+    return merged(asked, files_request(written), UNITS.request([UNIT]), disk)
+
+
+def _member(wanted: Wanted, beginning: Beginning) -> None:
+    members, keyring, restart = wanted.members, wanted.keyring, _restart(wanted.members, beginning.awaited)
+    facts = ask(this_host(), fact_request(wanted))
+    seen = facts[ETCD_MEMBER]
+    runs = seen["data"] and seen["active"]
     # before the packages: etcd's starts it when it is installed, and PostgreSQL's begin a cluster of their own
     if not runs:
         files(name="how it runs", name_="etcd", wanted=config_files(members), settle=restart)
     packages(name="packages", names=packages_of(members))
-    if not members.witness:
-        no_login(name="account of the database's packages", account="postgres")
-    files(
-        name="closed to other accounts",
-        name_="etcd-guard",
-        wanted=guard.files(),
-        settle=guard.settle(),
-        drift=guard.drift(seen),
-    )
+    close_to_others(local_access_of(members), facts)
     if members.volume:
         # a Postgres that fills the disk takes no vote away
         volume(name="volume", name_="etcd", device=members.volume, path=HOME, owner="etcd", group="etcd", mode=0o700)
@@ -81,10 +127,10 @@ def etcd(wanted: Etcd, members: Members, keyring: Keyring, begins: bool, awaited
     files(name="certificate", name_="etcd-certificate", wanted=certificate_files(members, keyring))
     files(name="root's access", name_="etcd-root", wanted=root_files(members, keyring))
     phase(name="every member is ready to begin")
-    plan = join_plan(members, keyring, begins=begins, dismisses=whole)
-    if members.witness and whole and not begins:
+    plan = join_plan(members, keyring, begins=beginning.begins, dismisses=beginning.whole)
+    if members.witness and beginning.whole and not beginning.begins:
         dismiss(name="who votes no more", plan=plan)
-    if begins:
+    if beginning.begins:
         join(name="begin the cluster", plan=plan)
     else:
         join(name="join the cluster", plan=plan, _serial=True)
@@ -94,7 +140,7 @@ def etcd(wanted: Etcd, members: Members, keyring: Keyring, begins: bool, awaited
         seconds=60,
         unless=f"systemctl -q is-failed {UNIT}",
         for_what=f"a quorum of {UNIT} on {', '.join(members.addresses)}",
-        seen=seen["etcd"]["healthy"],
+        seen=seen["healthy"],
     )
     phase(name="every member is in")
     # one that runs goes down for a change only now, when one that was lost is back: two of three must vote
@@ -112,64 +158,24 @@ def etcd(wanted: Etcd, members: Members, keyring: Keyring, begins: bool, awaited
     files(
         name="upkeep",
         name_="etcd-upkeep",
-        wanted=upkeep_files(wanted, members),
+        wanted=upkeep_files(wanted.etcd, members),
         settle=_TIMERS.format(timers=" ".join(timers(members)), own=members.endpoint),
         _serial=True,
     )
 
 
-@deploy("etcd")
-def no_vote(members: Members, witness: str, whole: bool) -> None:
-    """On a machine that has no vote, or none any more: no member runs, and other accounts reach no member from it.
-
-    `whole`: whether all machines are in this run; otherwise a member is left alone. `witness`: who says whether it
-    counts still.
-    """
-    host, guard = this_host(), local_access_of(members)
-    seen = ask(host, **no_vote_question(members))
+def _no_vote(wanted: Wanted, *, whole: bool) -> None:
+    """No member runs, and other accounts reach no member from here. In a run on some machines it is left alone."""
+    host, members = this_host(), wanted.members
+    facts = ask(host, fact_request(wanted))
+    seen = facts[ETCD_MEMBER]
     if whole:
-        leave(name="no member runs", plan=leave_plan(members), witness=witness)
-    elif seen["etcd"]["data"] or seen["etcd"]["active"]:
+        leave(name="no member runs", plan=leave_plan(members), witness=wanted.witness)
+    elif seen["data"] or seen["active"]:
         host.log("note: its member has no vote in the stack file and counts still; next: `make deploy` of all machines")
         return
     packages(name="packages", names=packages_of(members))
-    no_login(name="account of the database's packages", account="postgres")
-    files(
-        name="closed to other accounts",
-        name_="etcd-guard",
-        wanted=guard.files(),
-        settle=guard.settle(),
-        drift=guard.drift(seen),
-    )
-
-
-def no_vote_question(members: Members) -> Question:
-    """The same for a machine without a vote."""
-    return merged(
-        packages_question(packages_of(members)),
-        files_question((File(FOLDER, None),)),
-        local_access_of(members).question(),
-        {"accounts": ["postgres"], "etcd": _asked(members)},
-    )
-
-
-def question(wanted: Etcd, members: Members, keyring: Keyring) -> Question:
-    """All that this capability will ask a machine."""
-    written = (
-        *config_files(members),
-        authority_file(keyring),
-        *certificate_files(members, keyring),
-        *root_files(members, keyring),
-        *upkeep_files(wanted, members),
-    )
-    return merged(
-        packages_question(packages_of(members)),
-        files_question(written),
-        local_access_of(members).question(),
-        volume_question("etcd", members.volume, HOME) if members.volume else {},
-        {"units": [UNIT], "etcd": _asked(members)},
-        {} if members.witness else {"accounts": ["postgres"]},
-    )
+    close_to_others(local_access_of(members), facts)
 
 
 def _restart(members: Members, awaited: Collection[str]) -> str:
@@ -196,8 +202,8 @@ echo "the member is not well after its restart" >&2; exit 1
 """
 
 
-def _asked(members: Members) -> dict[str, object]:
-    """What the area `etcd` of deploys/remote/look_cluster.py is told. Who may come in is the witness's to see to."""
+def _asked(members: Members) -> MemberRequest:
+    """Who may come in is the witness's to see to."""
     return {
         "data": DATA,
         "forming": FORMING,

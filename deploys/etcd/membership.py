@@ -18,6 +18,7 @@ from bastide.layout.etcd import (
     KEEP,
     LEAD,
     LEAD_SCRIPT,
+    OWN_ENDPOINT,
     PEER_PORT,
     SNAPSHOTS,
     UNIT,
@@ -32,7 +33,9 @@ from deploys.operations.files import File
 from deploys.render import render
 
 PACKAGES = ("etcd-client", "etcd-server", "nftables")
-OWN_HEALTH = f"ETCDCTL_ENDPOINTS=$(sed -n 's/^# own: //p' {FOLDER}/root.env) {CTL} endpoint health"
+# a machine that an older release deployed has it in a comment alone
+_OWN = f"$(cat {OWN_ENDPOINT} 2>/dev/null || sed -n 's/^# own: //p' {FOLDER}/root.env)"
+OWN_HEALTH = f"ETCDCTL_ENDPOINTS={_OWN} {CTL} endpoint health"
 """Whether this member sees a quorum: its answer needs one. Others may be away: a lost one is brought back like this."""
 QUORUM_CHECK = f"[ ! -e {FOLDER}/join.env ] || [ -e {FORMING} ] || {OWN_HEALTH}"
 """What must hold before anything is done to the next machine, where there is a member already."""
@@ -146,6 +149,7 @@ def root_files(members: Members, keyring: Keyring) -> tuple[File, ...]:
     return (
         File(CTL, render("etcd/bastide-etcdctl.j2", folder=FOLDER), mode=0o700),
         File(f"{FOLDER}/root.env", SecretStr(text), mode=0o600),
+        File(OWN_ENDPOINT, f"{members.endpoint}\n"),
     )
 
 

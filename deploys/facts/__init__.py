@@ -1,1 +1,1 @@
-"""What is read from the machines: few facts, many answers."""
+"""What a machine is asked, by noun as the operations: a fact each, its request and its answer typed."""

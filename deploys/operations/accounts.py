@@ -6,13 +6,13 @@ import shlex
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
 
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.operation import operation
 
 from bastide.layout.users import BACKUP, KEY_DIR
-from deploys.facts.machine import ask, forget, this_host
+from deploys.facts.accounts import ACCOUNTS, AccountsState
+from deploys.facts.ask import ask, forget, this_host
 
 SHELL = "/bin/bash"
 _Commands = Generator[PyinfraCommand | str, None, None]
@@ -59,7 +59,7 @@ def no_login(account: str) -> _Commands:
     + account: its name; programs still run as it (runuser(1), systemd's User=)
     """
     host = this_host()
-    seen = ask(host, accounts=[account])["accounts"]["accounts"].get(account)
+    seen = ask(host, ACCOUNTS.request([account]))[ACCOUNTS]["accounts"].get(account)
     if seen is None or not seen["login"]:
         host.noop(f"nobody logs in as {account}")
         return
@@ -69,8 +69,8 @@ def no_login(account: str) -> _Commands:
         forget(host)
 
 
-def declared_commands(roster: Roster, seen: dict[str, Any]) -> list[str]:
-    """What makes the declared accounts right, given the answer of `accounts` in deploys/remote/look.py."""
+def declared_commands(roster: Roster, seen: AccountsState) -> list[str]:
+    """What makes the declared accounts right."""
     commands = []
     for name in roster.declared:
         account = seen["accounts"].get(name)
@@ -94,7 +94,7 @@ def declared_commands(roster: Roster, seen: dict[str, Any]) -> list[str]:
     return commands
 
 
-def leaver_commands(roster: Roster, seen: dict[str, Any]) -> list[str]:
+def leaver_commands(roster: Roster, seen: AccountsState) -> list[str]:
     """What removes who left, locks who is not known, and takes away rights that nobody declared."""
     commands = [f"rm -f {KEY_DIR}/{shlex.quote(n)}" for n in seen["key_files"] if n not in roster.declared]
     commands += [_keep(f"/etc/sudoers.d/{n}", "sudoers.d", n) for n in seen["sudoers"]]
@@ -110,7 +110,7 @@ def leaver_commands(roster: Roster, seen: dict[str, Any]) -> list[str]:
     return commands
 
 
-def home_key_commands(roster: Roster, seen: dict[str, Any]) -> list[str]:
+def home_key_commands(roster: Roster, seen: AccountsState) -> list[str]:
     """What moves key files out of homes."""
     return [
         _keep(path, "keys", f"{name}.{PurePosixPath(path).name}")
@@ -119,7 +119,7 @@ def home_key_commands(roster: Roster, seen: dict[str, Any]) -> list[str]:
     ]
 
 
-def undeclared(roster: Roster, seen: dict[str, Any]) -> list[str]:
+def undeclared(roster: Roster, seen: AccountsState) -> list[str]:
     """Sentences for the user on what is there and was never declared."""
     told = []
     for name, account in seen["accounts"].items():
@@ -138,9 +138,9 @@ def undeclared(roster: Roster, seen: dict[str, Any]) -> list[str]:
     return told
 
 
-def _carry_out(roster: Roster, commands_for: Callable[[Roster, dict[str, Any]], list[str]]) -> _Commands:
+def _carry_out(roster: Roster, commands_for: Callable[[Roster, AccountsState], list[str]]) -> _Commands:
     host = this_host()
-    commands = commands_for(roster, ask(host, accounts=roster.asked)["accounts"])
+    commands = commands_for(roster, ask(host, ACCOUNTS.request(roster.asked))[ACCOUNTS])
     if not commands:
         host.noop("accounts are as wanted")
         return

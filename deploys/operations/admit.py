@@ -9,7 +9,8 @@ from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.operation import operation
 
 from bastide.layout.firewall import TABLE
-from deploys.facts.machine import ask, forget, this_host
+from deploys.facts.ask import ask, forget, this_host
+from deploys.facts.nftables import TABLES
 
 
 @operation()
@@ -22,8 +23,8 @@ def admit(port: int, protocol: Literal["tcp", "udp"] = "tcp") -> Generator[Pyinf
     Without the firewall's table everything is open, and there is nothing to do.
     """
     host = this_host()
-    seen = ask(host, nft=TABLE)["nft"]
-    if not seen["live"] or port in seen["ssh_ports" if protocol == "tcp" else "udp_ports"]:
+    table = ask(host, TABLES.request([TABLE]))[TABLES][TABLE]
+    if not table["live"] or port in (table["ssh_ports"] if protocol == "tcp" else table["udp_ports"]):
         host.noop(f"port {port} is let in")
         return
     try:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Generator
-from typing import Any
 
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.operation import operation
 
 from bastide.errors import BastideError
-from deploys.facts.machine import ask, forget, this_host
+from deploys.facts.ask import ask, forget, this_host
+from deploys.facts.fail2ban import FAIL2BAN, Fail2banState
 
 
 @operation()
@@ -20,7 +20,7 @@ def unban(address: str) -> Generator[PyinfraCommand | str, None, None]:
     + address: IPv4 or IPv6, as `an_address` gives it
     """
     host = this_host()
-    if not any(banned == address for _, banned, _ in bans(ask(host, fail2ban=True)["fail2ban"])):
+    if not any(banned == address for _, banned, _ in bans(ask(host, FAIL2BAN.request(None))[FAIL2BAN])):
         host.noop(f"{address} is not banned")
         return
     try:
@@ -29,8 +29,8 @@ def unban(address: str) -> Generator[PyinfraCommand | str, None, None]:
         forget(host)
 
 
-def bans(seen: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Who is banned, as (jail, address, when), given the answer of `fail2ban` in deploys/remote/look.py.
+def bans(seen: Fail2banState) -> list[tuple[str, str, str]]:
+    """Who is banned, as (jail, address, when).
 
     When: "since 2026-11-21 09:37:06 until 2026-11-21 09:47:06", in the machine's time zone.
     """

@@ -18,8 +18,9 @@ from pyinfra.api.state import State
 from pyinfra.connectors.ssh import SSHConnector
 
 from deploys import remote
-from deploys.facts.machine import ask, forget, this_host
-from deploys.operations.files import Commands, File, differing, files_question, plan
+from deploys.facts.ask import ask, forget, this_host
+from deploys.facts.changes import UNFINISHED
+from deploys.operations.files import Commands, File, differing, files_request, plan
 
 LOGIN_SECONDS = 15
 GUARD_SECONDS = 45  # longer than settling and the login may take together
@@ -41,9 +42,9 @@ def confirmed(name_: str, wanted: tuple[File, ...], settle: str, port: int | Non
     keys that becomes root by sudo.
     """
     host = this_host()
-    seen = ask(host, **files_question(wanted))
-    changed = differing(host, wanted, seen)
-    if not changed and not drift and name_ not in seen["left"]["guard"]:
+    facts = ask(host, files_request(wanted))
+    changed = differing(host, wanted, facts)
+    if not changed and not drift and name_ not in facts[UNFINISHED]["guard"]:
         host.noop(f"{name_}: as wanted")
         return
     if drift and not changed:

@@ -14,7 +14,9 @@ from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
 from deploys import remote
-from deploys.facts.machine import ask, forget, this_host
+from deploys.facts.ask import ask, forget, this_host
+from deploys.facts.etcd import ETCD_MEMBER
+from deploys.facts.files import FILES
 from deploys.operations.files import Commands
 
 _ASKED = 5
@@ -27,7 +29,7 @@ def join(plan: dict[str, Any]) -> Commands:
     + plan: as `deploys/remote/etcd.py` has it; secret, it goes over standard input
     """
     host = this_host()
-    seen = ask(host)["etcd"]
+    seen = ask(host)[ETCD_MEMBER]
     if seen["data"] and seen["active"] and not (plan["begins"] and seen["forming"]):
         host.noop("the member has its data and runs")
         return
@@ -44,7 +46,7 @@ def dismiss(plan: dict[str, Any]) -> Commands:
     + plan: as `deploys/remote/etcd.py` has it for `join`; secret, it goes over standard input
     """
     host = this_host()
-    seen = ask(host)["etcd"]
+    seen = ask(host)[ETCD_MEMBER]
     # one without data is told by its own coming in; one that does not say who votes may come to know it in this run
     if not seen["data"] or (seen["members"] and not without_vote(seen["members"], plan["peers"])):
         host.noop("nobody else votes")
@@ -68,8 +70,9 @@ def leave(plan: dict[str, Any], witness: str) -> Commands:
     + witness: the host that is asked
     """
     host = this_host()
-    seen = ask(host)
-    if not seen["etcd"]["data"] and not seen["etcd"]["active"] and seen["files"][plan["gone"][-1]] is None:
+    facts = ask(host)
+    seen, kept = facts[ETCD_MEMBER], facts[FILES][plan["gone"][-1]]
+    if not seen["data"] and not seen["active"] and kept is None:
         host.noop("no member, and nothing of one")
         return
     try:
@@ -87,7 +90,7 @@ def _counts_nobody_else(state: State, host: Host, peers: dict[str, str], witness
     for _ in range(_ASKED):
         forget(asked)
         with contextlib.suppress(PyinfraError):
-            members = ask(asked)["etcd"]["members"]
+            members = ask(asked)[ETCD_MEMBER]["members"]
         if members:
             break
         gevent.sleep(1)
@@ -106,7 +109,7 @@ def access(plan: dict[str, Any]) -> Commands:
     + plan: as `deploys/remote/etcd.py` has it; secret, it goes over standard input
     """
     host = this_host()
-    seen = ask(host)["etcd"]
+    seen = ask(host)[ETCD_MEMBER]
     if seen["auth"] and seen["opens"] and set(seen["users"]) == {"root", *plan["users"]}:
         host.noop("users are as wanted")
         return

@@ -18,7 +18,10 @@ from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 
 from deploys import remote
-from deploys.facts.machine import Answer, Question, ask, forget, this_host
+from deploys.facts.ask import ask, forget, this_host
+from deploys.facts.changes import UNFINISHED
+from deploys.facts.fact import FactRequest, Facts, merged
+from deploys.facts.files import CONTENTS, FILES, FileState
 
 _shown: WeakKeyDictionary[Host, set[File]] = WeakKeyDictionary()  # operations run in prepare and again in execute
 _ALL_READ = 0o004
@@ -73,25 +76,25 @@ def secret_file(
     yield from _write(this_host(), name, (File(path, content, mode, owner, group),), settle)
 
 
-def files_question(wanted: tuple[File, ...]) -> Question:
+def files_request(wanted: tuple[File, ...]) -> FactRequest:
     """What the operations on files ask."""
-    return {"files": sorted(file.path for file in wanted)}
+    return merged(FILES.request(sorted(file.path for file in wanted)), UNFINISHED.request(None))
 
 
-def differing(host: Host, wanted: tuple[File, ...], seen: Answer) -> list[File]:
+def differing(host: Host, wanted: tuple[File, ...], facts: Facts) -> list[File]:
     """Those of the wanted files that are not on the machine as wanted.
 
     Shows differences when asked with `--diff`; with `--data differences=FILE` it adds them there, a line of JSON each
     (`make plan` reads them).
     """
-    changed = [file for file in wanted if not as_wanted(file, seen["files"][file.path])]
+    changed = [file for file in wanted if not as_wanted(file, facts[FILES][file.path])]
     if changed and (host.state.config.DIFF or host.data.get("differences")):
-        _show(host, changed, seen)
+        _show(host, changed, facts)
     return changed
 
 
-def as_wanted(file: File, seen: dict[str, Any] | None) -> bool:
-    """Whether a file is on the machine as wanted, given the answer of `files` in deploys/remote/look.py."""
+def as_wanted(file: File, seen: FileState | None) -> bool:
+    """Whether a file is on the machine as wanted."""
     if file.content is None or seen is None:
         return file.content is None and seen is None
     there = (seen["sha256"], seen["mode"], seen["owner"], seen["group"])
@@ -118,9 +121,9 @@ def plan(name: str, wanted: tuple[File, ...], settle: str) -> dict[str, Any]:
 
 
 def _write(host: Host, name: str, wanted: tuple[File, ...], settle: str, drift: str = "") -> Commands:
-    seen = ask(host, **files_question(wanted))
-    changed = differing(host, wanted, seen)
-    if not changed and not drift and name not in seen["left"]["pending"]:
+    facts = ask(host, files_request(wanted))
+    changed = differing(host, wanted, facts)
+    if not changed and not drift and name not in facts[UNFINISHED]["pending"]:
         host.noop(f"{name}: all files are as wanted")
         return
     if drift and not changed:
@@ -136,13 +139,13 @@ def _bytes(file: File) -> bytes:
     return text.encode()
 
 
-def _show(host: Host, changed: list[File], seen: Answer) -> None:
+def _show(host: Host, changed: list[File], facts: Facts) -> None:
     shown = _shown.setdefault(host, set())
     fresh = [file for file in changed if file not in shown]
     shown |= set(fresh)
-    before = {file.path: seen["files"][file.path] for file in fresh}  # the next question may drop what is known
+    before = {file.path: facts[FILES][file.path] for file in fresh}  # what is asked next may drop what is known
     plain = [file.path for file in fresh if not _secret(file, before[file.path])]
-    old = ask(host, contents=plain)["contents"] if plain else {}
+    old = ask(host, CONTENTS.request(plain))[CONTENTS] if plain else {}
     for file in fresh:
         secret = file.path not in plain
         new = "" if secret else str(file.content or "")
@@ -159,14 +162,14 @@ def _show(host: Host, changed: list[File], seen: Answer) -> None:
                 stream.write(json.dumps({**entry, "note": _note(file, before[file.path])}) + "\n")
 
 
-def _secret(file: File, before: dict[str, Any] | None) -> bool:
+def _secret(file: File, before: FileState | None) -> bool:
     """Whether its text is never shown. Of what is removed nobody says what it was: its mode does."""
     if file.content is None and before is not None:
         return not before["mode"] & _ALL_READ
     return isinstance(file.content, SecretStr)
 
 
-def _note(file: File, before: dict[str, Any] | None) -> str:
+def _note(file: File, before: FileState | None) -> str:
     """How a file changes besides its content."""
     if file.content is None:
         return "removed"

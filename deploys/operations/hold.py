@@ -15,7 +15,7 @@ from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
 from deploys import remote
-from deploys.facts.machine import this_host
+from deploys.facts.ask import this_host
 
 
 @operation()

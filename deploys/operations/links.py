@@ -8,7 +8,8 @@ from collections.abc import Generator
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.operation import operation
 
-from deploys.facts.machine import ask, forget, this_host
+from deploys.facts.ask import ask, forget, this_host
+from deploys.facts.links import LINKS
 
 
 @operation()
@@ -19,7 +20,7 @@ def link(path: str, target: str) -> Generator[PyinfraCommand | str, None, None]:
     + target: what it points to
     """
     host = this_host()
-    if ask(host, links=[path])["links"].get(path) == target:
+    if ask(host, LINKS.request([path]))[LINKS].get(path) == target:
         host.noop(f"{path} points to {target}")
         return
     fresh = shlex.quote(f"{path}.bastide-new")

@@ -7,7 +7,9 @@ from collections.abc import Generator
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.operation import operation
 
-from deploys.facts.machine import Question, ask, forget, this_host
+from deploys.facts.ask import ask, forget, this_host
+from deploys.facts.fact import FactRequest, merged
+from deploys.facts.packages import HALF_WAY, PACKAGES
 
 _LOG = "/var/log/bastide-apt.log"
 # a lock that somebody else holds is waited for; a changed configuration file stays (apt.conf(5), dpkg(1))
@@ -27,13 +29,13 @@ def packages(names: tuple[str, ...]) -> Generator[PyinfraCommand | str, None, No
     when the connection breaks.
     """
     host = this_host()
-    seen = ask(host, **packages_question(names))
-    missing = [name for name in sorted(set(names)) if not seen["packages"][name]]
-    if not missing and not seen["half_way"]:
+    facts = ask(host, packages_request(names))
+    missing = [name for name in sorted(set(names)) if not facts[PACKAGES][name]]
+    if not missing and not facts[HALF_WAY]:
         host.noop("all packages are installed")
         return
     try:
-        if seen["half_way"]:
+        if facts[HALF_WAY]:
             yield _logged("dpkg --force-confdef --force-confold --configure -a")
         if missing:
             yield _logged(f"apt-get {_OPTIONS} update")
@@ -42,9 +44,9 @@ def packages(names: tuple[str, ...]) -> Generator[PyinfraCommand | str, None, No
         forget(host)
 
 
-def packages_question(names: tuple[str, ...]) -> Question:
+def packages_request(names: tuple[str, ...]) -> FactRequest:
     """What the operation asks."""
-    return {"packages": sorted(set(names)), "half_way": True}
+    return merged(PACKAGES.request(sorted(set(names))), HALF_WAY.request(None))
 
 
 def _logged(line: str) -> str:

@@ -9,8 +9,11 @@ from pydantic import SecretStr
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 
+from bastide.patroni import dynamic_configuration
 from deploys import remote
-from deploys.facts.machine import ask, forget, forget_all, this_host
+from deploys.facts.ask import ask, forget, forget_all, this_host
+from deploys.facts.patroni import PATRONI, cluster_by, restart_waits
+from deploys.facts.postgres import DATABASES
 from deploys.operations.files import Commands
 from deploys.postgres import rights
 from deploys.postgres.rights import Shape, Statement
@@ -24,9 +27,9 @@ def shared_settings(wanted: dict[str, Any], plan: dict[str, Any]) -> Commands:
     + plan: as `deploys/remote/postgres.py` has it; secret
     """
     host = this_host()
-    seen = ask(host)["patroni"]["config"]
+    seen = dynamic_configuration(ask(host)[PATRONI]["config"])
     # a pause stands there too, and is nothing that a stack file says
-    if seen is not None and {name: value for name, value in seen.items() if name != "pause"} == wanted:
+    if seen is not None and seen.settings == wanted:
         host.noop("all members share what is wanted")
         return
     try:
@@ -46,8 +49,8 @@ def roll(plan: dict[str, Any], leads: bool) -> Commands:
     """
     host = this_host()
     # what is shared may have changed in this run: what was kept of this machine was forgotten with that
-    seen = ask(host)["patroni"]
-    if not restart_waits(seen) or _leads(seen, plan["name"]) != leads:
+    seen = ask(host)[PATRONI]
+    if not restart_waits(seen) or (cluster_by(seen).leader == plan["name"]) != leads:
         host.noop("nothing waits for a restart here")
         return
     try:
@@ -64,7 +67,7 @@ def switchover(plan: dict[str, Any], to: str) -> Commands:
     + to: who shall lead; "" for whoever is best
     """
     host = this_host()
-    if not _leads(ask(host)["patroni"], plan["name"]):
+    if cluster_by(ask(host)[PATRONI]).leader != plan["name"]:
         host.noop(f"{plan['name']} does not lead")
         return
     try:
@@ -96,7 +99,7 @@ def pause(plan: dict[str, Any], wanted: bool) -> Commands:
     + plan: as `deploys/remote/postgres.py` has it; secret
     """
     host = this_host()
-    if is_paused(ask(host)["patroni"]) == wanted:
+    if cluster_by(ask(host)[PATRONI]).paused == wanted:
         host.noop("the cluster is paused already" if wanted else "the cluster is not paused")
         return
     try:
@@ -115,39 +118,6 @@ def _say(host: Host, text: str) -> None:
         host.log(text)
 
 
-def is_paused(seen: dict[str, Any]) -> bool:
-    """Whether Patroni decides nothing: given the answer of `patroni` in deploys/remote/look_cluster.py."""
-    return bool((seen["cluster"] or {}).get("pause"))
-
-
-def leader_of(seen: dict[str, Any]) -> str:
-    """Who leads by what a machine says; "" for nobody."""
-    members = (seen["cluster"] or {"members": []})["members"]
-    return next((m["name"] for m in members if m["role"] in ("leader", "primary") and m["state"] == "running"), "")
-
-
-def _leads(seen: dict[str, Any], name: str) -> bool:
-    return leader_of(seen) == name
-
-
-def restart_waits(seen: dict[str, Any]) -> bool:
-    """Whether Postgres says so, or runs another program than the installed one."""
-    own = seen["patroni"]
-    if not own:
-        return False
-    return bool(own.get("pending_restart")) or (
-        bool(seen["installed"])
-        and "server_version" in own
-        and own["server_version"] != version_number(seen["installed"])
-    )
-
-
-def version_number(text: str) -> int:
-    """ "postgres (PostgreSQL) 17.6 (Debian 17.6-1)" is 170006, as `server_version_num` has it."""
-    major, _, minor = text.split(")", 1)[1].split()[0].partition(".")
-    return int(major) * 10000 + int("".join(filter(str.isdigit, minor)) or 0)
-
-
 @operation()
 def databases(shape: Shape, keys: Mapping[str, SecretStr]) -> Commands:
     """Make roles, databases and rights as declared, on whichever machine leads.
@@ -156,7 +126,7 @@ def databases(shape: Shape, keys: Mapping[str, SecretStr]) -> Commands:
     + keys: the roles' verifiers by name; they go over standard input
     """
     host = this_host()
-    seen = ask(host)["databases"]
+    seen = ask(host, DATABASES.request(shape.asked))[DATABASES]
     if seen is None:
         host.noop("another server leads")
         return
@@ -170,7 +140,7 @@ def own_passwords(keys: Mapping[str, SecretStr]) -> Commands:
     + keys: their verifiers by name; they go over standard input
     """
     host = this_host()
-    seen = ask(host)["databases"]
+    seen = ask(host)[DATABASES]
     if seen is None:
         host.noop("another server leads, or none does yet")
         return

@@ -29,6 +29,11 @@ def keyring_file(keyring: Keyring) -> File:
     return File("/etc/bastide/keyring", f"{keyring.newest}\n")
 
 
+def record_files(keyring: Keyring, *, whole: bool = True) -> tuple[File, ...]:
+    """What a machine says of a complete deploy. `whole`: whether nothing on it uses an older master any more."""
+    return (revision_file(), keyring_file(keyring)) if whole else (revision_file(),)
+
+
 @cache
 def _revision() -> str:
     try:

@@ -8,7 +8,8 @@ from typing import Literal
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.operation import operation
 
-from deploys.facts.machine import ask, forget, this_host
+from deploys.facts.ask import ask, forget, this_host
+from deploys.facts.units import UNITS, UnitState
 
 
 @operation()
@@ -22,7 +23,7 @@ def unit(name_: str, state: Literal["running", "enabled", "masked"]) -> Generato
     A unit that is not installed is left alone when it is to be masked.
     """
     host = this_host()
-    seen = ask(host, units=[name_])["units"][name_]
+    seen = ask(host, UNITS.request([name_]))[UNITS][name_]
     commands = unit_commands(name_, state, seen)
     if not commands:
         host.noop(f"{name_} is {state}")
@@ -33,8 +34,8 @@ def unit(name_: str, state: Literal["running", "enabled", "masked"]) -> Generato
         forget(host)
 
 
-def unit_commands(name: str, state: str, seen: dict[str, str]) -> list[str]:
-    """What is to be run, given the unit's state as `systemctl show` has it."""
+def unit_commands(name: str, state: str, seen: UnitState) -> list[str]:
+    """What is to be run, given the unit's state."""
     if state == "masked":
         return [] if seen["LoadState"] in ("masked", "not-found") else [f"systemctl mask {name}"]
     commands = []

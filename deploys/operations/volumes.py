@@ -9,8 +9,13 @@ from pyinfra.api.command import QuoteString, StringCommand
 from pyinfra.api.operation import operation
 
 from deploys import remote
-from deploys.facts.machine import Answer, Question, ask, forget, this_host
-from deploys.operations.files import Commands, File, differing, files_question, plan
+from deploys.facts.ask import ask, forget, this_host
+from deploys.facts.changes import UNFINISHED
+from deploys.facts.fact import FactRequest, Facts, merged
+from deploys.facts.files import FILES
+from deploys.facts.units import UNITS
+from deploys.facts.volumes import DEVICES, MOUNTS
+from deploys.operations.files import Commands, File, differing, files_request, plan
 
 # an attached volume is there at once, or some seconds after `pulumi up` has said so
 DEVICE_SECONDS = 60
@@ -33,11 +38,11 @@ def volume(
     without it: a service that must not run without it says `RequiresMountsFor=` in its unit.
     """
     host = this_host()
-    seen = ask(host, **volume_question(name_, device, path))
+    facts = ask(host, volume_request(name_, device, path))
     mark, unit = f"volume-{name_}", unit_name(path)
-    changed = differing(host, (unit_file(name_, device, path),), seen)
+    changed = differing(host, (unit_file(name_, device, path),), facts)
     folder = (owner, group, mode)
-    if not changed and mark not in seen["left"]["pending"] and is_mounted(seen, device, path, *folder):
+    if not changed and mark not in facts[UNFINISHED]["pending"] and is_mounted(facts, device, path, *folder):
         host.noop(f"{name_}: the volume is mounted at {path}")
         return
     try:
@@ -47,26 +52,26 @@ def volume(
         forget(host)
 
 
-def volume_question(name: str, device: str, path: str) -> Question:
+def volume_request(name: str, device: str, path: str) -> FactRequest:
     """What the operation asks."""
-    return {
-        **files_question((unit_file(name, device, path), File(path, None))),
-        "mounts": [path],
-        "devices": [device],
-        "units": [unit_name(path)],
-    }
+    return merged(
+        files_request((unit_file(name, device, path), File(path, None))),
+        MOUNTS.request([path]),
+        DEVICES.request([device]),
+        UNITS.request([unit_name(path)]),
+    )
 
 
-def is_mounted(seen: Answer, device: str, path: str, owner: str | None, group: str | None, mode: int | None) -> bool:
+def is_mounted(facts: Facts, device: str, path: str, owner: str | None, group: str | None, mode: int | None) -> bool:
     """Whether this very device is mounted there, will be at the next boot, and its folder is as wanted."""
-    mount, folder = seen["mounts"][path], seen["files"][path] or {}
+    mount, folder = facts[MOUNTS][path], facts[FILES][path]
     return (
         mount is not None
-        and mount["device"] == seen["devices"][device]
-        and seen["units"][unit_name(path)]["UnitFileState"] == "enabled"
-        and all(
-            wanted in (None, folder.get(key)) for key, wanted in (("owner", owner), ("group", group), ("mode", mode))
-        )
+        and mount["device"] == facts[DEVICES][device]
+        and facts[UNITS][unit_name(path)]["UnitFileState"] == "enabled"
+        and owner in (None, folder and folder["owner"])
+        and group in (None, folder and folder["group"])
+        and mode in (None, folder and folder["mode"])
     )
 
 

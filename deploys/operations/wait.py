@@ -8,7 +8,7 @@ from collections.abc import Generator
 from pyinfra.api.command import PyinfraCommand, QuoteString, StringCommand
 from pyinfra.api.operation import operation
 
-from deploys.facts.machine import this_host, unchanged
+from deploys.facts.ask import this_host, unchanged
 
 
 @operation()

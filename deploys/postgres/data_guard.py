@@ -8,44 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
-from deploys.facts.machine import Answer
-from deploys.operations.postgres import is_paused, leader_of, restart_waits
+from deploys.etcd.beginning import begins, holders
+from deploys.facts.etcd import ETCD_MEMBER
+from deploys.facts.fact import Facts
+from deploys.facts.patroni import PATRONI, PatroniState, cluster_by, restart_waits
 
 _PARTIAL = "?"
 
 
-def begins(seen: Mapping[str, Answer], members: Collection[str]) -> bool:
-    """Whether there is no cluster of etcd members, so that one is begun: only known when all of them are asked.
-    One that has no vote in the stack file any more may be its last member.
-
-    A member that lost its data and began anew by itself would be taken for what it was before, with an empty log. What
-    a deploy began that was killed before the members came together is no cluster yet: it would never have a quorum.
-    """
-    asked = [name for name in members if "etcd" in seen.get(name, {})]
-    return len(asked) == len(members) > 0 and not _holders(seen)
-
-
-def without_data(seen: Mapping[str, Answer], members: Collection[str]) -> frozenset[str]:
-    """The members that are new or have lost their data: they come in later, and nobody waits for their answer."""
-    return frozenset(name for name in members if "etcd" in seen.get(name, {}) and not seen[name]["etcd"]["data"])
-
-
-def problems(seen: Mapping[str, Answer], data: str, members: Collection[str], adopt: str = "") -> list[str]:
+def problems(seen: Mapping[str, Facts], data: str, members: Collection[str], adopt: str = "") -> list[str]:
     """Every problem, a line each. `seen`: what the machines said; `data`: the data directory; `members`: who votes.
 
     `adopt` names the machine whose data the operator declares to be the cluster's, after etcd has lost all.
     """
-    sites = {name: answer["patroni"] for name, answer in seen.items() if answer.get("patroni")}
+    sites = {name: site for name, facts in seen.items() if (site := facts.get(PATRONI))}
     return [*_whose(sites, data, adopt, begun=not begins(seen, members)), *_few_stay(seen, members), *_paused(sites)]
 
 
-def _holders(seen: Mapping[str, Answer]) -> list[str]:
-    """The machines that hold a member's data of a cluster that came together."""
-    asked = {name: answer["etcd"] for name, answer in seen.items() if "etcd" in answer}
-    return [name for name, one in asked.items() if one["data"] and (one["healthy"] or not one["forming"])]
-
-
-def _whose(sites: Mapping[str, Answer], data: str, adopt: str, *, begun: bool) -> Iterator[str]:
+def _whose(sites: Mapping[str, PatroniState], data: str, adopt: str, *, begun: bool) -> Iterator[str]:
     # a Patroni that answers sees to its copy itself: it may be in the midst of making one
     for name, site in sites.items():
         if site["data"] == _PARTIAL and site["patroni"] is None:
@@ -75,30 +55,31 @@ def _whose(sites: Mapping[str, Answer], data: str, adopt: str, *, begun: bool) -
         )
 
 
-def _few_stay(seen: Mapping[str, Answer], wanted: Collection[str]) -> Iterator[str]:
+def _few_stay(seen: Mapping[str, Facts], wanted: Collection[str]) -> Iterator[str]:
     """Who is dismissed goes before others come: what all members know must not lie on one of them alone meanwhile."""
-    members: list[str] = next((m for one in seen.values() if (m := one.get("etcd", {}).get("members"))), [])
+    told = (member["members"] for facts in seen.values() if (member := facts.get(ETCD_MEMBER)))
+    members: list[str] = next(filter(None, told), [])
     # data of a membership that has ended are nobody's
-    holders = [name for name in _holders(seen) if not members or name in members]
-    stay = [name for name in holders if name in wanted]
+    hold = [name for name in holders(seen) if not members or name in members]
+    stay = [name for name in hold if name in wanted]
     # a run on some machines dismisses nobody
-    if set(wanted) <= set(seen) and len(holders) > len(stay) < 2:
+    if set(wanted) <= set(seen) and len(hold) > len(stay) < 2:
         yield (
-            f"{', '.join(holders)} vote today, and with etcd.voters: {', '.join(wanted)} only "
+            f"{', '.join(hold)} vote today, and with etcd.voters: {', '.join(wanted)} only "
             f"{', '.join(stay) or 'nobody'} of them would stay; change one, deploy, then the next one (and none while "
             "one of those who vote has lost its data: deploy with etcd.voters as it was)"
         )
 
 
-def _paused(sites: Mapping[str, Answer]) -> Iterator[str]:
+def _paused(sites: Mapping[str, PatroniState]) -> Iterator[str]:
     for name, site in sites.items():
-        if is_paused(site) and restart_waits(site):
+        if cluster_by(site).paused and restart_waits(site):
             yield f"{name}: waits for a restart, and the cluster is paused; `make resume`"
 
 
-def _identity(sites: Mapping[str, Answer], ids: Mapping[str, str], adopt: str) -> str:
+def _identity(sites: Mapping[str, PatroniState], ids: Mapping[str, str], adopt: str) -> str:
     """The cluster's system identifier: the leader's."""
-    leader = next((name for site in sites.values() if (name := leader_of(site)) in ids), adopt)
+    leader = next((name for site in sites.values() if (name := cluster_by(site).leader) in ids), adopt)
     return ids.get(leader, "")
 
 

@@ -6,15 +6,22 @@ another, replicas first, and a leader hands over before it goes down (`deploys/r
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from pyinfra.api.deploy import deploy
 
-from bastide.cluster import Cluster
+from bastide.cluster import Cluster, cluster_of
 from bastide.layout.postgres import DATA, FOLDER, PATRONI_PORT, UNIT
 from bastide.secrets import Keyring
-from deploys.facts.machine import Answer, Question, ask, merged, this_host
-from deploys.local_access import LocalAccess
-from deploys.operations.files import File, files, files_question
-from deploys.operations.packages import packages, packages_question
+from deploys.facts.ask import ask, this_host
+from deploys.facts.fact import FactRequest, merged
+from deploys.facts.patroni import PATRONI
+from deploys.facts.postgres import DATABASES
+from deploys.facts.units import UNITS
+from deploys.here import Here
+from deploys.local_access import LocalAccess, close_to_others
+from deploys.operations.files import File, files, files_request
+from deploys.operations.packages import packages, packages_request
 from deploys.operations.phase import phase
 from deploys.operations.postgres import databases, own_passwords, roll, shared_settings
 from deploys.operations.units import unit
@@ -43,122 +50,132 @@ PACKAGES = (
 _IN_VAIN = f"[ $(systemctl show -P SubState {UNIT}) = auto-restart ]"
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """The cluster as this machine sees it, and the masters of its passwords and certificates."""
+
+    cluster: Cluster
+    keyring: Keyring
+
+
 @deploy("postgres")
-def postgres(wanted: Cluster, keyring: Keyring) -> None:
+def postgres(wanted: Wanted) -> None:
     """On a site: all of it. On a machine that only votes: nothing but to wait for the others."""
-    guard = local_access_of(wanted)
-    seen = ask(this_host(), **question(wanted, keyring)) if wanted.me.site else {}
-    if wanted.me.site:
+    facts = ask(this_host(), fact_request(wanted))
+    cluster, keyring, site = wanted.cluster, wanted.keyring, wanted.cluster.me.site
+    if site:
         # before the packages, which would make and start a cluster of their own, and HAProxy without a listener
         files(name="no cluster of Debian's", name_="postgres-packages", wanted=package_files())
         packages(name="packages", names=PACKAGES)
-        files(
-            name="closed to other accounts",
-            name_="postgres-guard",
-            wanted=guard.files(),
-            settle=guard.settle(),
-            drift=guard.drift(seen),
-        )
+        close_to_others(local_access_of(cluster), facts)
         files(name="authorities", name_="postgres-ca", wanted=authority_files(keyring), settle=RELOAD_TRUST)
         own_passwords(name="passwords among members", keys=own_access(keyring))
     phase(name="every machine trusts the authorities")
-    if wanted.me.site:
+    if site:
         files(
             name="certificates",
             name_="postgres-certificates",
-            wanted=certificate_files(wanted, keyring),
+            wanted=certificate_files(cluster, keyring),
             settle=RELOAD_TRUST,
         )
         files(
             name="cluster member",
             name_="patroni",
-            wanted=member_files(wanted, keyring, memory_of(wanted, seen)),
+            wanted=member_files(cluster, keyring, memory_of(cluster, facts[PATRONI]["memory_mb"])),
             settle=RELOAD,
         )
     # the first to start makes the cluster when there is none: it shall be the primary
-    if wanted.me.site and wanted.first:
+    if site and cluster.first:
         unit(name="first server", name_=UNIT, state="running")
         wait(
             name="the cluster has a leader",
-            until=_has_leader(wanted),
+            until=_has_leader(cluster),
             seconds=90,
             unless=_IN_VAIN,
             for_what="a leader of the cluster",
         )
     phase(name="somebody leads")
-    if wanted.me.site and not wanted.first:
+    if site and not cluster.first:
         unit(name="further server", name_=UNIT, state="running")
-    if wanted.me.site:
+    if site:
         wait(
-            name="this server follows or leads", until=_is_well(wanted), seconds=120, for_what="this server to be well"
+            name="this server follows or leads", until=_is_well(cluster), seconds=120, for_what="this server to be well"
         )
     phase(name="every server is well")
-    if wanted.me.site and wanted.first:
-        shared_settings(name="what all members share", wanted=shared(wanted), plan=rest_plan(wanted, keyring))
+    if site and cluster.first:
+        shared_settings(name="what all members share", wanted=shared(cluster), plan=rest_plan(cluster, keyring))
     phase(name="all members share what is wanted")
-    if wanted.me.site:
+    if site:
         wait(
             name="this server knows what is shared",
-            until=_knows(wanted),
+            until=_knows(cluster),
             for_what="Patroni to take over what all members share",
-            seen=bool(seen["patroni"]["knows"]),
+            seen=facts[PATRONI]["knows"],
         )
     phase(name="every server knows")
-    if wanted.me.site:
-        roll(name="changes that need a restart", plan=rest_plan(wanted, keyring), leads=False, _serial=True)
+    if site:
+        roll(name="changes that need a restart", plan=rest_plan(cluster, keyring), leads=False, _serial=True)
     phase(name="replicas are as wanted")
-    if wanted.me.site:
+    if site:
         roll(
             name="the same for the leader, after a switchover",
-            plan=rest_plan(wanted, keyring),
+            plan=rest_plan(cluster, keyring),
             leads=True,
             _serial=True,
         )
     phase(name="the leader is as wanted")
-    if wanted.me.site:
-        roll(name="what the leader had to do first", plan=rest_plan(wanted, keyring), leads=False, _serial=True)
+    if site:
+        roll(name="what the leader had to do first", plan=rest_plan(cluster, keyring), leads=False, _serial=True)
     phase(name="all servers are as wanted")
-    if wanted.me.site:
+    if site:
         # of a cluster that this run has made
         own_passwords(name="passwords among members, for good", keys=own_access(keyring))
         databases(
             name="databases, roles and rights",
-            shape=shape(wanted.postgres, len(wanted.sites)),
-            keys=access(wanted.postgres, keyring),
+            shape=shape(cluster.postgres, len(cluster.sites)),
+            keys=access(cluster.postgres, keyring),
         )
-        files(name="way to the leader", name_="haproxy", wanted=(haproxy_file(wanted),), settle=RELOAD_HAPROXY)
-        files(name="pool", name_="pgbouncer", wanted=pool_files(wanted, keyring), settle=RELOAD_PGBOUNCER)
+        files(name="way to the leader", name_="haproxy", wanted=(haproxy_file(cluster),), settle=RELOAD_HAPROXY)
+        files(name="pool", name_="pgbouncer", wanted=pool_files(cluster, keyring), settle=RELOAD_PGBOUNCER)
         unit(name="way to the leader runs", name_="haproxy.service", state="running")
         unit(name="pool runs", name_="pgbouncer.service", state="running")
 
 
-def question(wanted: Cluster, keyring: Keyring) -> Question:
+def wanted_of(here: Here) -> Wanted | None:
+    """Nothing in a stack without Postgres."""
+    if here.settings.postgres is None:
+        return None
+    # the first to start makes the cluster when there is none, or the one whose data are said to be the cluster's
+    first = (here.adopt or "primary") in (here.machine.name, here.machine.role)
+    return Wanted(cluster_of(here.settings, here.machine, here.stack, first=first), here.keyring)
+
+
+def fact_request(wanted: Wanted) -> FactRequest:
     """All that this capability will ask a machine."""
-    if not wanted.me.site:
+    cluster, keyring = wanted.cluster, wanted.keyring
+    if not cluster.me.site:
         return {}
     written = (
         *package_files(),
         *authority_files(keyring),
-        *certificate_files(wanted, keyring),
-        *member_files(wanted, keyring, {}),
-        haproxy_file(wanted),
-        *pool_files(wanted, keyring),
+        *certificate_files(cluster, keyring),
+        *member_files(cluster, keyring, {}),
+        haproxy_file(cluster),
+        *pool_files(cluster, keyring),
     )
     return merged(
-        packages_question(PACKAGES),
-        files_question(written),
-        local_access_of(wanted).question(),
-        {
-            "units": [UNIT, "haproxy.service", "pgbouncer.service"],
-            **look(wanted),
-            "databases": shape(wanted.postgres, len(wanted.sites)).question(),
-        },
+        packages_request(PACKAGES),
+        files_request(written),
+        local_access_of(cluster).fact_request(),
+        UNITS.request([UNIT, "haproxy.service", "pgbouncer.service"]),
+        patroni_request(cluster),
+        DATABASES.request(shape(cluster.postgres, len(cluster.sites)).asked),
     )
 
 
-def look(wanted: Cluster) -> Question:
+def patroni_request(wanted: Cluster) -> FactRequest:
     """What a site is asked of itself and of the cluster."""
-    return {"patroni": {"url": rest_url(wanted), "ca": f"{FOLDER}/ca.crt", "data": DATA}}
+    return PATRONI.request({"url": rest_url(wanted), "ca": f"{FOLDER}/ca.crt", "data": DATA})
 
 
 def local_access_of(wanted: Cluster) -> LocalAccess:
@@ -175,14 +192,6 @@ def local_access_of(wanted: Cluster) -> LocalAccess:
 def package_files() -> tuple[File, ...]:
     """createcluster.conf(5) of postgresql-common."""
     return (File("/etc/postgresql-common/createcluster.d/bastide.conf", "create_main_cluster = false\n"),)
-
-
-def _seen_well(seen: Answer) -> bool:
-    """Whether this server was seen to lead, or to follow somebody who leads."""
-    cluster = (seen.get("patroni") or {}).get("cluster") or {"members": []}
-    states = {(member["role"], member["state"]) for member in cluster["members"]}
-    own = (seen.get("patroni") or {}).get("patroni") or {}
-    return ("leader", "running") in states and own.get("state") == "running"
 
 
 def _curl(wanted: Cluster, path: str) -> str:

@@ -14,7 +14,6 @@ from bastide.layout import etcd
 from bastide.layout.postgres import ACCOUNT, CONFIG, DATA, FOLDER, PATRONI_PORT, PORT, UNIT, VERSION
 from bastide.secrets import Keyring
 from deploys.etcd import membership
-from deploys.facts.machine import Answer
 from deploys.operations.files import File
 from deploys.render import render
 
@@ -92,9 +91,9 @@ def member_files(wanted: Cluster, keyring: Keyring, memory: dict[str, str]) -> t
     )
 
 
-def memory_of(wanted: Cluster, seen: Answer) -> dict[str, str]:
+def memory_of(wanted: Cluster, there_mb: int) -> dict[str, str]:
     """Postgres' share of the machine's memory: of the server type's, or of what a machine of somebody else has."""
-    total = wanted.memory_mb or seen["patroni"]["memory_mb"]
+    total = wanted.memory_mb or there_mb
     # PostgreSQL 17 manual, 19.4.1: a quarter; the rest caches files. A gigabyte is enough for building an index.
     return {
         "shared_buffers": f"{total // 4}MB",

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from pydantic import SecretStr
 
@@ -16,6 +15,7 @@ from bastide import cluster
 from bastide.secrets import Keyring
 from bastide.settings import Postgres
 from bastide.settings.postgres import Right
+from deploys.facts.postgres import DatabasesRequest, DatabasesState, Inside
 
 MARK = "made by bastide"
 """The comment on every role of ours: who carries it and is not declared any more loses its login."""
@@ -109,8 +109,9 @@ class Shape:
     sites: int
     names: tuple[str, ...] = field(default=())
 
-    def question(self) -> dict[str, Any]:
-        """What the machine is asked (deploys/remote/look_cluster.py)."""
+    @property
+    def asked(self) -> DatabasesRequest:
+        """What the machine is asked."""
         return {"query": _QUERY, "inside": _INSIDE, "names": list(self.names)}
 
 
@@ -133,16 +134,16 @@ def own_access(keyring: Keyring) -> dict[str, SecretStr]:
     return {role: cluster.role_verifier(keyring, role) for role in OWN_ROLES}
 
 
-def own_statements(keys: Mapping[str, SecretStr], seen: dict[str, Any]) -> list[Statement]:
+def own_statements(keys: Mapping[str, SecretStr], seen: DatabasesState) -> list[Statement]:
     """What gives the members' own roles their present passwords: Patroni does so only when it makes a cluster."""
     return [
         _for_all(f"ALTER ROLE {_id(name)} PASSWORD {_text(key.get_secret_value())}", f"set the password of {name}")
         for name, key in keys.items()
-        if name in (seen["own"] or {}) and not _has(key, seen["own"][name])
+        if (digest := (seen["own"] or {}).get(name)) is not None and not _has(key, digest)
     ]
 
 
-def statements(wanted: Shape, keys: Mapping[str, SecretStr], seen: dict[str, Any]) -> list[Statement]:
+def statements(wanted: Shape, keys: Mapping[str, SecretStr], seen: DatabasesState) -> list[Statement]:
     """What makes it so, in order. `seen` is the leader's answer."""
     return [
         *_roles(wanted, keys, seen),
@@ -152,7 +153,7 @@ def statements(wanted: Shape, keys: Mapping[str, SecretStr], seen: dict[str, Any
     ]
 
 
-def _roles(wanted: Shape, keys: Mapping[str, SecretStr], seen: dict[str, Any]) -> Iterator[Statement]:
+def _roles(wanted: Shape, keys: Mapping[str, SecretStr], seen: DatabasesState) -> Iterator[Statement]:
     for name in wanted.postgres.roles:
         role = seen["roles"].get(name)
         key = keys[name].get_secret_value()
@@ -177,7 +178,7 @@ def _roles(wanted: Shape, keys: Mapping[str, SecretStr], seen: dict[str, Any]) -
             yield _for_all(f"ALTER ROLE {_id(name)} NOLOGIN", f"{name} is not declared any more: it cannot log in")
 
 
-def _databases(wanted: Shape, seen: dict[str, Any]) -> Iterator[Statement]:
+def _databases(wanted: Shape, seen: DatabasesState) -> Iterator[Statement]:
     for name, database in wanted.postgres.databases.items():
         owner = next(role for role, right in database.roles.items() if right == "owner")
         there = seen["databases"].get(name)
@@ -200,11 +201,11 @@ def _databases(wanted: Shape, seen: dict[str, Any]) -> Iterator[Statement]:
                 yield _for_all(f"GRANT CONNECT ON DATABASE {_id(name)} TO {_id(role)}", f"{role} may connect to {name}")
 
 
-def _inside(wanted: Shape, name: str, seen: dict[str, Any]) -> Iterator[Statement]:
+def _inside(wanted: Shape, name: str, seen: DatabasesState) -> Iterator[Statement]:
     database = wanted.postgres.databases[name]
     owner = next(role for role, right in database.roles.items() if right == "owner")
     # a database that is made in this run is PostgreSQL's default one inside
-    fresh: dict[str, Any] = {
+    fresh: Inside = {
         "extensions": ["plpgsql"],
         "schema_owner": "pg_database_owner",
         "schema": ["public USAGE"],
@@ -213,7 +214,7 @@ def _inside(wanted: Shape, name: str, seen: dict[str, Any]) -> Iterator[Statemen
         "bare": 0,
         "later": [],
     }
-    there: dict[str, Any] = seen["inside"].get(name) or fresh
+    there = seen["inside"].get(name) or fresh
     for extension in database.extensions:
         if extension not in there["extensions"]:
             yield Statement(name, f"CREATE EXTENSION {_id(extension)}", f"extension {extension} in {name}")
@@ -232,7 +233,7 @@ def _inside(wanted: Shape, name: str, seen: dict[str, Any]) -> Iterator[Statemen
     yield from _rows(name, owner, guests, there)
 
 
-def _rows(name: str, owner: str, guests: dict[str, Right], there: dict[str, Any]) -> Iterator[Statement]:
+def _rows(name: str, owner: str, guests: dict[str, Right], there: Inside) -> Iterator[Statement]:
     """Rights on what is there, and on what the owner will make."""
     for kind, words, rights in (("TABLES", "", _ROWS), ("SEQUENCES", " sequence", _SEQUENCES)):
         asked = {f"{role} {word}{words}" for role, right in guests.items() for word in rights[right]}
@@ -266,7 +267,7 @@ def _handed_over(owner: str) -> str:
   END LOOP; END $do$"""  # noqa: S608 - our own text and a quoted name
 
 
-def _own_extensions(seen: dict[str, Any]) -> Iterator[Statement]:
+def _own_extensions(seen: DatabasesState) -> Iterator[Statement]:
     """Statistics of statements, for people who look; in the database that is nobody's."""
     there = (seen["inside"].get("postgres") or {"extensions": []})["extensions"]
     for extension in ("pg_stat_statements", "pgaudit"):

@@ -1,13 +1,16 @@
 """Scripts that run on the machines, and how they get there.
 
 A script is plain Python of the standard library. It goes to `python3 -I -` over standard input: neither the script
-nor what it is told stands in argv, in sudo's log or in pyinfra's output.
+nor what it is told stands in argv, in sudo's log or in pyinfra's output. What it imports of this folder goes along.
 """
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Sequence
+import re
+import zlib
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +20,13 @@ COMMAND = "python3 -I -S -"
 # pyinfra asks for a password at the terminal when it sees sudo's own complaint: it must not get to see it
 AS_ROOT = f"sudo -n true 2>/dev/null && exec sudo -n {COMMAND}"
 NO_ROOT = "sudo does not make root without a password"
+
+# Each text becomes a module that the next ones import. They stay at hand: a script can leave itself on the machine.
+_LOAD = """\
+for name, text in SOURCES.items():
+    module = sys.modules[name] = type(sys)(name)
+    exec(compile(text, name, 'exec'), module.__dict__)
+"""
 
 
 class Quiet(str):
@@ -40,21 +50,21 @@ class Quiet(str):
         return format(str(self), spec)
 
 
-def call(script: str, function: str, *arguments: object, parts: Sequence[str] = ()) -> Quiet:
+def call(script: str, function: str, *arguments: object, also: Iterable[str] = (), label: str = "") -> Quiet:
     """The standard input that runs `function` of a script of this folder with JSON arguments.
 
-    The script finds its own text in `SOURCE`, so that it can leave a copy of itself on the machine. `parts` are scripts
-    that are run after it in the same namespace: they add to what it can do.
+    `also`: further modules that go along, by their whole names.
     """
+    name = f"{__name__}.{script}"
     values = json.dumps(arguments)
     lines = (
-        "import json",
-        f"SOURCE = {_source(script)!r}",
-        f"exec(compile(SOURCE, {script + '.py'!r}, 'exec'))",
-        *(f"exec(compile({_source(part)!r}, {part + '.py'!r}, 'exec'))" for part in parts),
-        f"{function}(*json.loads({values!r}))",
+        "import binascii, json, sys, zlib",
+        f"SOURCES = json.loads(zlib.decompress(binascii.a2b_base64({_packed(name, *also)!r})))",
+        f"LOAD = {_LOAD!r}",
+        "exec(LOAD)",
+        f"sys.modules[{name!r}].{function}(*json.loads({values!r}))",
     )
-    return Quiet("\n".join(lines) + "\n", f"{script}.{function}")
+    return Quiet("\n".join(lines) + "\n", label or f"{script}.{function}")
 
 
 def command(script: str, function: str, *arguments: object) -> StringCommand:
@@ -63,5 +73,22 @@ def command(script: str, function: str, *arguments: object) -> StringCommand:
 
 
 @cache
-def _source(script: str) -> str:
-    return Path(__file__).with_name(f"{script}.py").read_text(encoding="utf-8")
+def _packed(*names: str) -> str:
+    """The texts in a third of their size: as they are they would not fit into the first packets of a connection."""
+    return base64.b64encode(zlib.compress(json.dumps(_sources(*names)).encode(), 9)).decode()
+
+
+def _sources(*names: str) -> dict[str, str]:
+    """The texts of these modules by name, each after those that it imports."""
+    found: dict[str, str] = {}
+    for name in names:
+        text = _source(name)
+        imported = re.findall(rf"^from ({re.escape(__name__)}\.[\w.]+) import ", text, re.MULTILINE)
+        found |= {**_sources(*imported), name: text}
+    return found
+
+
+@cache
+def _source(name: str) -> str:
+    path = Path(__file__).parent.joinpath(*name.removeprefix(f"{__name__}.").split("."))
+    return path.with_suffix(".py").read_text(encoding="utf-8")

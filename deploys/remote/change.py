@@ -22,11 +22,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+import __main__
+
 ROOT = Path("/")
 STATE = "var/lib/bastide"
 SCRATCH = ".bastide-new"
 SETTLE_SECONDS = 20
-SOURCE = globals().get("SOURCE", "")  # this text; set by whoever sends it
+# the text of this module and of those that it needs, and how they are loaded: both from what was sent (deploys/remote)
+SOURCES: dict[str, str] = vars(__main__).get("SOURCES", {})
+LOAD: str = vars(__main__).get("LOAD", "")
 
 
 def apply(plan: dict[str, Any]) -> None:
@@ -157,7 +161,7 @@ def _save(plan: dict[str, Any]) -> None:
             }
         )
     (fresh / "state.json").write_text(json.dumps({"files": saved, "settle": plan["settle"]}))
-    (fresh / "change.py").write_text(SOURCE + "\n" + _MAIN)
+    (fresh / "change.py").write_text(f"import sys\nSOURCES = {SOURCES!r}\n{LOAD}\n{_MAIN}")
     fresh.rename(folder)
     _sync(folder.parent)
 
@@ -271,6 +275,7 @@ def _fail(problem: str) -> NoReturn:
 
 # what the kept copy does when the timer fires, or at the next boot: services start by themselves then
 _MAIN = """
+restore = sys.modules["deploys.remote.change"].restore
 if sys.argv[2] == "boot":
     restore(sys.argv[1], "the machine went down before it was confirmed", settle=False)
 else:

@@ -1,19 +1,18 @@
 """Runs on the machine as root: brings a member into its cluster or out of it, and makes its users.
 
-Standard library only, since it is sent to the machine as it stands here. Passwords come over standard input and go to
-etcdctl by its environment or standard input, never by argv.
+Standard library only, since it is sent to the machine as it stands here.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
+
+from deploys.remote.etcdctl import as_root, ctl, fail, root_password, run
 
 _JOIN_SECONDS = 60
 _SETTLE_SECONDS = 20
@@ -40,7 +39,7 @@ def join(plan: dict[str, Any]) -> None:
     # one that waits for others is stopped to its end first: on its way down it would give away a leadership just won
     stopped = subprocess.run(["systemctl", "stop", plan["unit"]], capture_output=True, text=True, check=False)
     if stopped.returncode:
-        _fail(stopped.stderr.strip())
+        fail(stopped.stderr.strip())
     if data.exists() and (anew or (not plan["begins"] and _has_left(plan))):
         shutil.rmtree(data)
     if not (data / "member").is_dir():
@@ -58,7 +57,7 @@ def join(plan: dict[str, Any]) -> None:
         ["systemctl", "start", "--no-block", plan["unit"]], capture_output=True, text=True, check=False
     )
     if done.returncode:
-        _fail(done.stderr.strip())
+        fail(done.stderr.strip())
     if not plan["begins"]:
         _until_started(plan)
 
@@ -74,12 +73,8 @@ def _initial(plan: dict[str, Any], peers: dict[str, str]) -> str:
 
 def _has_left(plan: dict[str, Any]) -> bool:
     """Whether the others have a quorum and do not count this member. They may be down: then nobody knows."""
-    for password in plan["root"]:
-        words = (_at_others(plan), "-w", "json", "member", "list")
-        done = _run(plan, words, {"ETCDCTL_PASSWORD": password}, None)
-        if done.returncode == 0:
-            return not any(_is_mine(member, plan) for member in json.loads(done.stdout)["members"])
-    return False
+    password, done = as_root(plan, _at_others(plan), "-w", "json", "member", "list")
+    return bool(password) and not any(_is_mine(member, plan) for member in json.loads(done.stdout)["members"])
 
 
 def _at_others(plan: dict[str, Any]) -> str:
@@ -106,7 +101,7 @@ def _admitted(plan: dict[str, Any]) -> dict[str, str]:
         members.dismiss()
     elif foreign := members.foreign():
         names = ", ".join(member.get("name") or member["peerURLs"][0] for member in foreign)
-        _fail(f"the members count {names} still; next: `make deploy` for all machines")
+        fail(f"the members count {names} still; next: `make deploy` for all machines")
     members.change("add", plan["name"], f"--peer-urls={plan['peers'][plan['name']]}")
     return _known(members.there(), plan)
 
@@ -123,11 +118,11 @@ class _Members:
     def __init__(self, plan: dict[str, Any], *words: str) -> None:
         self.plan = plan
         self.words = words
-        self.env = {"ETCDCTL_PASSWORD": _root_password(plan, *words)}
+        self.env = {"ETCDCTL_PASSWORD": root_password(plan, *words)}
 
     def there(self) -> list[dict[str, Any]]:
         """All of them, as etcdctl prints them: ID, peerURLs, and name, once they have started."""
-        text = _ctl(self.plan, *self.words, "-w", "json", "member", "list", env=self.env)
+        text = ctl(self.plan, *self.words, "-w", "json", "member", "list", env=self.env)
         found: list[dict[str, Any]] = json.loads(text)["members"]
         return found
 
@@ -154,11 +149,11 @@ class _Members:
         server/etcdserver/server.go): after another change that is waited for."""
         deadline = time.monotonic() + _SETTLE_SECONDS
         while True:
-            done = _run(self.plan, (*self.words, "member", *words), self.env, None)
+            done = run(self.plan, (*self.words, "member", *words), self.env, None)
             if done.returncode == 0:
                 return
             if "unhealthy cluster" not in done.stderr or time.monotonic() > deadline:
-                _fail(f"etcdctl member {' '.join(words)}: {done.stderr.strip()[-500:]}")
+                fail(f"etcdctl member {' '.join(words)}: {done.stderr.strip()[-500:]}")
             time.sleep(0.5)
 
 
@@ -173,7 +168,7 @@ def leave(plan: dict[str, Any]) -> None:
                 ["systemctl", "disable", "-q", "--now", unit], capture_output=True, text=True, check=False
             )
             if done.returncode:
-                _fail(done.stderr.strip())
+                fail(done.stderr.strip())
             subprocess.run(["systemctl", "reset-failed", unit], check=False, capture_output=True)
     for path in map(Path, plan["gone"]):
         if path.is_dir():
@@ -202,73 +197,28 @@ def _until_started(plan: dict[str, Any]) -> None:
     log = subprocess.run(
         ["journalctl", "-qu", plan["unit"], "-n", "5", "-o", "cat"], capture_output=True, text=True, check=False
     )
-    _fail(f"the member is not well within {_JOIN_SECONDS} s:\n{log.stdout}")
+    fail(f"the member is not well within {_JOIN_SECONDS} s:\n{log.stdout}")
 
 
 def access(plan: dict[str, Any]) -> None:
     """Users and passwords as planned: `ctl`, `root` (passwords: the wanted one, then earlier ones), `users`
     (passwords by name), `prefix` (of the keys that they may use)."""
-    password = _root_password(plan)
+    password = root_password(plan)
     env = {"ETCDCTL_PASSWORD": password}
-    users = _ctl(plan, "user", "list", env=env).split()
+    users = ctl(plan, "user", "list", env=env).split()
     if "root" not in users:
-        _ctl(plan, "user", "add", "root", "--interactive=false", env=env, stdin=plan["root"][0])
-        _ctl(plan, "user", "grant-role", "root", "root", env=env)
+        ctl(plan, "user", "add", "root", "--interactive=false", env=env, stdin=plan["root"][0])
+        ctl(plan, "user", "grant-role", "root", "root", env=env)
     elif password != plan["root"][0]:
-        _ctl(plan, "user", "passwd", "root", "--interactive=false", env=env, stdin=plan["root"][0])
+        ctl(plan, "user", "passwd", "root", "--interactive=false", env=env, stdin=plan["root"][0])
         env = {"ETCDCTL_PASSWORD": plan["root"][0]}
-    if "bastide" not in _ctl(plan, "role", "list", env=env).split():
-        _ctl(plan, "role", "add", "bastide", env=env)
-    _ctl(plan, "role", "grant-permission", "bastide", "--prefix=true", "readwrite", plan["prefix"], env=env)
+    if "bastide" not in ctl(plan, "role", "list", env=env).split():
+        ctl(plan, "role", "add", "bastide", env=env)
+    ctl(plan, "role", "grant-permission", "bastide", "--prefix=true", "readwrite", plan["prefix"], env=env)
     for name, secret in plan["users"].items():
         if name not in users:
-            _ctl(plan, "user", "add", name, "--interactive=false", env=env, stdin=secret)
-        _ctl(plan, "user", "grant-role", name, "bastide", env=env)
+            ctl(plan, "user", "add", name, "--interactive=false", env=env, stdin=secret)
+        ctl(plan, "user", "grant-role", name, "bastide", env=env)
     for name in set(users) - {"root", *plan["users"]}:
-        _ctl(plan, "user", "delete", name, env=env)
-    _ctl(plan, "auth", "enable", env=env)
-
-
-def _root_password(plan: dict[str, Any], *words: str) -> str:
-    """The one that opens now; any, as long as nobody asks for one."""
-    for password in plan["root"]:
-        done = _run(plan, (*words, "user", "list"), {"ETCDCTL_PASSWORD": password}, None)
-        if done.returncode == 0:
-            return str(password)
-    _fail(f"none of root's passwords opens etcd: {done.stderr.strip()[-300:]}")
-
-
-def _ctl(plan: dict[str, Any], *words: str, env: dict[str, str] | None = None, stdin: str | None = None) -> str:
-    done = _run(plan, words, env or {}, stdin)
-    if done.returncode:
-        _fail(f"etcdctl {' '.join(words)}: {done.stderr.strip()[-500:]}")
-    return done.stdout
-
-
-def _run(
-    plan: dict[str, Any], words: tuple[str, ...], env: dict[str, str], stdin: str | None
-) -> subprocess.CompletedProcess[str]:
-    # what is set here must win over the file that `ctl` reads
-    values = dict(_file_values(plan["ctl"]), **env)
-    if any(word.startswith("--endpoints") for word in words):
-        values.pop("ETCDCTL_ENDPOINTS")  # etcdctl refuses to be told twice
-    return subprocess.run(
-        ["/usr/bin/etcdctl", *words],
-        input=stdin or "",
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-        env={**os.environ, **values},
-    )
-
-
-def _file_values(ctl: str) -> dict[str, str]:
-    path = next(line.split()[1] for line in Path(ctl).read_text().splitlines() if line.startswith(". "))
-    lines = (line.partition("=") for line in Path(path).read_text().splitlines() if not line.startswith("#"))
-    return {name: value for name, _, value in lines}
-
-
-def _fail(problem: str) -> NoReturn:
-    print(problem, file=sys.stderr)
-    sys.exit(1)
+        ctl(plan, "user", "delete", name, env=env)
+    ctl(plan, "auth", "enable", env=env)

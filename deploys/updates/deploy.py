@@ -20,12 +20,15 @@ from bastide.layout.updates import (
     TIMERS,
     UPGRADE_TIMER,
 )
-from bastide.machines import Machine
-from bastide.settings import Settings, Source, Updates
+from bastide.settings import Source, Updates
 from bastide.windows import Windows, windows
-from deploys.facts.machine import Answer, Question, ask, merged, this_host
-from deploys.operations.files import File, files, files_question
-from deploys.operations.packages import packages, packages_question
+from deploys.facts.ask import ask, this_host
+from deploys.facts.fact import FactRequest, Facts, merged
+from deploys.facts.files import FOLDERS
+from deploys.facts.units import UNITS
+from deploys.here import Here
+from deploys.operations.files import File, files, files_request
+from deploys.operations.packages import packages, packages_request
 from deploys.operations.units import unit
 from deploys.render import render
 
@@ -54,24 +57,29 @@ systemctl start {ALERT_TIMER.replace(".timer", ".service")}
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What one machine needs to know of the whole platform: its own times, and its peers' addresses by name."""
+class Wanted:
+    """The settings, and what one machine must know of all: its own times, and its peers' addresses by name."""
 
+    updates: Updates
     times: Windows
     peers: dict[str, str]
 
 
 @deploy("updates")
-def updates(wanted: Updates, plan: Plan) -> None:
+def updates(wanted: Wanted) -> None:
     """Debian's unattended-upgrades on timers of our own, and a reboot that asks the peers first.
 
     Archives come before packages, so that their lists are fetched together with those of what is missing.
     """
-    seen = ask(this_host(), listed=[SOURCES])
-    files(name="package archives", name_="archives", wanted=(*source_files(wanted), *orphans(wanted, seen)))
+    facts = ask(this_host(), FOLDERS.request([SOURCES]))
+    files(
+        name="package archives",
+        name_="archives",
+        wanted=(*source_files(wanted.updates), *orphans(wanted.updates, facts)),
+    )
     packages(name="packages", names=PACKAGES)
-    files(name="what is upgraded", name_="upgrades", wanted=(apt_file(wanted),))
-    files(name="when, and who is asked", name_="windows", wanted=window_files(wanted, plan), settle=_SETTLE)
+    files(name="what is upgraded", name_="upgrades", wanted=(apt_file(wanted.updates),))
+    files(name="when, and who is asked", name_="windows", wanted=window_files(wanted), settle=_SETTLE)
     # one call a line: pyinfra knows an operation by the line it was called from
     unit(name="lists of packages are fetched", name_=LISTS_TIMER, state="running")
     unit(name="upgrades are installed", name_=UPGRADE_TIMER, state="running")
@@ -79,16 +87,21 @@ def updates(wanted: Updates, plan: Plan) -> None:
     unit(name="alert for what waits", name_=ALERT_TIMER, state="running")
 
 
-def question(wanted: Updates, plan: Plan) -> Question:
+def wanted_of(here: Here) -> Wanted:
+    """What it wants of the stack."""
+    peers = {other.name: other.address_for(here.machine) for other in here.others}
+    return Wanted(here.settings.updates, windows(here.settings)[here.machine.name], peers)
+
+
+def fact_request(wanted: Wanted) -> FactRequest:
     """All that this capability will ask a machine."""
-    written = (*source_files(wanted), apt_file(wanted), *window_files(wanted, plan))
-    return merged(packages_question(PACKAGES), files_question(written), {"units": sorted(TIMERS), "listed": [SOURCES]})
-
-
-def plan_of(settings: Settings, machine: Machine, machines: tuple[Machine, ...]) -> Plan:
-    """A machine's times, and all other machines."""
-    peers = {other.name: other.address_for(machine) for other in machines if other.name != machine.name}
-    return Plan(windows(settings)[machine.name], peers)
+    written = (*source_files(wanted.updates), apt_file(wanted.updates), *window_files(wanted))
+    return merged(
+        packages_request(PACKAGES),
+        files_request(written),
+        UNITS.request(sorted(TIMERS)),
+        FOLDERS.request([SOURCES]),
+    )
 
 
 def patterns(wanted: Updates) -> list[str]:
@@ -112,10 +125,10 @@ def source_path(name: str) -> str:
     return f"{SOURCES}/bastide-{name}.sources"
 
 
-def orphans(wanted: Updates, seen: Answer) -> tuple[File, ...]:
+def orphans(wanted: Updates, facts: Facts) -> tuple[File, ...]:
     """Archives that the settings do not name any more: their files go."""
     declared = {source_path(name) for name in wanted.sources}
-    there = (f"{SOURCES}/{name}" for name in seen["listed"][SOURCES] if name.startswith("bastide-"))
+    there = (f"{SOURCES}/{name}" for name in facts[FOLDERS][SOURCES] if name.startswith("bastide-"))
     return tuple(File(path, None) for path in there if path not in declared)
 
 
@@ -124,13 +137,13 @@ def apt_file(wanted: Updates) -> File:
     return File("/etc/apt/apt.conf.d/60bastide", render("updates/60bastide.j2", patterns=patterns(wanted)))
 
 
-def window_files(wanted: Updates, plan: Plan) -> tuple[File, ...]:
+def window_files(wanted: Wanted) -> tuple[File, ...]:
     """The timers with this machine's times, and the program with what it must know."""
     config = {
-        "peers": plan.peers,
+        "peers": wanted.peers,
         "observe_seconds": OBSERVE_SECONDS,
-        "max_pending_days": wanted.max_pending_days,
-        "upgraded": [[urlsplit(one.url).hostname, one.suite] for one in wanted.sources.values() if one.upgrade],
+        "max_pending_days": wanted.updates.max_pending_days,
+        "upgraded": [[urlsplit(one.url).hostname, one.suite] for one in wanted.updates.sources.values() if one.upgrade],
     }
     system = "/etc/systemd/system"
     readme = "Executables in this folder must all end with 0 before this machine may reboot for an update.\n"
@@ -138,9 +151,9 @@ def window_files(wanted: Updates, plan: Plan) -> tuple[File, ...]:
         File(f"{system}/apt-daily.timer.d/bastide.conf", render("updates/apt-daily.timer.j2")),
         File(
             f"{system}/apt-daily-upgrade.timer.d/bastide.conf",
-            render("updates/apt-daily-upgrade.timer.j2", upgrade=plan.times.upgrade),
+            render("updates/apt-daily-upgrade.timer.j2", upgrade=wanted.times.upgrade),
         ),
-        File(f"{system}/bastide-reboot.timer", render("updates/bastide-reboot.timer.j2", reboot=plan.times.reboot)),
+        File(f"{system}/bastide-reboot.timer", render("updates/bastide-reboot.timer.j2", reboot=wanted.times.reboot)),
         File(f"{system}/bastide-reboot.service", render("updates/bastide-reboot.service.j2", program=PROGRAM)),
         File(f"{system}/bastide-updates.timer", render("updates/bastide-updates.timer.j2")),
         File(f"{system}/bastide-updates.service", render("updates/bastide-updates.service.j2", program=PROGRAM)),
@@ -151,7 +164,7 @@ def window_files(wanted: Updates, plan: Plan) -> tuple[File, ...]:
 
 
 def program_text() -> str:
-    """The program that machines get."""
+    """The program that machines get: in one file, long as it is, since it is installed as it stands."""
     return Path(__file__).with_name("program.py").read_text(encoding="utf-8")
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bastide.console import run, step
 from bastide.errors import CommandFailed, LabError
-from lab import owner
+from lab import owner, registry
 from lab.machines import recipe
 from lab.upstream import Upstream
 
@@ -61,24 +61,27 @@ def _ensure(key: str, title: str, build: Callable[[Path], None]) -> Path:
     ready = cache_folder() / f"{title}-{key}" / "root"
     if ready.is_dir():
         return ready
-    work = ready.parent.with_name(f".{title}-{key}.{os.getpid()}")
-    owner.make_folders(ready.parent.parent)
+    folder = ready.parent.parent
+    owner.make_folders(folder)
+    # several labs that start at once need it once: the others wait, and find it
+    with registry.locked(folder / f".{title}-{key}.lock"):
+        if not ready.is_dir():
+            _build(ready, title, build)
+    return ready
+
+
+def _build(ready: Path, title: str, build: Callable[[Path], None]) -> None:
+    work = ready.parent.with_name(f".{ready.parent.name}.{os.getpid()}")
     _drop_abandoned(ready.parent.parent)
     work.mkdir(mode=0o700)
     try:
         with step(f"image {title}: building once, later runs take it from {ready.parent.parent}"):
             build(work)
         # 0755 inside a 0700 folder: the files are root's, with setuid programs among them
-        try:
-            work.rename(ready.parent)
-        except OSError:
-            # another lab has built the same image meanwhile: rename(2) replaces no folder that holds something
-            if not ready.is_dir():
-                raise
+        work.rename(ready.parent)
     finally:
         if work.exists():
             shutil.rmtree(work)
-    return ready
 
 
 def _build_base(work: Path, upstream: Upstream) -> None:

@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,14 @@ from lab.machines import links
 from lab.machines.driver import Driver
 from lab.machines.store import Record
 from lab.place import ROOT, Place
+from tests.groups import stack_of
 
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="a lab needs root")
 
 SCALE = float(os.environ.get("TIMEOUT_SCALE", "1"))
+NAME = stack_of("lab")
 ALPHA, BETA = 101, 102
+INSTANCES = "fs/inotify/max_user_instances"
 EVERYWHERE = ("0.0.0.0/0", "::/0")
 # tries all targets at once and prints those that answered a TCP connect
 _REACH = """
@@ -123,8 +127,21 @@ def left_behind(place: Place) -> list[str]:
 
 
 def sysctls() -> dict[str, str]:
-    names = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding", "fs/inotify/max_user_instances")
-    return {name: Path("/proc/sys", name).read_text() for name in names}
+    """This host's settings that have to do with labs, as they are now."""
+    names = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding", INSTANCES)
+    return {name: Path("/proc/sys", name).read_text().strip() for name in names}
+
+
+def own_sysctls() -> dict[str, str]:
+    """The same as they are without labs: what labs changed stands in their registry, while there are any."""
+    before, now = remembered(), sysctls()
+    return {**now, **before, **remembered()}  # asked twice: a lab may come or go between
+
+
+def remembered() -> dict[str, str]:
+    """What the labs of this host, if there are any, have changed of its settings, as it was."""
+    known = registry.read_json(ROOT / "registry.json").get("sysctls", {})
+    return {name.replace(".", "/"): value for name, value in known.items()}
 
 
 def labs() -> set[str]:
@@ -137,12 +154,12 @@ def made(folder: Path) -> Iterator[Bench]:
     """The lab with alpha and beta, both on and in one private network; taken away at the end."""
     key = folder / "operator"
     run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key])
-    lab = Lab("labtest")
+    lab = Lab(NAME)
     lab.down()
     info_file = folder / "info.json"
     port, token = free_port(), secrets.token_hex(32)
     info = lab.up(port=port, token=token, authorized_key=key.with_suffix(".pub"), info=info_file)
-    place = registry.find("labtest")
+    place = registry.find(NAME)
     assert place is not None
     driver = Driver(place)
     public = key.with_suffix(".pub").read_text().strip()
@@ -170,6 +187,13 @@ def made(folder: Path) -> Iterator[Bench]:
             address = f"10.77.0.{number}"
             driver.attach(number, PrivateNic(7, "10.77.0.0/16", address, f"86:00:00:00:01:{number:02x}"))
             driver.start(number)
+        orders = ["systemctl", "show", "-P", "Version"]
+        for spec in specs.values():
+            wait_for("systemd", partial(_ok, lab, spec.name, orders))
         yield Bench(lab, place, driver, info, info_file, key, port, token, specs)
     finally:
         lab.down()
+
+
+def _ok(lab: Lab, machine: str, argv: list[str]) -> bool:
+    return lab.execute(machine, argv, check=False).ok

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lab.bench import Bench, labs, made, sysctls
+from tests.lab.bench import Bench, made, own_sysctls
 
 
 @pytest.fixture(scope="module")
-def before() -> tuple[dict[str, str], set[str]]:
-    """The host's settings, and the labs that it has (their ids), before this module's."""
-    return sysctls(), labs()
+def before() -> dict[str, str]:
+    """The host's own settings, read before this module's lab comes."""
+    return own_sysctls()
 
 
 @pytest.fixture(scope="module")

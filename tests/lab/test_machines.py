@@ -22,6 +22,7 @@ from tests.lab.bench import (
     wait_for,
 )
 
+LAB = "lab"
 pytestmark = NEEDS_ROOT
 
 
@@ -93,6 +94,7 @@ def test_packages_can_be_had(bench: Bench) -> None:
     assert not bench.lab.execute("alpha", ["getent", "hosts", "example.com"], check=False).ok
 
 
+@pytest.mark.alone
 def test_power_cut_is_a_cut(bench: Bench) -> None:
     spec, before_cut = bench.specs[ALPHA], bench.boot_id("alpha")
     with socket.create_connection((spec.public4, 22), timeout=2) as connection:

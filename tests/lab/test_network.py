@@ -12,6 +12,8 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
+
 from bastide.console import run
 from lab.backend import FirewallRule, PrivateNic
 from lab.machines import links, router, seal
@@ -27,6 +29,7 @@ from tests.lab.bench import (
     wait_for,
 )
 
+LAB = "lab"
 pytestmark = NEEDS_ROOT
 
 
@@ -158,6 +161,7 @@ def test_seal_a_machine_reaches_no_port_of_the_host(bench: Bench) -> None:
         assert bench.reach("alpha", *targets) == set()
 
 
+@pytest.mark.alone
 def test_seal_a_machine_reaches_nothing_outside(bench: Bench) -> None:
     place, outside = bench.place, f"{bench.place.router}-out"
     cable, net = f"o-{place.id}", f"10.211.{place.slot}"  # of this lab: another clone may run the same test

@@ -17,6 +17,7 @@ from lab.machines.cgroups import open_tree
 from lab.machines.seed import first_address
 from tests.lab.bench import ALPHA, BETA, EVERYWHERE, NEEDS_ROOT, Bench, ssh_answers, wait_for
 
+LAB = "lab"
 pytestmark = NEEDS_ROOT
 
 PRIVATE = {"alpha": "10.77.0.101", "beta": "10.77.0.102"}
@@ -155,6 +156,7 @@ def test_block_the_operator(bench: Bench) -> None:
     assert meets(bench, "prober", "alpha")[:2] == [True, True]
 
 
+@pytest.mark.alone
 def test_slow_delays_both_ways_on_all_networks(bench: Bench) -> None:
     plain = [ping(bench, "alpha", address, 10) for address in ways(bench, "beta")]
     assert all(time is not None and time < 15 for time in plain)

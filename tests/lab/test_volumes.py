@@ -16,6 +16,7 @@ from lab.machines import volume_store
 from lab.machines.spawn import python
 from tests.lab.bench import ALPHA, BETA, NEEDS_ROOT, Bench, left_behind, made, wait_for
 
+LAB = "lab"
 pytestmark = NEEDS_ROOT
 
 ETCD, OTHER = 501, 502
@@ -185,7 +186,7 @@ def test_killed_half_way_the_next_time_completes(bench: Bench, verb: str) -> Non
     }[verb]
     code = (
         "import sys, signal\nfrom lab import registry\nfrom lab.backend import VolumeSpec\n"
-        "from lab.machines.driver import Driver\ndriver = Driver(registry.find('labtest'))\n"
+        f"from lab.machines.driver import Driver\ndriver = Driver(registry.find('{bench.lab.name}'))\n"
         f"print('ready', flush=True)\nsys.stdin.readline()\ndriver.{verb}({arguments})\n"
     )
     prepare(bench, verb)

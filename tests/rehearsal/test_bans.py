@@ -12,6 +12,8 @@ import pytest
 
 from tests.rehearsal.stack import Rehearsal, wait_for
 
+LAB = "machines"
+
 MACHINE = "standby"
 SPARE = "::bad:1"  # a second address of the prober, in its own network
 NOBODY = "192.0.2.50"  # RFC 5737

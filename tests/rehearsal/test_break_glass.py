@@ -8,6 +8,8 @@ from pathlib import Path
 from bastide.console import run
 from tests.rehearsal.stack import Rehearsal, wait_for
 
+LAB = "flow"
+
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "break-glass.md"
 
 

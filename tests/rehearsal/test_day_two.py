@@ -8,6 +8,8 @@ from typing import Any
 from bastide.console import Completed, run
 from tests.rehearsal.stack import Rehearsal, wait_for
 
+LAB = "flow"
+
 
 def hosts(rehearsal: Rehearsal, *words: str) -> Completed:
     line = ["python", "-m", "hosts", *words, "--stack", rehearsal.stack]

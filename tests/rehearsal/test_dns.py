@@ -18,6 +18,8 @@ from bastide.console import run
 from bastide.stackfile import load
 from tests.rehearsal.stack import Rehearsal, wait_for
 
+LAB = "flow"
+
 ZONE = "example.eu"
 FOREIGN = "imported.example"
 LONG = 'say "hello"; back\\slash; ' + "x" * 300

@@ -17,9 +17,12 @@ import pytest
 
 from bastide.console import run
 from bastide.stackfile import dump, load
-from hosts.ssh import fingerprint, known_hosts_path, read_records
+from hosts.transport.known_hosts import fingerprint, known_hosts_path, read_records
+from lab.client import Lab
 from tests.rehearsal.conftest import fresh_stack
 from tests.rehearsal.stack import Rehearsal, kill_tree, wait_for
+
+LAB = "existing"
 
 STACK = "rehearsal-existing"
 BOX = "box"
@@ -158,7 +161,7 @@ def test_a_stranger_that_is_removed_is_gone(proven: Rehearsal) -> None:
 
 
 def _has_account(stack: Rehearsal) -> bool:
-    return stack.lab("exec", BOX, "getent", "passwd", "bastide", check=False).ok
+    return Lab(stack.stack).execute(BOX, ["getent", "passwd", "bastide"], check=False).ok
 
 
 def _records(stack: Rehearsal) -> list[str]:

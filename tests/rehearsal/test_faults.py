@@ -19,6 +19,8 @@ from tests.rehearsal.acknowledged import Writers
 from tests.rehearsal.stack import Rehearsal, kill_tree, wait_for
 from tests.rehearsal.test_provider import fault, servers
 
+LAB = "database"
+
 ANOTHER_SETTING = ("base.journal", {"max_use_mb": 400, "keep_days": 20})
 
 

@@ -15,6 +15,8 @@ from bastide.console import run
 from bastide.stackfile import SECRETS_KEY, dump, load
 from tests.rehearsal.stack import Rehearsal
 
+LAB = "flow"
+
 
 def test_three_machines_are_proven_and_the_page_says_so(rehearsal: Rehearsal) -> None:
     evidence = rehearsal.evidence()
@@ -64,7 +66,7 @@ def test_a_second_up_changes_nothing(rehearsal: Rehearsal) -> None:
     assert [line for line in status if "rehearsal" in line.partition("stacks/")[2] or "build/" in line] == []
 
 
-@pytest.mark.slow
+@pytest.mark.full("ports")
 def test_no_port_of_all_is_open_to_strangers(rehearsal: Rehearsal) -> None:
     """All 65,535 over v4 and v6, where the daily look takes the thousand most frequent and what is declared."""
     words = ("--control", "firewall-01", "--control", "firewall-02", "--all-ports")

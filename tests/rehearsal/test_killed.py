@@ -15,9 +15,13 @@ import pytest
 
 from bastide.console import run
 from deploys.remote import COMMAND
+from lab.client import Lab
+from tests.groups import stack_of
 from tests.rehearsal.acknowledged import MACHINES
 from tests.rehearsal.conftest import ROOT, remove
 from tests.rehearsal.stack import Rehearsal, wait_for
+
+LAB = "killed"
 
 # of a `make up` from nothing with everything cached, at least: what is later than its end kills nothing
 LAST_SECOND = 60.0
@@ -28,7 +32,7 @@ EARLY_SECOND = 8.0
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Rehearsal]:
-    rehearsal = Rehearsal("rehearsalkilled", ROOT)
+    rehearsal = Rehearsal(stack_of(LAB), ROOT)
     remove(rehearsal)
     yield rehearsal
     remove(rehearsal)
@@ -40,10 +44,17 @@ def _moments() -> list[object]:
     step = LAST_SECOND / ROUNDS
     moments = [round(number * step + chance.uniform(0, step), 1) for number in range(ROUNDS)]
     chance.shuffle(moments)
-    return [pytest.param(moment, id=f"after {moment} s") for moment in moments]
+    parts = ("killed-early", "killed-midway", "killed-late")
+    return [
+        pytest.param(
+            moment,
+            id=f"after {moment} s",
+            marks=pytest.mark.full(parts[int(moment / LAST_SECOND * len(parts))]),
+        )
+        for moment in moments
+    ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("moment", _moments())
 def test_a_killed_up_is_completed_by_the_next(stack: Rehearsal, moment: float) -> None:
     remove(stack)
@@ -100,12 +111,12 @@ def after(seconds: float) -> Callable[[subprocess.Popen[bytes]], None]:
 
 def running(stack: Rehearsal, machine: str) -> bool:
     """Whether a script of a deploy runs there (deploys/remote)."""
-    return stack.lab("exec", machine, "pgrep", "-fx", COMMAND, check=False).ok
+    return Lab(stack.stack).execute(machine, ["pgrep", "-fx", COMMAND], check=False).ok
 
 
 def on_primary(stack: Rehearsal, *condition: str) -> bool:
     """test(1) on the primary; False, too, as long as there is no primary."""
-    return stack.lab("exec", "primary", "test", *condition, check=False).ok
+    return Lab(stack.stack).execute("primary", ["test", *condition], check=False).ok
 
 
 def completed(stack: Rehearsal) -> None:

@@ -12,6 +12,8 @@ import pytest
 from lab.machines import disk
 from tests.rehearsal.stack import Rehearsal, wait_for
 
+LAB = "machines"
+
 ELSEWHERE = ["203.0.113.1/32"]
 
 

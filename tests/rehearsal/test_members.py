@@ -14,7 +14,8 @@ from tests.rehearsal.acknowledged import Writers
 from tests.rehearsal.conftest import fresh_stack
 from tests.rehearsal.stack import Rehearsal
 
-pytestmark = pytest.mark.slow
+LAB = "members"
+pytestmark = pytest.mark.full("members")
 STACK = "rehearsal-members"
 THIRD = {"role": "standby", "location": "hel1", "private_address": "10.20.0.14"}
 

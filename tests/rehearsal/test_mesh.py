@@ -19,6 +19,8 @@ from lab import registry
 from lab.place import PROBER
 from tests.rehearsal.stack import Rehearsal, wait_for
 
+LAB = "machines"
+
 PERSON = "bruno"
 CONFIG = "/etc/wireguard/wg0.conf"
 ONLY = ("--data", "only=wireguard,ssh,firewall")

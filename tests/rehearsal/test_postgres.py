@@ -17,6 +17,8 @@ from tests.rehearsal.published import publish
 from tests.rehearsal.stack import Rehearsal
 from tests.verify.evidence_plugin import commit
 
+LAB = "database"
+
 FOUND: list[Outage] = []
 
 
@@ -54,10 +56,12 @@ def test_a_killed_postgres_is_back_or_replaced_in_seconds(writers: Writers) -> N
     judge(outage, within=15, servers=len(set(outage.reigns)))
 
 
+@pytest.mark.alone
 def test_when_the_leader_loses_power_the_other_site_leads(writers: Writers) -> None:
     judge(outages.power_cut(writers), within=35, servers=2)
 
 
+@pytest.mark.alone
 def test_a_leader_that_is_cut_off_takes_no_more_writes_and_the_other_site_leads(writers: Writers) -> None:
     """Clients on both sites, those beside it too: whatever anybody was told is there in the end."""
     client = other(writers.leader())
@@ -84,18 +88,18 @@ def test_a_leader_with_a_full_disk_can_hand_over_and_its_voter_votes_on(writers:
     assert outage.notes["voters agree"]
 
 
-@pytest.mark.slow
+@pytest.mark.full("outages")
 def test_when_the_leader_of_both_loses_power_it_only_takes_longer(writers: Writers) -> None:
     """etcd elects first, and lets every lease live its whole time again."""
     judge(outages.power_cut(writers, with_voters=True), within=50, servers=2)
 
 
-@pytest.mark.slow
+@pytest.mark.full("outages")
 def test_a_postgres_that_stands_still_is_left_behind(writers: Writers) -> None:
     judge(outages.postgres_stopped(writers), within=60, servers=2)
 
 
-@pytest.mark.slow
+@pytest.mark.full("outages")
 def test_a_server_that_does_not_come_down_is_killed(writers: Writers) -> None:
     """PostgreSQL 17 does not, told to stop while it recovers from a crash; Patroni by itself waits for ever."""
     outage = outages.never_down(writers)
@@ -103,7 +107,7 @@ def test_a_server_that_does_not_come_down_is_killed(writers: Writers) -> None:
     judge(outage, within=60, servers=2)
 
 
-@pytest.mark.slow
+@pytest.mark.full("outages")
 @pytest.mark.parametrize("which", ["witness", "standby"])
 def test_one_of_the_others_may_go(writers: Writers, which: str) -> None:
     """Writes wait for a dead standby only until it is not waited for any more."""
@@ -111,14 +115,14 @@ def test_one_of_the_others_may_go(writers: Writers, which: str) -> None:
     judge(outages.lost(writers, lost), within=5 if which == "witness" else 35, servers=1)
 
 
-@pytest.mark.slow
+@pytest.mark.full("outages")
 def test_sites_that_lose_each_other_keep_their_leader(writers: Writers) -> None:
     outage = outages.sites_apart(writers)
     judge(outage, within=60, servers=1)
     assert outage.notes["leader kept"], outage
 
 
-@pytest.mark.slow
+@pytest.mark.full("outages")
 @pytest.mark.parametrize(("delay", "loss"), [("20ms", ""), ("100ms", ""), ("20ms", "1%")])
 def test_a_slow_line_moves_nobody(writers: Writers, delay: str, loss: str) -> None:
     outage = outages.slow_lines(writers, delay, loss)
@@ -126,7 +130,7 @@ def test_a_slow_line_moves_nobody(writers: Writers, delay: str, loss: str) -> No
     assert outage.notes["leader kept"], outage
 
 
-@pytest.mark.slow
+@pytest.mark.full("outages")
 def test_a_deploy_in_the_midst_of_a_failover_says_so_and_the_next_one_is_silent(writers: Writers) -> None:
     leader = writers.leader()
     outage, said = outages.deploy_during(writers)
@@ -138,7 +142,7 @@ def test_a_deploy_in_the_midst_of_a_failover_says_so_and_the_next_one_is_silent(
     assert writers.rehearsal.dry() == {}
 
 
-@pytest.mark.slow
+@pytest.mark.full("outages")
 def test_a_leader_that_dies_in_a_deploy_is_deployed_by_the_next_one(writers: Writers) -> None:
     outage, said = outages.dies_in_a_deploy(writers)
     # the one that took over still waits for its restart: the next deploy hands back and does it
@@ -148,7 +152,7 @@ def test_a_leader_that_dies_in_a_deploy_is_deployed_by_the_next_one(writers: Wri
     assert writers.rehearsal.dry() == {}
 
 
-@pytest.mark.slow
+@pytest.mark.full("clocks")
 def test_a_wrong_clock_moves_nobody_and_loses_nothing(writers: Writers) -> None:
     """An hour: who leads is decided by leases that etcd counts down, not by anybody's calendar."""
     outage = outages.wrong_clock(writers, 3600)
@@ -156,14 +160,14 @@ def test_a_wrong_clock_moves_nobody_and_loses_nothing(writers: Writers) -> None:
     judge(outage, within=10, servers=3)
 
 
-@pytest.mark.slow
+@pytest.mark.full("clocks")
 def test_a_leader_in_another_hour_may_die(writers: Writers) -> None:
     outage = outages.wrong_clock(writers, -3600, crash=True)
     assert [round(seconds, -2) for seconds in outage.notes["ahead"]] == [-3600, -3600], outage
     judge(outage, within=35, servers=3)
 
 
-@pytest.mark.slow
+@pytest.mark.full("clocks")
 def test_clients_that_are_cut_off_move_nobody(writers: Writers) -> None:
     """Only who leads is the cluster's to decide; whoever reaches the leader goes on, and the others once they do."""
     outage = outages.clients_cut_off(writers)
@@ -172,13 +176,13 @@ def test_clients_that_are_cut_off_move_nobody(writers: Writers) -> None:
     assert outage.notes["their wait"] > 20, "the cut was none"
 
 
-@pytest.mark.slow
+@pytest.mark.full("clocks")
 def test_when_the_leader_of_both_loses_its_followers_nobody_leads(writers: Writers) -> None:
     leader = writers.leader()
     judge(outages.lost(writers, "witness", other(leader), leads_etcd=True), within=120, servers=1)
 
 
-@pytest.mark.slow
+@pytest.mark.full("clocks")
 def test_in_fast_mode_what_was_lost_is_counted(writers: Writers) -> None:
     """It promises less, and how much less is shown; all is well again all the same."""
     rehearsal = writers.rehearsal

@@ -15,6 +15,8 @@ from tests.rehearsal.acknowledged import SITES, Writers
 from tests.rehearsal.stack import Rehearsal, wait_for
 from tests.rehearsal.test_provider import servers
 
+LAB = "database"
+
 # Debian's archive has one release at a time. The stand-in for a newer one is the same program under another number: a
 # package of its own, which the package manager installs over the present one.
 _STAND_IN_RELEASE = """
@@ -108,7 +110,7 @@ def test_a_pause_is_not_forgotten(rehearsal: Rehearsal, writers: Writers) -> Non
     assert "next: `make resume` as soon as you are done" in said(day_two(rehearsal, "pause"))
     try:
         assert "PAUSED: nobody takes over when the leader fails" in status(rehearsal)
-        assert "next: `make resume stack=rehearsal`" in status(rehearsal)
+        assert f"next: `make resume stack={rehearsal.stack}`" in status(rehearsal)
         refused = day_two(rehearsal, "switchover", check=False)
         assert "the cluster is paused" in said(refused)
         with rehearsal.settings_changed("postgres.max_connections", 210):
@@ -156,7 +158,7 @@ def test_a_changed_setting_rolls_through_in_one_deploy(rehearsal: Rehearsal, wri
     writers.healed()
 
 
-@pytest.mark.slow
+@pytest.mark.full("releases")
 def test_a_newer_release_rolls_through_in_one_deploy(rehearsal: Rehearsal, writers: Writers) -> None:
     """Installed by the package manager, it changes no server that runs, and is said to wait; a deploy restarts all."""
     leader = writers.leader()
@@ -263,7 +265,7 @@ def came_back(rehearsal: Rehearsal, writers: Writers) -> None:
     assert rehearsal.dry() == {}
 
 
-@pytest.mark.slow
+@pytest.mark.full("losses")
 @pytest.mark.parametrize("volume", [False, True], ids=["volume-kept", "volume-lost"])
 @pytest.mark.parametrize("name", ["standby", "witness", "primary"])
 def test_a_lost_machine_comes_back_by_itself(rehearsal: Rehearsal, writers: Writers, name: str, volume: bool) -> None:

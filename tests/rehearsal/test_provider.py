@@ -15,6 +15,8 @@ import pytest
 
 from tests.rehearsal.stack import Rehearsal, kill_tree, wait_for
 
+LAB = "flow"
+
 MUTATING = ("POST", "PUT", "DELETE")
 
 

@@ -21,6 +21,8 @@ from tests.rehearsal.sabotages.verdicts import Verdicts
 from tests.rehearsal.stack import Rehearsal
 from tests.verify.evidence_plugin import commit
 
+LAB = "flow"
+
 
 @pytest.fixture(scope="module")
 def table(rehearsal: Rehearsal) -> Iterator[list[dict[str, Any]]]:

@@ -23,6 +23,8 @@ from tests.rehearsal.canary import PATH, canary
 from tests.rehearsal.stack import DEPLOY, Rehearsal, wait_for
 from tests.rehearsal.watcher import Watcher, forms
 
+LAB = "machines"
+
 MACHINES = ("primary", "standby", "witness")
 # the engine hands a program its configuration, opened, in the first variable of that one process; the second is the
 # checks' own, of which their children get nothing; the third is the lab's object storage; etcdctl takes a password by
@@ -43,6 +45,10 @@ def keyring(rehearsal: Rehearsal) -> Keyring:
 
 def canaries(rehearsal: Rehearsal) -> list[str]:
     """Token, masters, passphrase, the storage's key, private keys, bootstrap host keys, and what was derived."""
+    return rehearsal.of_the_file("canaries", lambda: _canaries(rehearsal))
+
+
+def _canaries(rehearsal: Rehearsal) -> list[str]:
     ring = keyring(rehearsal)
     found = [rehearsal.token(), canary(ring), (rehearsal.build / "passphrase").read_text().strip()]
     found += [master.get_secret_value().hex() for master in ring.masters.values()]
@@ -98,7 +104,7 @@ def deploy_canary(rehearsal: Rehearsal, *words: str) -> Completed:
         ("python", "-m", "hosts", "drift", "--json"),
         ("python", "-m", "hosts", "status", "--json"),
         ("python", "-m", "hosts", "doctor"),
-        ("make", "--trace", "page", "stack=rehearsal"),
+        ("make", "--trace", "page"),
     ],
     ids=lambda words: " ".join(words[:6]),
 )
@@ -106,7 +112,8 @@ def test_no_command_prints_a_secret(rehearsal: Rehearsal, words: tuple[str, ...]
     for machine in MACHINES:
         rehearsal.exec(machine, f"rm -f {PATH}")  # so that there is something to show
     env = {**rehearsal.env, "PULUMI_STACK": rehearsal.stack}
-    done = run(list(words), cwd=rehearsal.root, env=env, check=False, timeout=300)
+    line = [*words, f"stack={rehearsal.stack}"] if words[0] == "make" else list(words)
+    done = run(line, cwd=rehearsal.root, env=env, check=False, timeout=300)
     # plan and drift end with 2 when something differs, status and doctor when something is to be done
     assert done.returncode in ((0, 2) if words[0] == "python" else (0,)), done.stdout[-2000:] + done.stderr[-2000:]
     assert done.stdout + done.stderr

@@ -25,6 +25,8 @@ from tests.rehearsal.bucket_stack import (
     storage_server,
 )
 
+LAB = "storage"
+
 LOCKED, PLAIN = "example-locked", "example-plain"
 WANTED = {
     LOCKED: {"lock_days": 30, "expire_old_days": 60},

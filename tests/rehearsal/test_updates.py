@@ -10,6 +10,8 @@ import pytest
 
 from tests.rehearsal.stack import Rehearsal, wait_for
 
+LAB = "machines"
+
 MACHINE = "witness"
 LOG = "journalctl -q -o cat -t bastide-updates --since=@{since}"
 REBOOT = "systemctl start bastide-reboot.service"

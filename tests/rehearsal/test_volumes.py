@@ -16,6 +16,8 @@ from bastide.console import Completed, run
 from tests.rehearsal.conftest import fresh_stack
 from tests.rehearsal.stack import Rehearsal, kill_tree, wait_for
 
+LAB = "volumes"
+
 STACK = "rehearsal-volumes"
 POINT = "/srv/kept"
 _DEPLOY = f"""\

@@ -18,8 +18,10 @@ from bastide.console import Completed
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 # What the checks import; not the checks themselves, which pytest rewrites when it imports them, and no module that
-# takes keys out of the environment (tests.verify.storage). Found from the repository's root only.
-_CONTEXT.set_forkserver_preload(["pytest", "tests.verify.evidence_plugin", "tests.verify.looks", "tests.verify.world"])
+# takes keys out of the environment (tests.verify.probes.storage). Found from the repository's root only.
+_CONTEXT.set_forkserver_preload(
+    ["pytest", "tests.verify.evidence_plugin", "tests.verify.probes.engine", "tests.verify.probes.world"]
+)
 
 
 def verify(*words: str, root: Path, env: Mapping[str, str], timeout: float = 300) -> Completed:

@@ -8,7 +8,7 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from hosts import enroll
+from hosts.enrolment import first_contact
 from lab import place
 from tests.unit.hosts.box import Box, new_identity, target_of
 
@@ -16,7 +16,8 @@ from tests.unit.hosts.box import Box, new_identity, target_of
 @pytest.fixture(autouse=True)
 def no_real_lab(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test of a unit touches this host's own labs."""
-    monkeypatch.setattr(place, "ROOT", tmp_path_factory.mktemp("labs") / "bastide-lab")
+    # short: a socket's path has 107 characters at most (unix(7)), and gpg makes some deep below
+    monkeypatch.setattr(place, "ROOT", tmp_path_factory.mktemp("l") / "labs")
 
 
 @pytest.fixture(scope="module")
@@ -32,5 +33,5 @@ def box(tmp_path: Path, identity: Path) -> Iterator[Box]:
 
 
 @pytest.fixture
-def goal(box: Box, identity: Path, tmp_path: Path) -> enroll.Target:
+def goal(box: Box, identity: Path, tmp_path: Path) -> first_contact.Target:
     return target_of(box, identity, tmp_path)

@@ -18,11 +18,11 @@ from bastide.evidence import evidence_path
 from bastide.machines import Inventory, Machine
 from bastide.settings import Settings
 from tests.verify.evidence_plugin import NOTED, EvidencePlugin, Noted, controls_of, machine_of, not_provable_here
-from tests.verify.looks import Look, Looks
-from tests.verify.world import Sight, World, open_world
+from tests.verify.probes.engine import Engine, Probe
+from tests.verify.probes.world import Observation, World, open_world
 
 _WORLD = pytest.StashKey[World]()
-_LOOKS = pytest.StashKey[Looks]()
+_ENGINE = pytest.StashKey[Engine]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.option.tbstyle == "auto":
         config.option.tbstyle = "line"  # a check's own sentence says what is wrong; --tb=long shows the rest
-    # It goes through all loggers before and after each check, while looks in other threads import what makes new ones
+    # It goes through all loggers before and after each check, while probes in other threads import what makes new ones
     # ("dictionary changed size during iteration"). Nobody reads logs here, and a client's might hold what it was told.
     config.pluginmanager.set_blocked("logging-plugin")
     try:
@@ -75,18 +75,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Begin all looks at once; the checks then judge what is there."""
+    """Begin all probes at once; the checks then judge what is there."""
     if session.config.option.collectonly:
         return
     world = session.config.stash[_WORLD]
-    session.config.stash[_LOOKS] = looks = Looks(world)
-    pairs = dict.fromkeys((_look_of(item), machine_of(item)) for item in session.items)
-    looks.start((look, machine) for look, machine in pairs if world.inventory.prober or not look.active)
+    session.config.stash[_ENGINE] = engine = Engine(world)
+    pairs = dict.fromkeys((_probe_of(item), machine_of(item)) for item in session.items)
+    engine.start((probe, machine) for probe, machine in pairs if world.inventory.prober or not probe.active)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if looks := session.config.stash.get(_LOOKS, None):
-        looks.close()
+    if engine := session.config.stash.get(_ENGINE, None):
+        engine.close()
 
 
 @pytest.fixture(scope="session")
@@ -108,15 +108,15 @@ def inventory(world: World) -> Inventory:
 
 
 @pytest.fixture
-def sight(request: pytest.FixtureRequest, world: World, machine: Machine) -> Sight:
-    """What the check's look gave. Does not return when it cannot be taken here."""
+def observation(request: pytest.FixtureRequest, world: World, machine: Machine) -> Observation:
+    """What the check's probe gave. Does not return when it cannot be taken here."""
     item = request.node
-    look = _look_of(item)
+    probe = _probe_of(item)
     noted = item.stash.setdefault(NOTED, Noted())
-    if look.active and world.inventory.prober is None:
+    if probe.active and world.inventory.prober is None:
         not_provable_here("this stack has no prober, a host outside of the platform to look from")
-    taken: Sight = request.config.stash[_LOOKS].get(look, machine)
-    noted.sight = taken
+    taken: Observation = request.config.stash[_ENGINE].get(probe, machine)
+    noted.observation = taken
     return taken
 
 
@@ -127,8 +127,8 @@ def note(request: pytest.FixtureRequest) -> Callable[[str], None]:
     return noted.seen.append
 
 
-def _look_of(item: pytest.Item) -> Look:
-    mark = item.get_closest_marker("look")
-    if mark is None or not isinstance(mark.args[0], Look):
-        raise pytest.UsageError(f"{item.nodeid} has no marker `look`: say what it looks at")
+def _probe_of(item: pytest.Item) -> Probe:
+    mark = item.get_closest_marker("probe")
+    if mark is None or not isinstance(mark.args[0], Probe):
+        raise pytest.UsageError(f"{item.nodeid} has no marker `probe`: say what it looks at")
     return mark.args[0]

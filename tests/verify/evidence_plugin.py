@@ -17,7 +17,7 @@ from bastide.controls import CONTROLS
 from bastide.errors import BastideError, EvidenceError
 from bastide.evidence import Check, Evidence, Outcome, Row, Run, RunMachine, digest, load, make_row, merge, save, worst
 from bastide.machines import Machine
-from tests.verify.world import Sight, World, now
+from tests.verify.probes.world import Observation, World, now
 
 BROKEN = "the check itself broke: "
 _REASON = "not provable here: "
@@ -33,7 +33,7 @@ def not_provable_here(reason: str) -> NoReturn:
 class Noted:
     """What a check leaves behind besides its verdict."""
 
-    sight: Sight | None = None
+    observation: Observation | None = None
     seen: list[str] = field(default_factory=list)
 
 
@@ -110,16 +110,16 @@ class EvidencePlugin:
     def _check(self, item: pytest.Item, outcome: Outcome, detail: str) -> Check:
         noted = item.stash.get(NOTED, Noted())
         function = getattr(item, "function", None)
-        sight = noted.sight
+        observation = noted.observation
         return Check(
             name=item.nodeid.rpartition("/")[2].partition("[")[0],
             sentence=(getattr(function, "__doc__", None) or item.name).strip().splitlines()[0],
-            command=sight.command if sight else "",
+            command=observation.command if observation else "",
             seen="; ".join(noted.seen),
             outcome=outcome,
             detail=detail,
-            at=sight.at if sight else now(),
-            seconds=sight.seconds if sight else 0,
+            at=observation.at if observation else now(),
+            seconds=observation.seconds if observation else 0,
         )
 
     def _row(self, control: str, machine: Machine, items: Sequence[pytest.Item], now_at: str) -> Row:

@@ -11,8 +11,8 @@ import pytest
 from bastide.machines import Machine
 from bastide.settings import Settings
 from tests.verify.evidence_plugin import not_provable_here
-from tests.verify.inside import asked
-from tests.verify.world import Sight
+from tests.verify.probes import base
+from tests.verify.probes.world import Observation
 
 _UNITS = {"": 1, "s": 1, "sec": 1, "min": 60, "h": 3600, "day": 86400, "days": 86400, "d": 86400, "week": 604800}
 # journald removes whole files, so an entry may outlive the limit by a file's span (MaxFileSec, a month by default)
@@ -20,10 +20,10 @@ _FILE_SPAN = timedelta(days=31)
 
 
 @pytest.mark.control("base-01")
-@pytest.mark.look(asked("clock"))
-def test_clock_is_synchronised(sight: Sight, note: Callable[[str], None]) -> None:
+@pytest.mark.probe(base.clock)
+def test_clock_is_synchronised(observation: Observation, note: Callable[[str], None]) -> None:
     """The kernel says that its clock follows a time source."""
-    kind, _, synchronised = sight.data.text.partition("\n")
+    kind, _, synchronised = observation.data.text.partition("\n")
     if kind != "none":
         not_provable_here(f"the machine is a container ({kind}) and shares the clock of the machine it runs on")
     note(f"NTPSynchronized={synchronised}")
@@ -31,10 +31,10 @@ def test_clock_is_synchronised(sight: Sight, note: Callable[[str], None]) -> Non
 
 
 @pytest.mark.control("base-02")
-@pytest.mark.look(asked("journal"))
-def test_journal_size_is_limited(sight: Sight, settings: Settings, note: Callable[[str], None]) -> None:
+@pytest.mark.probe(base.journal)
+def test_journal_size_is_limited(observation: Observation, settings: Settings, note: Callable[[str], None]) -> None:
     """The running journal keeps to the declared size on disk."""
-    usages = [json.loads(line) for line in sight.data.text.splitlines() if line.startswith("{")]
+    usages = [json.loads(line) for line in observation.data.text.splitlines() if line.startswith("{")]
     kept = [usage for usage in usages if usage["JOURNAL_NAME"] == "System Journal"]
     assert kept, "the journal is not kept on disk: journald names no system journal since the machine started"
     limit = int(kept[-1]["MAX_USE"]) / 1024**2
@@ -43,12 +43,14 @@ def test_journal_size_is_limited(sight: Sight, settings: Settings, note: Callabl
 
 
 @pytest.mark.control("base-02")
-@pytest.mark.look(asked("journal"))
-def test_journal_limits_are_configured(sight: Sight, settings: Settings, note: Callable[[str], None]) -> None:
+@pytest.mark.probe(base.journal)
+def test_journal_limits_are_configured(
+    observation: Observation, settings: Settings, note: Callable[[str], None]
+) -> None:
     """The limits of size and age hold from the next start on, too."""
     wanted = settings.base.journal
     values = dict[str, str]()
-    for line in sight.data.text.splitlines():
+    for line in observation.data.text.splitlines():
         key, equals, value = line.strip().partition("=")
         if equals and not line.startswith(("{", "#")):
             values[key] = value
@@ -61,11 +63,11 @@ def test_journal_limits_are_configured(sight: Sight, settings: Settings, note: C
 
 
 @pytest.mark.control("base-02")
-@pytest.mark.look(asked("oldest"))
-def test_no_entry_is_too_old(sight: Sight, settings: Settings, note: Callable[[str], None]) -> None:
+@pytest.mark.probe(base.oldest_entry)
+def test_no_entry_is_too_old(observation: Observation, settings: Settings, note: Callable[[str], None]) -> None:
     """The oldest entry of the journal is not older than the limit and the span of one journal file."""
-    assert sight.data.text.isdigit(), "the journal has no entry"
-    age = datetime.now(UTC) - datetime.fromtimestamp(int(sight.data.text), UTC)
+    assert observation.data.text.isdigit(), "the journal has no entry"
+    age = datetime.now(UTC) - datetime.fromtimestamp(int(observation.data.text), UTC)
     note(f"{age.days} days")
     assert age <= timedelta(days=settings.base.journal.keep_days) + _FILE_SPAN, (
         f"the oldest entry is {age.days} days old"
@@ -73,10 +75,12 @@ def test_no_entry_is_too_old(sight: Sight, settings: Settings, note: Callable[[s
 
 
 @pytest.mark.control("base-03")
-@pytest.mark.look(asked("names"))
-def test_name_and_time_zone(sight: Sight, machine: Machine, settings: Settings, note: Callable[[str], None]) -> None:
+@pytest.mark.probe(base.names)
+def test_name_and_time_zone(
+    observation: Observation, machine: Machine, settings: Settings, note: Callable[[str], None]
+) -> None:
     """Host name and time zone are the declared ones."""
-    name, link = sight.data.text.splitlines()[:2]
+    name, link = observation.data.text.splitlines()[:2]
     zone = link.partition("/zoneinfo/")[2]
     note(f"{name}, {zone}")
     assert name == machine.name, f"its host name is {name}"

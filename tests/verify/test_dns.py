@@ -10,8 +10,8 @@ from bastide.machines import Inventory, Machine
 from bastide.settings import RecordSet, Settings
 from bastide.settings.dns import Dns
 from tests.verify.evidence_plugin import not_provable_here
-from tests.verify.names import Answers, Reverse, expected, reverse, whole, zones
-from tests.verify.world import Sight
+from tests.verify.probes.dns import Answers, Reverse, expected, reverse, whole, zones
+from tests.verify.probes.world import Observation
 
 
 def _declared(settings: Settings) -> Dns:
@@ -22,9 +22,9 @@ def _declared(settings: Settings) -> Dns:
 
 
 @pytest.mark.control("dns-01")
-@pytest.mark.look(zones)
+@pytest.mark.probe(zones)
 def test_names_lead_to_both_sites(
-    sight: Sight, machine: Machine, settings: Settings, inventory: Inventory, note: Callable[[str], None]
+    observation: Observation, machine: Machine, settings: Settings, inventory: Inventory, note: Callable[[str], None]
 ) -> None:
     """Every name server gives its two addresses for every declared name, and no address that is no site's."""
     declared = _declared(settings)
@@ -32,7 +32,7 @@ def test_names_lead_to_both_sites(
     if not names:
         not_provable_here("no zone of the stack file has names that lead to the sites (sites)")
     sites = [one for one in inventory if one.role != "witness"]
-    found: dict[str, tuple[Answers, ...]] = sight.data
+    found: dict[str, tuple[Answers, ...]] = observation.data
     for zone, owner in names:
         for answers in found[zone]:
             for kind, own, all_ in (
@@ -49,13 +49,13 @@ def test_names_lead_to_both_sites(
 
 
 @pytest.mark.control("dns-02")
-@pytest.mark.look(zones)
+@pytest.mark.probe(zones)
 def test_only_the_declared_may_issue_certificates(
-    sight: Sight, settings: Settings, note: Callable[[str], None]
+    observation: Observation, settings: Settings, note: Callable[[str], None]
 ) -> None:
     """Every name server gives the declared CAA records and no others, for the zone and for its sites' names."""
     declared = _declared(settings)
-    found: dict[str, tuple[Answers, ...]] = sight.data
+    found: dict[str, tuple[Answers, ...]] = observation.data
     for zone, wanted in declared.zones.items():
         caa = expected(RecordSet(name="@", type="CAA", values=wanted.caa.values()), zone)
         own = {one.name: expected(one, zone) for one in wanted.records if one.type == "CAA"}
@@ -68,16 +68,16 @@ def test_only_the_declared_may_issue_certificates(
 
 
 @pytest.mark.control("dns-03")
-@pytest.mark.look(reverse)
+@pytest.mark.probe(reverse)
 def test_its_addresses_have_its_name_and_back(
-    sight: Sight, machine: Machine, settings: Settings, note: Callable[[str], None]
+    observation: Observation, machine: Machine, settings: Settings, note: Callable[[str], None]
 ) -> None:
     """The reverse names of its two addresses are its own name, which leads to them."""
     declared = _declared(settings)
     if declared.reverse is None:
         not_provable_here("the stack file declares no reverse names (dns.reverse)")
     own = f"{machine.name}.{declared.reverse}"
-    found: tuple[Reverse, ...] = sight.data
+    found: tuple[Reverse, ...] = observation.data
     for one in found:
         for server, names in one.names.items():
             said = ", ".join(sorted(names)) or "nothing"
@@ -90,13 +90,13 @@ def test_its_addresses_have_its_name_and_back(
 
 
 @pytest.mark.control("dns-04")
-@pytest.mark.look(zones)
+@pytest.mark.probe(zones)
 def test_name_servers_agree_and_give_what_is_declared(
-    sight: Sight, settings: Settings, note: Callable[[str], None]
+    observation: Observation, settings: Settings, note: Callable[[str], None]
 ) -> None:
     """All name servers have the same serial, and each declared record set as it stands in the stack file."""
     declared = _declared(settings)
-    found: dict[str, tuple[Answers, ...]] = sight.data
+    found: dict[str, tuple[Answers, ...]] = observation.data
     for zone, wanted in declared.zones.items():
         serials = {answers.server: answers.serial for answers in found[zone]}
         assert len(set(serials.values())) == 1, f"the name servers of {zone} have several versions: {serials}"

@@ -11,26 +11,26 @@ from typing import Any
 import pytest
 
 from bastide.controls import count
-from bastide.layout.etcd import prefix
+from bastide.layout.etcd import LEAD, prefix
 from bastide.machines import Inventory, Machine
 from bastide.settings import Settings
-from tests.verify.databases import VOTERS_PORTS, Said, neighbours, strangers, voters
 from tests.verify.evidence_plugin import not_provable_here
-from tests.verify.reached import judge_outside
-from tests.verify.world import Sight, World
+from tests.verify.probes import cluster, etcd
+from tests.verify.probes.cluster import ETCD_PORTS, Said, judge_silence
+from tests.verify.probes.world import Observation, World
 
 # what etcd 3.5 says to whoever may not come in (api/v3rpc/rpctypes/error.go)
 _REFUSALS = ("user name is empty", "permission denied", "authentication failed", "user name not found")
 _SNAPSHOT_HOURS = 26
-_TIMER = "bastide-etcd-lead.timer"
+_TIMER = f"{LEAD}.timer"
 Note = Callable[[str], None]
 
 
-def _said(settings: Settings, sight: Sight, machine: Machine, note: Note) -> dict[str, Any]:
+def _said(settings: Settings, observation: Observation, machine: Machine, note: Note) -> dict[str, Any]:
     """What the voter says; empty on a machine that has no vote, where no voter may run."""
     if settings.postgres is None:
         not_provable_here("the stack file declares no databases")
-    said: Said = sight.data
+    said: Said = observation.data
     if machine.name in settings.etcd_members:
         return said.own
     assert not said.own["listening"], f"it has no vote, and a voter listens at {said.own['listening'][0]}"
@@ -39,22 +39,24 @@ def _said(settings: Settings, sight: Sight, machine: Machine, note: Note) -> dic
 
 
 @pytest.mark.control("etcd-01")
-@pytest.mark.look(voters)
-def test_all_voters_agree(sight: Sight, settings: Settings, machine: Machine, inventory: Inventory, note: Note) -> None:
+@pytest.mark.probe(etcd.members)
+def test_all_voters_agree(
+    observation: Observation, settings: Settings, machine: Machine, inventory: Inventory, note: Note
+) -> None:
     """Each voter answers, all name the same leader and members, and no two of them stand in one place."""
-    said = _said(settings, sight, machine, note)
+    said = _said(settings, observation, machine, note)
     if not said:
         return
-    silent = sorted(name for name, status in said["voters"].items() if not status)
+    silent = sorted(name for name, status in said["status"].items() if not status)
     assert not silent, f"no answer from the voter on {', '.join(silent)}"
-    clusters = {status["header"]["cluster_id"] for status in said["voters"].values()}
-    leaders = {status.get("leader", 0) for status in said["voters"].values()}
+    clusters = {status["header"]["cluster_id"] for status in said["status"].values()}
+    leaders = {status.get("leader", 0) for status in said["status"].values()}
     assert len(clusters) == 1, "the voters belong to several clusters"
     assert len(leaders) == 1, "the voters do not agree on who leads them"
     members = sorted(one.get("name", "") for one in said["members"])
     assert members == sorted(settings.etcd_members), f"those who vote are {', '.join(members) or 'unknown'}"
     assert not any(one.get("isLearner") for one in said["members"]), "one of them may not vote yet"
-    assert not any(status.get("errors") for status in said["voters"].values()), "a voter raised an alarm"
+    assert not any(status.get("errors") for status in said["status"].values()), "a voter raised an alarm"
     places = [(one.country, one.place.city) for one in inventory if one.name in settings.etcd_members]
     crowded = [city for country, city in places if places.count((country, city)) > len(places) // 2]
     assert not crowded, f"most voters stand in {crowded[0]}"
@@ -62,10 +64,10 @@ def test_all_voters_agree(sight: Sight, settings: Settings, machine: Machine, in
 
 
 @pytest.mark.control("etcd-02")
-@pytest.mark.look(voters)
-def test_no_way_in_with_less(sight: Sight, settings: Settings, machine: Machine, note: Note) -> None:
+@pytest.mark.probe(etcd.members)
+def test_no_way_in_with_less(observation: Observation, settings: Settings, machine: Machine, note: Note) -> None:
     """Without TLS, with TLS 1.1, without a certificate, a password or the right one nobody gets anything."""
-    said = _said(settings, sight, machine, note)
+    said = _said(settings, observation, machine, note)
     if not said:
         return
     tries = said["tries"]
@@ -84,19 +86,21 @@ def test_no_way_in_with_less(sight: Sight, settings: Settings, machine: Machine,
 
 
 @pytest.mark.control("etcd-02")
-@pytest.mark.look(voters)
-def test_other_accounts_have_no_way_to_it(sight: Sight, settings: Settings, machine: Machine, note: Note) -> None:
+@pytest.mark.probe(etcd.members)
+def test_other_accounts_have_no_way_to_it(
+    observation: Observation, settings: Settings, machine: Machine, note: Note
+) -> None:
     """It listens in the mesh only; root of any machine reaches every voter, accounts without a right reach none."""
-    said = _said(settings, sight, machine, note) or sight.data.own
+    said = _said(settings, observation, machine, note) or observation.data.own
     votes = machine.name in settings.etcd_members
-    allowed = {f"etcd {settings.mesh[machine.name]}:{port}" for port in VOTERS_PORTS} if votes else set()
+    allowed = {f"etcd {settings.mesh[machine.name]}:{port}" for port in ETCD_PORTS} if votes else set()
     more = sorted(set(said["listening"]) - allowed)
     assert not more, f"it listens at {', '.join(word.split()[1] for word in more)}"
     root, *others = said["accounts"].items()
     assert set(root[1].values()) == {"open"}, "root reaches not every voter either: silence proves nothing"
     for number, found in others:
         assert found, f"nothing could be tried as account {number}"
-        reached = sorted(door for door, state in found.items() if state == "open")
+        reached = sorted(port for port, state in found.items() if state == "open")
         assert not reached, f"account {number} of this machine gets through to {reached[0]}"
     listens = ", ".join(sorted(word.split()[1] for word in said["listening"]))
     note(f"{listens}; root alone gets through" if votes else "root alone gets through to those who vote")
@@ -104,43 +108,45 @@ def test_other_accounts_have_no_way_to_it(sight: Sight, settings: Settings, mach
 
 @pytest.mark.control("etcd-02")
 @pytest.mark.active
-@pytest.mark.look(strangers)
-def test_strangers_reach_no_voter(sight: Sight, settings: Settings, note: Note) -> None:
+@pytest.mark.probe(cluster.strangers)
+def test_strangers_reach_no_voter(observation: Observation, settings: Settings, note: Note) -> None:
     """From outside, no port of a voter answers."""
-    judge_outside(settings, sight.data, VOTERS_PORTS, note)
+    judge_silence(settings, observation.data, ETCD_PORTS, note)
 
 
 @pytest.mark.control("etcd-02")
-@pytest.mark.look(neighbours)
-def test_neighbours_reach_no_voter_past_the_mesh(sight: Sight, settings: Settings, note: Note) -> None:
+@pytest.mark.probe(cluster.neighbours)
+def test_neighbours_reach_no_voter_past_the_mesh(observation: Observation, settings: Settings, note: Note) -> None:
     """Another server reaches no voter's port but in the mesh."""
-    judge_outside(settings, {"another server": sight.data.get("outside", {})}, VOTERS_PORTS, note)
+    judge_silence(settings, {"another server": observation.data.get("outside", {})}, ETCD_PORTS, note)
 
 
 @pytest.mark.control("etcd-02")
-@pytest.mark.look(voters)
-def test_keys_of_voters_are_closed(sight: Sight, settings: Settings, machine: Machine, note: Note) -> None:
+@pytest.mark.probe(etcd.members)
+def test_keys_of_voters_are_closed(observation: Observation, settings: Settings, machine: Machine, note: Note) -> None:
     """Nobody but their owner reads the voter's key and root's password, and its certificate is good for weeks."""
-    said = _said(settings, sight, machine, note)
+    said = _said(settings, observation, machine, note)
     if not said:
         return
     assert said["keys"], "there is no file with its key"
     for path, (mode, _) in said["keys"].items():
         assert not int(mode, 8) & 0o077, f"others can read {path} ({mode})"
     ends = said["tries"]["certificate"].get("ends", 0)
-    left = (ends - sight.at.timestamp()) / 86400
+    left = (ends - observation.at.timestamp()) / 86400
     assert left >= 30, f"its certificate is good for {left:.0f} more days"
     note(f"{', '.join(said['keys'])}; the certificate is good for {left:.0f} days")
 
 
 @pytest.mark.control("etcd-03")
-@pytest.mark.look(voters)
-def test_the_witness_leads_the_voters(sight: Sight, settings: Settings, machine: Machine, note: Note) -> None:
+@pytest.mark.probe(etcd.members)
+def test_the_witness_leads_the_voters(
+    observation: Observation, settings: Settings, machine: Machine, note: Note
+) -> None:
     """The witness leads the voters, or the timer that brings their leadership back to it runs."""
-    said = _said(settings, sight, machine, note)
+    said = _said(settings, observation, machine, note)
     if not said:
         return
-    own = said["voters"][machine.name]
+    own = said["status"][machine.name]
     assert own, "its voter does not answer"
     names = {one["ID"]: one.get("name", "") for one in said["members"]}
     leader = names.get(own.get("leader", 0), "nobody")
@@ -151,10 +157,10 @@ def test_the_witness_leads_the_voters(sight: Sight, settings: Settings, machine:
 
 
 @pytest.mark.control("etcd-04")
-@pytest.mark.look(voters)
-def test_a_full_disk_takes_no_vote(sight: Sight, settings: Settings, machine: Machine, note: Note) -> None:
+@pytest.mark.probe(etcd.members)
+def test_a_full_disk_takes_no_vote(observation: Observation, settings: Settings, machine: Machine, note: Note) -> None:
     """The file that the running voter writes to lies on a file system apart from the system's and the databases'."""
-    said = _said(settings, sight, machine, note)
+    said = _said(settings, observation, machine, note)
     if not said:
         return
     if not machine.volume:
@@ -165,10 +171,10 @@ def test_a_full_disk_takes_no_vote(sight: Sight, settings: Settings, machine: Ma
 
 
 @pytest.mark.control("etcd-04")
-@pytest.mark.look(voters)
-def test_snapshots_are_fresh(sight: Sight, settings: Settings, machine: Machine, note: Note) -> None:
+@pytest.mark.probe(etcd.members)
+def test_snapshots_are_fresh(observation: Observation, settings: Settings, machine: Machine, note: Note) -> None:
     """The youngest snapshot is of the last day and can be read; none is older than they are kept."""
-    said = _said(settings, sight, machine, note)
+    said = _said(settings, observation, machine, note)
     if not said:
         return
     taken = said["snapshot"]
@@ -182,12 +188,12 @@ def test_snapshots_are_fresh(sight: Sight, settings: Settings, machine: Machine,
 
 
 @pytest.mark.control("etcd-05")
-@pytest.mark.look(voters)
+@pytest.mark.probe(etcd.members)
 def test_users_have_their_own_keys_only(
-    sight: Sight, settings: Settings, machine: Machine, world: World, note: Note
+    observation: Observation, settings: Settings, machine: Machine, world: World, note: Note
 ) -> None:
     """root may do all, a user of Patroni's reads and writes below the stack's prefix; there is nobody else."""
-    said = _said(settings, sight, machine, note)
+    said = _said(settings, observation, machine, note)
     if not said:
         return
     if machine.role != "witness":
@@ -208,10 +214,10 @@ def test_users_have_their_own_keys_only(
 
 
 @pytest.mark.control("etcd-05")
-@pytest.mark.look(voters)
-def test_patroni_gets_nothing_else(sight: Sight, settings: Settings, machine: Machine, note: Note) -> None:
+@pytest.mark.probe(etcd.members)
+def test_patroni_gets_nothing_else(observation: Observation, settings: Settings, machine: Machine, note: Note) -> None:
     """With its own password Patroni reads its keys, and is refused other keys, to read and to write, and the users."""
-    said = _said(settings, sight, machine, note)
+    said = _said(settings, observation, machine, note)
     if not said:
         return
     tries: dict[str, str] = said["patroni"]

@@ -12,27 +12,27 @@ from bastide.controls import count
 from bastide.machines import Inventory
 from bastide.mesh import mesh_of
 from bastide.settings import Settings
-from tests.verify.bans import Dropped, Watched, dropped, held, watched
-from tests.verify.inside import asked
-from tests.verify.jails import parse
-from tests.verify.world import Sight
+from tests.verify.probes import fail2ban
+from tests.verify.probes.fail2ban import Dropped, Watched
+from tests.verify.probes.fail2ban_state import parse
+from tests.verify.probes.world import Observation
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _IN_MEMORY = {"tmpfs", "ramfs"}
 
 
-def _server(sight: Sight) -> dict[str, Any]:
-    server = parse(sight.data.text)
+def _server(observation: Observation) -> dict[str, Any]:
+    server = parse(observation.data.text)
     assert server, "fail2ban does not answer"
     assert "sshd" in server["jails"], "there is no jail for ssh"
     return server
 
 
 @pytest.mark.control("fail2ban-01")
-@pytest.mark.look(watched)
-def test_failed_logins_are_seen(sight: Sight, note: Callable[[str], None]) -> None:
+@pytest.mark.probe(fail2ban.watched)
+def test_failed_logins_are_seen(observation: Observation, note: Callable[[str], None]) -> None:
     """Failed logins made for this check are counted: of a user who does not exist, and of one who does."""
-    seen: Watched = sight.data
+    seen: Watched = observation.data
     assert seen.spared, "no login was tried: fail2ban does not answer, or does not spare this address"
     assert seen.unknown, "a user who does not exist fails unseen"
     assert seen.existing, "a user who exists fails with a wrong key unseen"
@@ -40,11 +40,11 @@ def test_failed_logins_are_seen(sight: Sight, note: Callable[[str], None]) -> No
 
 
 @pytest.mark.control("fail2ban-01")
-@pytest.mark.look(asked("bans"))
-def test_limits_in_force(sight: Sight, settings: Settings, note: Callable[[str], None]) -> None:
+@pytest.mark.probe(fail2ban.jails)
+def test_limits_in_force(observation: Observation, settings: Settings, note: Callable[[str], None]) -> None:
     """The running server counts, and bans, as declared."""
     wanted = settings.fail2ban
-    for name, jail in _server(sight)["jails"].items():
+    for name, jail in _server(observation)["jails"].items():
         assert 0 < jail["maxretry"] <= wanted.max_tries, f"{name} lets {jail['maxretry']} tries fail"
         assert jail["findtime"] >= wanted.find_minutes * 60, f"{name} forgets a failure after {jail['findtime']} s"
         assert jail["bantime"] >= wanted.ban_minutes * 60, f"{name} bans for {jail['bantime']} s only"
@@ -55,10 +55,10 @@ def test_limits_in_force(sight: Sight, settings: Settings, note: Callable[[str],
 
 @pytest.mark.control("fail2ban-02")
 @pytest.mark.active
-@pytest.mark.look(dropped)
-def test_a_banned_address_gets_no_answer(sight: Sight, note: Callable[[str], None]) -> None:
+@pytest.mark.probe(fail2ban.dropped)
+def test_a_banned_address_gets_no_answer(observation: Observation, note: Callable[[str], None]) -> None:
     """A spare address of the prober is answered, then banned and not answered, then answered again."""
-    seen: Dropped = sight.data
+    seen: Dropped = observation.data
     assert seen.before["ping"], "it does not answer a ping before the ban: silence proves nothing"
     assert not seen.during["ping"], "a banned address gets an answer to its ping"
     if seen.before["port"] in ("open", "closed"):
@@ -68,10 +68,10 @@ def test_a_banned_address_gets_no_answer(sight: Sight, note: Callable[[str], Non
 
 
 @pytest.mark.control("fail2ban-02")
-@pytest.mark.look(asked("bans"))
-def test_every_packet_is_dropped(sight: Sight, note: Callable[[str], None]) -> None:
+@pytest.mark.probe(fail2ban.jails)
+def test_every_packet_is_dropped(observation: Observation, note: Callable[[str], None]) -> None:
     """The kernel drops all that comes from a jail's sets, before the firewall, and the sets hold all who are banned."""
-    for name, jail in _server(sight)["jails"].items():
+    for name, jail in _server(observation)["jails"].items():
         for family, word in (("ip", "IPv4"), ("ip6", "IPv6")):
             assert family in jail["drops"], f"no rule drops all that comes from the addresses that {name} bans ({word})"
         assert not jail["not_dropped"], f"{name}: {jail['not_dropped']} of {jail['banned']} banned are not dropped"
@@ -79,17 +79,17 @@ def test_every_packet_is_dropped(sight: Sight, note: Callable[[str], None]) -> N
 
 
 @pytest.mark.control("fail2ban-02", "fail2ban-04")
-@pytest.mark.look(held)
-def test_a_ban_is_set_and_kept(sight: Sight, note: Callable[[str], None]) -> None:
+@pytest.mark.probe(fail2ban.held)
+def test_a_ban_is_set_and_kept(observation: Observation, note: Callable[[str], None]) -> None:
     """A ban that was made for this check stands in the kernel's set and in the database, over IPv4 and IPv6."""
-    assert all(sight.data), "a ban does not get into the kernel's set and the database"
+    assert all(observation.data), "a ban does not get into the kernel's set and the database"
     note("192.0.2.x and 3fff:fff::x")
 
 
 @pytest.mark.control("fail2ban-03")
-@pytest.mark.look(asked("bans"))
+@pytest.mark.probe(fail2ban.jails)
 def test_operators_and_servers_are_spared(
-    sight: Sight, settings: Settings, inventory: Inventory, note: Callable[[str], None]
+    observation: Observation, settings: Settings, inventory: Inventory, note: Callable[[str], None]
 ) -> None:
     """Every jail ignores operators, servers, the private network and the mesh, and nobody who is not named."""
     addresses = [word for one in inventory for word in (one.address, one.address6, one.private_address)]
@@ -97,7 +97,7 @@ def test_operators_and_servers_are_spared(
     own = [word for word in (*addresses, *(mesh.everybody if mesh else ())) if word]
     wanted = [_network(word) for word in (*settings.firewall.operators, *own, "127.0.0.1", "::1")]
     declared = [*wanted, *map(_network, ("127.0.0.0/8", settings.network.range, *settings.fail2ban.spared))]
-    for name, jail in _server(sight)["jails"].items():
+    for name, jail in _server(observation)["jails"].items():
         ignored = [_network(word) for word in jail["ignoreip"]]
         missing = [str(one) for one in wanted if not any(_inside(one, other) for other in ignored)]
         assert not missing, f"{name} would ban {', '.join(missing)}"
@@ -109,19 +109,19 @@ def test_operators_and_servers_are_spared(
 
 
 @pytest.mark.control("fail2ban-03")
-@pytest.mark.look(watched)
-def test_the_operator_is_not_banned(sight: Sight, note: Callable[[str], None]) -> None:
+@pytest.mark.probe(fail2ban.watched)
+def test_the_operator_is_not_banned(observation: Observation, note: Callable[[str], None]) -> None:
     """After the failed logins of this run, a new login from here works."""
-    assert sight.data.spared, "fail2ban does not answer, or does not spare this address"
-    assert sight.data.welcome, "the operator's address gets no new session after failed logins"
+    assert observation.data.spared, "fail2ban does not answer, or does not spare this address"
+    assert observation.data.welcome, "the operator's address gets no new session after failed logins"
     note("a new session was opened")
 
 
 @pytest.mark.control("fail2ban-04")
-@pytest.mark.look(asked("bans"))
-def test_bans_outlive_a_restart(sight: Sight, settings: Settings, note: Callable[[str], None]) -> None:
+@pytest.mark.probe(fail2ban.jails)
+def test_bans_outlive_a_restart(observation: Observation, settings: Settings, note: Callable[[str], None]) -> None:
     """The database is on disk and holds all who are banned; fail2ban starts at boot, and nothing flushes its rules."""
-    server = _server(sight)
+    server = _server(observation)
     assert server["dbfile"], "fail2ban keeps no database"
     assert server["filesystem"] not in _IN_MEMORY, f"the database is in memory ({server['filesystem']})"
     assert server["dbpurgeage"] >= settings.fail2ban.remember_days * 86400, "ended bans are forgotten earlier"

@@ -10,11 +10,10 @@ import pytest
 from bastide.machines import Machine
 from bastide.open_ports import open_ports
 from bastide.settings import Settings
-from tests.verify import nft
 from tests.verify.evidence_plugin import not_provable_here
-from tests.verify.inside import asked, metadata_without_root
-from tests.verify.outside import Scan, from_neighbour, scan4, scan6
-from tests.verify.world import Sight, World
+from tests.verify.probes import firewall, nft
+from tests.verify.probes.firewall import Scan
+from tests.verify.probes.world import Observation, World
 
 METADATA = "169.254.169.254"
 
@@ -36,31 +35,33 @@ def _judge(scan: Scan, settings: Settings, world: World, note: Callable[[str], N
 
 @pytest.mark.control("firewall-01")
 @pytest.mark.active
-@pytest.mark.look(scan4)
-def test_open_ports_over_ipv4(sight: Sight, settings: Settings, world: World, note: Callable[[str], None]) -> None:
+@pytest.mark.probe(firewall.scan4)
+def test_open_ports_over_ipv4(
+    observation: Observation, settings: Settings, world: World, note: Callable[[str], None]
+) -> None:
     """A scan from outside over IPv4 gets no answer from any port but the declared ones."""
-    _judge(sight.data, settings, world, note)
+    _judge(observation.data, settings, world, note)
 
 
 @pytest.mark.control("firewall-02")
 @pytest.mark.active
-@pytest.mark.look(scan6)
+@pytest.mark.probe(firewall.scan6)
 def test_open_ports_over_ipv6(
-    sight: Sight, settings: Settings, machine: Machine, world: World, note: Callable[[str], None]
+    observation: Observation, settings: Settings, machine: Machine, world: World, note: Callable[[str], None]
 ) -> None:
     """A scan from outside over IPv6 gets no answer from any port but the declared ones."""
     if not machine.address6:
         not_provable_here("the stack file names no IPv6 address of it that a scan could go to")
-    _judge(sight.data, settings, world, note)
+    _judge(observation.data, settings, world, note)
 
 
 @pytest.mark.control("firewall-03")
-@pytest.mark.look(from_neighbour)
+@pytest.mark.probe(firewall.from_neighbour)
 def test_neighbour_reaches_nothing_undeclared(
-    sight: Sight, settings: Settings, machine: Machine, world: World, note: Callable[[str], None]
+    observation: Observation, settings: Settings, machine: Machine, world: World, note: Callable[[str], None]
 ) -> None:
     """A neighbour that no firewall of a provider stands before reaches no fresh listener and no other port."""
-    knock, sibling = sight.data, world.sibling(machine)
+    knock, sibling = observation.data, world.sibling(machine)
     if knock is None or sibling is None:
         not_provable_here("it is alone in its private network: nobody is there to knock past the provider's firewall")
     assert knock.ping, "it does not answer its neighbour's ping: silence proves nothing"
@@ -74,21 +75,21 @@ def test_neighbour_reaches_nothing_undeclared(
 
 
 @pytest.mark.control("firewall-03")
-@pytest.mark.look(asked("rules"))
-def test_input_is_refused_by_default(sight: Sight, note: Callable[[str], None]) -> None:
+@pytest.mark.probe(firewall.rules)
+def test_input_is_refused_by_default(observation: Observation, note: Callable[[str], None]) -> None:
     """The rules in force drop what is not named, over IPv4 and IPv6, and no rule lets everything in."""
-    rules = nft.parse(sight.data.text)
+    rules = nft.parse(observation.data.text)
     for family, word in (("ip", "IPv4"), ("ip6", "IPv6")):
         assert nft.drops_by_default(rules, "input", family), f"what is not named is let in over {word}"
-        assert not nft.open_doors(rules, "input", family), f"a rule lets everything in over {word}"
+        assert not nft.accepts_everything(rules, "input", family), f"a rule lets everything in over {word}"
     note("policy drop for input over IPv4 and IPv6")
 
 
 @pytest.mark.control("firewall-04")
-@pytest.mark.look(metadata_without_root)
-def test_metadata_answers_root_only(sight: Sight, machine: Machine, note: Callable[[str], None]) -> None:
+@pytest.mark.probe(firewall.metadata_without_root)
+def test_metadata_answers_root_only(observation: Observation, machine: Machine, note: Callable[[str], None]) -> None:
     """root gets an answer from the metadata service, an account without rights gets none."""
-    root = sight.data["root"]
+    root = observation.data["root"]
     if machine.provider == "existing":
         # its owner's service may know other paths, and any answer shows the way to it; or there is none at all
         if root.code != 0:
@@ -97,19 +98,19 @@ def test_metadata_answers_root_only(sight: Sight, machine: Machine, note: Callab
         assert (root.code, root.text) == (0, "200"), "root gets no answer either: silence proves nothing here"
     # curl(1): 7 could not connect, 28 timed out; anything else would be another reason than the firewall
     for name in ("nobody", "any number"):
-        code = sight.data[name].code
+        code = observation.data[name].code
         assert code in (7, 28), f"an account without rights gets an answer ({name}: curl's exit code {code})"
     note(f"root: HTTP {root.text}; nobody and a made-up account: no connection")
 
 
 @pytest.mark.control("firewall-04")
-@pytest.mark.look(asked("rules"))
-def test_metadata_is_closed_to_containers(sight: Sight, note: Callable[[str], None]) -> None:
+@pytest.mark.probe(firewall.rules)
+def test_metadata_is_closed_to_containers(observation: Observation, note: Callable[[str], None]) -> None:
     """Forwarded traffic, as that of containers and their root, does not reach the metadata service."""
-    rules = nft.parse(sight.data.text)
+    rules = nft.parse(observation.data.text)
     closed = nft.drops_by_default(rules, "forward", "ip") or nft.drops_address(rules, "forward", METADATA)
     assert closed, "forwarded traffic may go to the metadata service"
-    opened = nft.open_doors(rules, "forward", "ip")
+    opened = nft.accepts_everything(rules, "forward", "ip")
     assert not opened or nft.drops_address(rules, "forward", METADATA), "a rule lets all forwarded traffic pass"
     note("dropped in forward")
 

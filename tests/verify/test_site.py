@@ -9,11 +9,11 @@ import pytest
 from bastide.machines import Inventory, Machine
 from bastide.settings import EU_LOCATIONS
 from tests.verify.evidence_plugin import not_provable_here
-from tests.verify.inside import asked
-from tests.verify.world import Sight
+from tests.verify.probes import site
+from tests.verify.probes.world import Observation
 
 
-def _place(sight: Sight, machine: Machine) -> tuple[str, str]:
+def _place(observation: Observation, machine: Machine) -> tuple[str, str]:
     """The region and the location ("fsn1" of "fsn1-dc14") that the metadata service names.
 
     Of a machine that somebody else made the stack file is the only source, and a declaration proves nothing.
@@ -21,16 +21,16 @@ def _place(sight: Sight, machine: Machine) -> tuple[str, str]:
     if machine.provider == "existing":
         place = f"{machine.place.city}, {machine.place.country_name}"
         not_provable_here(f"it is a machine of {machine.hoster}; that it stands in {place}, is a declaration")
-    lines = [line.strip() for line in sight.data.text.splitlines() if line.strip()]
+    lines = [line.strip() for line in observation.data.text.splitlines() if line.strip()]
     assert len(lines) == 2, "the metadata service does not say where the machine stands"
     return lines[0], lines[1].partition("-")[0]
 
 
 @pytest.mark.control("site-01")
-@pytest.mark.look(asked("metadata"))
-def test_stands_where_it_was_ordered(sight: Sight, machine: Machine, note: Callable[[str], None]) -> None:
+@pytest.mark.probe(site.metadata)
+def test_stands_where_it_was_ordered(observation: Observation, machine: Machine, note: Callable[[str], None]) -> None:
     """The provider's metadata names the declared location, which lies in the European Union."""
-    region, location = _place(sight, machine)
+    region, location = _place(observation, machine)
     note(f"{location} in {region}")
     assert location in EU_LOCATIONS, f"it stands in {location}, which is not a location in the EU"
     assert location == machine.location, f"it stands in {location}, declared is {machine.location}"
@@ -38,12 +38,12 @@ def test_stands_where_it_was_ordered(sight: Sight, machine: Machine, note: Calla
 
 
 @pytest.mark.control("site-02")
-@pytest.mark.look(asked("metadata"))
+@pytest.mark.probe(site.metadata)
 def test_sites_are_in_two_countries(
-    sight: Sight, machine: Machine, inventory: Inventory, note: Callable[[str], None]
+    observation: Observation, machine: Machine, inventory: Inventory, note: Callable[[str], None]
 ) -> None:
     """It stands in another country than its counterpart."""
-    _, location = _place(sight, machine)
+    _, location = _place(observation, machine)
     assert location in EU_LOCATIONS, f"it stands in {location}, which is not a location in the EU"
     country = EU_LOCATIONS[location].country_name
     others = {m.place.country_name for m in inventory if m.role not in (machine.role, "witness")}

@@ -12,9 +12,9 @@ from bastide.controls import count
 from bastide.machines import Machine
 from bastide.mesh import mesh_of
 from bastide.settings import Settings, key_blob
-from tests.verify.inside import asked, effective
-from tests.verify.knock import algorithm_policy, password_offers, refused, root_login, shown_keys, still_welcome
-from tests.verify.world import Sight, World
+from tests.verify.probes import ssh
+from tests.verify.probes.ssh import effective, refused
+from tests.verify.probes.world import Observation, World
 
 # sshd_config(5): everything that lets somebody in without a key of their own
 _KEYS_ONLY = {
@@ -29,10 +29,10 @@ _KEYS_ONLY = {
 
 
 @pytest.mark.control("ssh-01")
-@pytest.mark.look(asked("sshd"))
-def test_effective_methods(sight: Sight, note: Callable[[str], None]) -> None:
+@pytest.mark.probe(ssh.effective_settings)
+def test_effective_methods(observation: Observation, note: Callable[[str], None]) -> None:
     """For every account and from every address, the server's effective settings allow keys and nothing else."""
-    answers = effective(sight.data)
+    answers = effective(observation.data)
     assert answers, "sshd -T says nothing"
     for (user, address), values in answers.items():
         for keyword, wanted in _KEYS_ONLY.items():
@@ -42,19 +42,19 @@ def test_effective_methods(sight: Sight, note: Callable[[str], None]) -> None:
 
 
 @pytest.mark.control("ssh-01")
-@pytest.mark.look(password_offers)
-def test_password_gets_no_method(sight: Sight, note: Callable[[str], None]) -> None:
+@pytest.mark.probe(ssh.password_offers)
+def test_password_gets_no_method(observation: Observation, note: Callable[[str], None]) -> None:
     """A client that asks for a password login is offered keys, whatever account it names."""
-    for user, methods in sight.data.items():
+    for user, methods in observation.data.items():
         assert methods == ["publickey"], f"{user} is offered {', '.join(methods)}"
     note("Authentications that can continue: publickey")
 
 
 @pytest.mark.control("ssh-02")
-@pytest.mark.look(asked("sshd"))
-def test_effective_root_login(sight: Sight, note: Callable[[str], None]) -> None:
+@pytest.mark.probe(ssh.effective_settings)
+def test_effective_root_login(observation: Observation, note: Callable[[str], None]) -> None:
     """The server's effective settings refuse root from every address."""
-    answers = {address: values for (user, address), values in effective(sight.data).items() if user == "root"}
+    answers = {address: values for (user, address), values in effective(observation.data).items() if user == "root"}
     assert answers, "sshd -T says nothing of root"
     for address, values in answers.items():
         assert values.get("permitrootlogin") == "no", (
@@ -64,28 +64,28 @@ def test_effective_root_login(sight: Sight, note: Callable[[str], None]) -> None
 
 
 @pytest.mark.control("ssh-02")
-@pytest.mark.look(root_login)
-def test_root_is_refused(sight: Sight, note: Callable[[str], None]) -> None:
+@pytest.mark.probe(ssh.root_login)
+def test_root_is_refused(observation: Observation, note: Callable[[str], None]) -> None:
     """A login as root with a key that the server knows is refused."""
-    assert refused(sight.data), "root was not refused"
+    assert refused(observation.data), "root was not refused"
     note("Permission denied (publickey)")
 
 
 @pytest.mark.control("ssh-03")
-@pytest.mark.look(algorithm_policy)
-def test_algorithms_keep_the_policy(sight: Sight, note: Callable[[str], None]) -> None:
+@pytest.mark.probe(ssh.algorithm_policy)
+def test_algorithms_keep_the_policy(observation: Observation, note: Callable[[str], None]) -> None:
     """ssh-audit finds that the server offers what the policy allows, and nothing else."""
-    verdict = sight.data
+    verdict = observation.data
     broken = sorted({str(error.get("mismatched_field")) for error in verdict.get("errors", [])})
     assert verdict.get("passed") is True, f"the policy is broken by: {', '.join(broken) or 'no answer'}"
     note(f"{verdict['policy']}: passed")
 
 
 @pytest.mark.control("ssh-04")
-@pytest.mark.look(asked("sshd"))
-def test_login_limits(sight: Sight, settings: Settings, note: Callable[[str], None]) -> None:
+@pytest.mark.probe(ssh.effective_settings)
+def test_login_limits(observation: Observation, settings: Settings, note: Callable[[str], None]) -> None:
     """Attempts, time to log in and idle time are limited as declared."""
-    for (user, _), values in effective(sight.data).items():
+    for (user, _), values in effective(observation.data).items():
         tries, grace = int(values["maxauthtries"]), int(values["logingracetime"])
         idle = int(values["clientaliveinterval"]) * int(values["clientalivecountmax"])
         assert tries <= settings.ssh.max_auth_tries, f"{user} may try {tries} times"
@@ -95,12 +95,12 @@ def test_login_limits(sight: Sight, settings: Settings, note: Callable[[str], No
 
 
 @pytest.mark.control("ssh-04")
-@pytest.mark.look(asked("sshd"))
+@pytest.mark.probe(ssh.effective_settings)
 def test_penalties_spare_operators_only(
-    sight: Sight, settings: Settings, world: World, note: Callable[[str], None]
+    observation: Observation, settings: Settings, world: World, note: Callable[[str], None]
 ) -> None:
     """Addresses that fail to log in are refused for a time; only the operators' networks and the mesh are spared."""
-    values = next(iter(effective(sight.data).values()))
+    values = next(iter(effective(observation.data).values()))
     penalties = values.get("persourcepenalties", "no")
     cost = re.search(r"authfail:(\d+)", penalties)
     assert cost, "the server keeps no penalties for failed logins"
@@ -118,30 +118,30 @@ def test_penalties_spare_operators_only(
 
 
 @pytest.mark.control("ssh-04")
-@pytest.mark.look(still_welcome)
-def test_operator_is_still_welcome(sight: Sight, note: Callable[[str], None]) -> None:
+@pytest.mark.probe(ssh.still_welcome)
+def test_operator_is_still_welcome(observation: Observation, note: Callable[[str], None]) -> None:
     """After all the refused logins of this run, the operator still gets in."""
-    assert sight.data, "the operator's address is refused after failed logins"
+    assert observation.data, "the operator's address is refused after failed logins"
     note("a new connection was accepted")
 
 
 @pytest.mark.control("ssh-05")
-@pytest.mark.look(shown_keys)
-def test_shows_the_recorded_key_only(sight: Sight, machine: Machine, note: Callable[[str], None]) -> None:
+@pytest.mark.probe(ssh.shown_keys)
+def test_shows_the_recorded_key_only(observation: Observation, machine: Machine, note: Callable[[str], None]) -> None:
     """Asked for every kind of host key, the server shows the recorded one and no other."""
-    assert sight.data, "the server shows no host key"
+    assert observation.data, "the server shows no host key"
     assert machine.host_key, "no host key is recorded"
-    assert sight.data == {key_blob(machine.host_key)}, (
-        f"it shows {len(sight.data)} host key(s), not just the recorded one"
+    assert observation.data == {key_blob(machine.host_key)}, (
+        f"it shows {len(observation.data)} host key(s), not just the recorded one"
     )
     note(f"1 key, {machine.host_key.split()[0]}, as recorded")
 
 
 @pytest.mark.control("ssh-05")
-@pytest.mark.look(asked("hostkeys"))
-def test_no_other_host_key_is_left(sight: Sight, machine: Machine, note: Callable[[str], None]) -> None:
+@pytest.mark.probe(ssh.host_keys)
+def test_no_other_host_key_is_left(observation: Observation, machine: Machine, note: Callable[[str], None]) -> None:
     """The server has one host key on disk, and it is not the one that it was first started with."""
-    lines = [line.partition(" ") for line in sight.data.text.splitlines()]
+    lines = [line.partition(" ") for line in observation.data.text.splitlines()]
     used = [rest for word, _, rest in lines if word == "used"]
     files = [rest for word, _, rest in lines if word == "file"]
     assert used == [key_blob(machine.host_key)], f"sshd uses {len(used)} host key(s), not just the recorded one"

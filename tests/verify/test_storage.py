@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -10,10 +11,9 @@ import pytest
 from bastide.machines import Machine
 from bastide.settings import Settings
 from bastide.settings.storage import Bucket
-from stacks.buckets import tls_only
-from tests.verify import storage
 from tests.verify.evidence_plugin import not_provable_here
-from tests.verify.world import Sight
+from tests.verify.probes import storage
+from tests.verify.probes.world import Observation
 
 REFUSED = {"AccessDenied", "Forbidden"}
 # Amazon and Ceph call a locked version the first, MinIO the second
@@ -32,18 +32,20 @@ def _buckets(settings: Settings, *, keys: bool) -> dict[str, Bucket]:
 
 
 @pytest.mark.control("storage-01")
-@pytest.mark.look(storage.as_stranger)
-def test_strangers_are_refused(sight: Sight, machine: Machine, settings: Settings, note: Callable[[str], None]) -> None:
+@pytest.mark.probe(storage.as_stranger)
+def test_strangers_are_refused(
+    observation: Observation, machine: Machine, settings: Settings, note: Callable[[str], None]
+) -> None:
     """Without a key, listing, reading, writing and deleting are refused in every bucket, and no policy allows them."""
     for bucket in _buckets(settings, keys=False):
-        found = sight.data[bucket]
+        found = observation.data[bucket]
         note(f"{bucket}: " + ", ".join(f"{what} {code or 'let through'}" for what, code in found["attempts"].items()))
         open_ = [what for what, code in found["attempts"].items() if code not in REFUSED]
         assert not open_, f"{bucket} lets strangers {' and '.join(open_)}"
         if "policy" not in found:
             continue
         # an attempt is made at one name: what holds for others, or for another action, stands in the policy alone
-        extra, lost = _differences(found["policy"], tls_only(bucket))
+        extra, lost = _differences(found["policy"], _tls_only(bucket))
         assert not extra, f"{bucket}: its policy says more than the declared one: {extra[0]}"
         assert not lost, f"{bucket}: its policy no longer refuses whoever comes without TLS"
         assert not found["others"], f"{bucket}: its access list has {', '.join(found['others'])}"
@@ -53,6 +55,15 @@ def test_strangers_are_refused(sight: Sight, machine: Machine, settings: Setting
         not_provable_here(f"{storage.NO_KEYS}: {TRIED}")
 
 
+def _tls_only(bucket: str) -> str:
+    """The one statement that a bucket's policy makes: whoever comes without TLS is refused (Amazon S3 user guide, rule
+    "s3-bucket-ssl-requests-only")."""
+    both = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
+    plain = {"Bool": {"aws:SecureTransport": "false"}}
+    refused = {"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": both, "Condition": plain}
+    return json.dumps({"Statement": refused})
+
+
 def _differences(policy: str, declared: str) -> tuple[list[str], list[str]]:
     """What a policy says besides the declared one, and what it does not say any more."""
     is_, wanted = storage.statements(policy), storage.statements(declared)
@@ -60,14 +71,16 @@ def _differences(policy: str, declared: str) -> tuple[list[str], list[str]]:
 
 
 @pytest.mark.control("storage-02")
-@pytest.mark.look(storage.with_keys)
-def test_locked_objects_stay(sight: Sight, machine: Machine, settings: Settings, note: Callable[[str], None]) -> None:
+@pytest.mark.probe(storage.with_keys)
+def test_locked_objects_stay(
+    observation: Observation, machine: Machine, settings: Settings, note: Callable[[str], None]
+) -> None:
     """The default lock is the declared one, a new object has it, and deleting that object's version is refused."""
     locked = {name: bucket for name, bucket in _buckets(settings, keys=True).items() if bucket.lock_days}
     if not locked:
         not_provable_here("no bucket of this stack has a lock")
     for name, wanted in locked.items():
-        found, days = sight.data[name], wanted.lock_days or 0
+        found, days = observation.data[name], wanted.lock_days or 0
         rule = {"Mode": wanted.lock_mode.upper(), "Days": days}
         assert found["lock"] == rule, f"{name}: the default lock is not {days} days of {wanted.lock_mode}"
         until = found["held"].get("RetainUntilDate")
@@ -81,16 +94,16 @@ def test_locked_objects_stay(sight: Sight, machine: Machine, settings: Settings,
 
 
 @pytest.mark.control("storage-03")
-@pytest.mark.look(storage.with_keys)
+@pytest.mark.probe(storage.with_keys)
 def test_deleted_objects_can_be_had_back(
-    sight: Sight, machine: Machine, settings: Settings, note: Callable[[str], None]
+    observation: Observation, machine: Machine, settings: Settings, note: Callable[[str], None]
 ) -> None:
     """An object that was deleted is gone for readers and can be read by its version; no rule removes that too early."""
     versioned = {name: bucket for name, bucket in _buckets(settings, keys=True).items() if bucket.versioning}
     if not versioned:
         not_provable_here("no bucket of this stack keeps versions")
     for name, wanted in versioned.items():
-        found = sight.data[name]
+        found = observation.data[name]
         assert found["versioning"] == "Enabled", f"{name}: versioning is {found['versioning'] or 'off'}"
         assert found["gone"] == "NoSuchKey", f"{name}: a deleted object can still be read"
         assert found["readable"] == "", f"{name}: the version of a deleted object is {found['readable']}"

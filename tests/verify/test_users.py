@@ -11,9 +11,9 @@ from bastide.controls import count, join
 from bastide.machines import Machine
 from bastide.settings import Settings, key_blob
 from tests.verify.evidence_plugin import not_provable_here
-from tests.verify.inside import STRANGER, asked, effective
-from tests.verify.knock import refused, removed_logins
-from tests.verify.world import Sight
+from tests.verify.probes import users
+from tests.verify.probes.ssh import STRANGER, effective, effective_settings, refused
+from tests.verify.probes.world import Observation
 
 # shells that open no session (Debian: nologin(8), false(1), and sync(1) for the account of that name); none at all is
 # /bin/sh, see passwd(5)
@@ -23,17 +23,17 @@ _ROOT_GROUPS = ("disk", "shadow", "docker", "lxd", "wheel")
 _QUOTED = re.compile(r'"(?:\\.|[^"\\])*"')
 _KEY_TYPES = ("ssh-", "sk-ssh-", "ecdsa-", "sk-ecdsa-")
 # other ways into an account than a key in its own file (sshd_config(5)), with the value that closes each
-_OTHER_DOORS = {"authorizedkeyscommand": "none", "trustedusercakeys": "none", "authorizedprincipalsfile": "none"}
+_OTHER_SOURCES = {"authorizedkeyscommand": "none", "trustedusercakeys": "none", "authorizedprincipalsfile": "none"}
 
 
 def _declared(settings: Settings) -> set[str]:
     return {settings.users.automation.name, *settings.users.people}
 
 
-def _keys(sight: Sight) -> dict[str, set[str]]:
+def _keys(observation: Observation) -> dict[str, set[str]]:
     """The keys that open each account, as type and middle part."""
     found: dict[str, set[str]] = {}
-    for line in sight.data.text.splitlines():
+    for line in observation.data.text.splitlines():
         user, _, entry = line.partition(" ")
         # options come first, and what stands in their quotes may look like a key (sshd(8), AUTHORIZED_KEYS FILE FORMAT)
         words = _QUOTED.sub('""', entry).split()
@@ -46,10 +46,12 @@ def _keys(sight: Sight) -> dict[str, set[str]]:
 
 
 @pytest.mark.control("users-01")
-@pytest.mark.look(asked("accounts"))
-def test_only_declared_accounts_have_a_shell(sight: Sight, settings: Settings, note: Callable[[str], None]) -> None:
+@pytest.mark.probe(users.accounts)
+def test_only_declared_accounts_have_a_shell(
+    observation: Observation, settings: Settings, note: Callable[[str], None]
+) -> None:
     """The accounts with a shell are the declared people, automation, and root (who cannot log in)."""
-    entries = [line.split(":") for line in sight.data.text.splitlines()]
+    entries = [line.split(":") for line in observation.data.text.splitlines()]
     able = {entry[0] for entry in entries if entry[6] not in _NO_SHELL} - {"root"}
     note(f"{count(len(able & set(settings.users.people)), 'person', 'people')} and automation")
     assert not able - _declared(settings), f"not declared: {', '.join(sorted(able - _declared(settings)))}"
@@ -59,11 +61,13 @@ def test_only_declared_accounts_have_a_shell(sight: Sight, settings: Settings, n
 
 
 @pytest.mark.control("users-01")
-@pytest.mark.look(asked("admitted"))
-def test_ssh_admits_only_declared_accounts(sight: Sight, settings: Settings, note: Callable[[str], None]) -> None:
+@pytest.mark.probe(users.admitted)
+def test_ssh_admits_only_declared_accounts(
+    observation: Observation, settings: Settings, note: Callable[[str], None]
+) -> None:
     """Whatever account asks, the ssh server's list of those who may log in is the declared one."""
     admitted: dict[str, set[str]] = {}
-    for line in sight.data.text.splitlines():
+    for line in observation.data.text.splitlines():
         asking, name = line.split()
         admitted.setdefault(asking, set()).add(name)
     assert {"root", settings.users.automation.name} <= set(admitted), "sshd names nobody who may log in: all may"
@@ -74,10 +78,10 @@ def test_ssh_admits_only_declared_accounts(sight: Sight, settings: Settings, not
 
 
 @pytest.mark.control("users-01")
-@pytest.mark.look(asked("locks"))
-def test_no_account_has_a_password(sight: Sight, note: Callable[[str], None]) -> None:
+@pytest.mark.probe(users.locks)
+def test_no_account_has_a_password(observation: Observation, note: Callable[[str], None]) -> None:
     """No account has a password that could be used, at the console or elsewhere."""
-    states = dict(line.split()[:2] for line in sight.data.text.splitlines())
+    states = dict(line.split()[:2] for line in observation.data.text.splitlines())
     assert "root" in states, "passwd says nothing of any account"
     # passwd(1), -S: P a usable password, NP none needed, L locked
     usable = sorted(name for name, state in states.items() if state in ("P", "NP"))
@@ -86,12 +90,12 @@ def test_no_account_has_a_password(sight: Sight, note: Callable[[str], None]) ->
 
 
 @pytest.mark.control("users-02")
-@pytest.mark.look(asked("keys"))
-def test_keys_are_the_declared_ones(sight: Sight, settings: Settings, note: Callable[[str], None]) -> None:
+@pytest.mark.probe(users.keys)
+def test_keys_are_the_declared_ones(observation: Observation, settings: Settings, note: Callable[[str], None]) -> None:
     """Each account is opened by exactly its declared keys; no other account by any."""
     wanted = {name: {key_blob(key) for key in person.keys} for name, person in settings.users.people.items()}
     wanted[settings.users.automation.name] = {key_blob(settings.users.automation.key)}
-    found = _keys(sight)
+    found = _keys(observation)
     note(f"{count(sum(map(len, found.values())), 'key')} for {count(len(found), 'account')}")
     for name in sorted(set(found) | set(wanted)):
         extra, missing = (
@@ -103,35 +107,35 @@ def test_keys_are_the_declared_ones(sight: Sight, settings: Settings, note: Call
 
 
 @pytest.mark.control("users-02")
-@pytest.mark.look(asked("sshd"))
-def test_no_other_door(sight: Sight, note: Callable[[str], None]) -> None:
+@pytest.mark.probe(effective_settings)
+def test_keys_come_from_nowhere_else(observation: Observation, note: Callable[[str], None]) -> None:
     """The ssh server takes keys from nowhere else: no command, no certificate authority."""
-    answers = effective(sight.data)
+    answers = effective(observation.data)
     assert answers, "sshd -T says nothing"
     for (user, _), values in answers.items():
-        for keyword, closed in _OTHER_DOORS.items():
+        for keyword, closed in _OTHER_SOURCES.items():
             found = values.get(keyword, "not told")
             assert found == closed, f"{keyword} is {found} for {user}"
-    note(", ".join(f"{keyword} {closed}" for keyword, closed in _OTHER_DOORS.items()))
+    note(", ".join(f"{keyword} {closed}" for keyword, closed in _OTHER_SOURCES.items()))
 
 
 @pytest.mark.control("users-03")
-@pytest.mark.look(asked("sudo"))
-def test_sudo_is_for_the_declared(sight: Sight, settings: Settings, note: Callable[[str], None]) -> None:
+@pytest.mark.probe(users.sudo)
+def test_sudo_is_for_the_declared(observation: Observation, settings: Settings, note: Callable[[str], None]) -> None:
     """Those who may use sudo are the declared administrators, automation, and root itself."""
     wanted = {name for name, person in settings.users.people.items() if person.sudo}
     wanted |= {settings.users.automation.name}
-    found = set(sight.data.text.split()) - {"root"}
+    found = set(observation.data.text.split()) - {"root"}
     note(f"{count(len(found & set(settings.users.people)), 'person', 'people')} and automation")
     assert not found - wanted, f"sudo without being declared: {', '.join(sorted(found - wanted))}"
     assert not wanted - found, f"declared but without sudo: {', '.join(sorted(wanted - found))}"
 
 
 @pytest.mark.control("users-03")
-@pytest.mark.look(asked("groups"))
-def test_no_back_way_to_root(sight: Sight, note: Callable[[str], None]) -> None:
+@pytest.mark.probe(users.groups)
+def test_no_back_way_to_root(observation: Observation, note: Callable[[str], None]) -> None:
     """Nobody is in a group whose members can make themselves root."""
-    member_of = {line.partition(" ")[0]: set(line.split()[1:]) for line in sight.data.text.splitlines()}
+    member_of = {line.partition(" ")[0]: set(line.split()[1:]) for line in observation.data.text.splitlines()}
     assert member_of.get("root"), "the machine does not say who is in which group"
     found = {group: [user for user, groups in member_of.items() if group in groups] for group in _ROOT_GROUPS}
     dangerous = {group: users for group, users in found.items() if users}
@@ -140,11 +144,13 @@ def test_no_back_way_to_root(sight: Sight, note: Callable[[str], None]) -> None:
 
 
 @pytest.mark.control("users-04")
-@pytest.mark.look(asked("accounts"))
-def test_accounts_of_who_left_are_gone(sight: Sight, settings: Settings, note: Callable[[str], None]) -> None:
+@pytest.mark.probe(users.accounts)
+def test_accounts_of_who_left_are_gone(
+    observation: Observation, settings: Settings, note: Callable[[str], None]
+) -> None:
     """There is no account of anybody who left."""
     _somebody_left(settings)
-    names = {line.partition(":")[0] for line in sight.data.text.splitlines()}
+    names = {line.partition(":")[0] for line in observation.data.text.splitlines()}
     assert "root" in names, "the machine does not say which accounts it has"
     left = names & set(settings.users.removed)
     note(f"{len(settings.users.removed)} looked for, {len(left)} found")
@@ -152,33 +158,35 @@ def test_accounts_of_who_left_are_gone(sight: Sight, settings: Settings, note: C
 
 
 @pytest.mark.control("users-04")
-@pytest.mark.look(removed_logins)
-def test_who_left_is_refused(sight: Sight, settings: Settings, note: Callable[[str], None]) -> None:
+@pytest.mark.probe(users.removed_logins)
+def test_who_left_is_refused(observation: Observation, settings: Settings, note: Callable[[str], None]) -> None:
     """A login under the name of anybody who left is refused."""
     _somebody_left(settings)
-    for name, attempt in sight.data.items():
+    for name, attempt in observation.data.items():
         assert refused(attempt), f"{name} was not refused"
-    note(f"{count(len(sight.data), 'login')} tried: Permission denied")
+    note(f"{count(len(observation.data), 'login')} tried: Permission denied")
 
 
 @pytest.mark.control("users-05")
-@pytest.mark.look(asked("keys"))
-def test_automation_key_opens_one_account(sight: Sight, settings: Settings, note: Callable[[str], None]) -> None:
+@pytest.mark.probe(users.keys)
+def test_automation_key_opens_one_account(
+    observation: Observation, settings: Settings, note: Callable[[str], None]
+) -> None:
     """The automation key opens the automation account and no other."""
     automation = settings.users.automation
-    owners = {user for user, keys in _keys(sight).items() if key_blob(automation.key) in keys}
+    owners = {user for user, keys in _keys(observation).items() if key_blob(automation.key) in keys}
     note(f"opens {count(len(owners), 'account')}")
     assert owners == {automation.name}, f"the automation key opens: {', '.join(sorted(owners)) or 'nothing'}"
 
 
 @pytest.mark.control("users-05")
-@pytest.mark.look(asked("sshd"))
+@pytest.mark.probe(effective_settings)
 def test_automation_forwards_nothing(
-    sight: Sight, settings: Settings, machine: Machine, note: Callable[[str], None]
+    observation: Observation, settings: Settings, machine: Machine, note: Callable[[str], None]
 ) -> None:
     """A session of the automation account cannot forward connections, agents or displays."""
     name = settings.users.automation.name
-    answers = {address: values for (user, address), values in effective(sight.data).items() if user == name}
+    answers = {address: values for (user, address), values in effective(observation.data).items() if user == name}
     assert STRANGER in answers, "sshd -T says nothing of the automation account"
     for values in answers.values():
         for keyword in ("allowtcpforwarding", "allowagentforwarding", "x11forwarding", "allowstreamlocalforwarding"):

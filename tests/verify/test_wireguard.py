@@ -13,11 +13,10 @@ from bastide.machines import Inventory, Machine
 from bastide.mesh import Mesh, mesh_of
 from bastide.open_ports import open_ports
 from bastide.settings import Settings
-from tests.verify import nft
 from tests.verify.evidence_plugin import not_provable_here
-from tests.verify.inside import asked
-from tests.verify.mesh import Roster, Strange, crossing, over_mesh, roster, strange
-from tests.verify.world import Sight
+from tests.verify.probes import firewall, nft, wireguard
+from tests.verify.probes.wireguard import Roster, Strange
+from tests.verify.probes.world import Observation
 
 _REJECT_AFTER_SECONDS = 180  # no session is older (wireguard.com/papers/wireguard.pdf, 6.1)
 
@@ -35,12 +34,12 @@ def _others(mesh: Mesh, machine: Machine) -> dict[str, str]:
 
 
 @pytest.mark.control("wireguard-01")
-@pytest.mark.look(crossing)
+@pytest.mark.probe(wireguard.crossing)
 def test_nothing_leaves_in_the_open(
-    sight: Sight, settings: Settings, machine: Machine, note: Callable[[str], None]
+    observation: Observation, settings: Settings, machine: Machine, note: Callable[[str], None]
 ) -> None:
     """A message to each other server goes into the tunnel, and comes out of no other interface but encrypted."""
-    others, seen = _others(_declared(settings), machine), sight.data
+    others, seen = _others(_declared(settings), machine), observation.data
     names = {address: name for name, address in others.items()}
     open_ = sorted({f"{names.get(address, address)} ({interface})" for address, interface in seen["plain"]})
     assert not open_, f"a message leaves in the open: to {', '.join(open_)}"
@@ -51,13 +50,13 @@ def test_nothing_leaves_in_the_open(
 
 
 @pytest.mark.control("wireguard-02")
-@pytest.mark.look(roster)
+@pytest.mark.probe(wireguard.roster)
 def test_only_the_declared_are_in_the_mesh(
-    sight: Sight, settings: Settings, machine: Machine, note: Callable[[str], None]
+    observation: Observation, settings: Settings, machine: Machine, note: Callable[[str], None]
 ) -> None:
     """The peers of each server are the other servers and the declared devices, each with its own key and address."""
     mesh = _declared(settings)
-    seen: Roster = sight.data
+    seen: Roster = observation.data
     members = {**_others(mesh, machine), **mesh.administrators}
     owners = {f"{address}/32": name for name, address in members.items()}
     by_address: dict[str, str] = {}
@@ -76,11 +75,13 @@ def test_only_the_declared_are_in_the_mesh(
 
 
 @pytest.mark.control("wireguard-02")
-@pytest.mark.look(roster)
-def test_private_keys_are_roots_alone(sight: Sight, settings: Settings, note: Callable[[str], None]) -> None:
+@pytest.mark.probe(wireguard.roster)
+def test_private_keys_are_roots_alone(
+    observation: Observation, settings: Settings, note: Callable[[str], None]
+) -> None:
     """Nobody but root can read a server's private key, or write where it lies."""
     _declared(settings)
-    files: dict[str, list[str]] = sight.data.own["files"]
+    files: dict[str, list[str]] = observation.data.own["files"]
     assert files, "there is no file with its key"
     for path, (mode, owner, _) in files.items():
         assert owner == "root", f"{path} belongs to {owner}"
@@ -90,11 +91,11 @@ def test_private_keys_are_roots_alone(sight: Sight, settings: Settings, note: Ca
 
 @pytest.mark.control("wireguard-03")
 @pytest.mark.active
-@pytest.mark.look(strange)
-def test_strangers_get_no_answer(sight: Sight, settings: Settings, note: Callable[[str], None]) -> None:
+@pytest.mark.probe(wireguard.strange)
+def test_strangers_get_no_answer(observation: Observation, settings: Settings, note: Callable[[str], None]) -> None:
     """Noise, and a first message of a key that nobody knows, bring no packet back."""
     mesh = _declared(settings)
-    seen: Strange = sight.data
+    seen: Strange = observation.data
     assert all(seen.alive.values()), "it does not answer a ping from the prober: silence proves nothing"
     loud = sorted(f"{address}: {', '.join(said)}" for address, said in seen.answers.items() if said)
     assert not loud, f"a stranger gets an answer from UDP {mesh.port}: {'; '.join(loud)}"
@@ -102,11 +103,13 @@ def test_strangers_get_no_answer(sight: Sight, settings: Settings, note: Callabl
 
 
 @pytest.mark.control("wireguard-03")
-@pytest.mark.look(over_mesh)
-def test_the_mesh_opens_no_undeclared_port(sight: Sight, settings: Settings, note: Callable[[str], None]) -> None:
+@pytest.mark.probe(wireguard.over_mesh)
+def test_the_mesh_opens_no_undeclared_port(
+    observation: Observation, settings: Settings, note: Callable[[str], None]
+) -> None:
     """A server in the mesh reaches no fresh listener of another one there, and no port that is not declared."""
     _declared(settings)
-    knock = sight.data
+    knock = observation.data
     assert knock is not None, "there is nobody to knock"
     assert knock.ping, "it does not answer a ping over the mesh: silence proves nothing"
     allowed = {port for kind, port in open_ports(settings, in_mesh=True) if kind == "tcp"}
@@ -119,13 +122,13 @@ def test_the_mesh_opens_no_undeclared_port(sight: Sight, settings: Settings, not
 
 
 @pytest.mark.control("wireguard-03")
-@pytest.mark.look(asked("rules"))
+@pytest.mark.probe(firewall.rules)
 def test_nobody_outside_takes_an_address_of_the_mesh(
-    sight: Sight, settings: Settings, note: Callable[[str], None]
+    observation: Observation, settings: Settings, note: Callable[[str], None]
 ) -> None:
     """The rules in force drop what comes from an address of the mesh and did not come out of the tunnel."""
     mesh = _declared(settings)
-    rules = nft.parse(sight.data.text)
+    rules = nft.parse(observation.data.text)
     assert nft.drops_forged(rules, mesh.range, INTERFACE), (
         f"a packet with an address of the mesh is taken from outside of {INTERFACE}"
     )
@@ -133,13 +136,13 @@ def test_nobody_outside_takes_an_address_of_the_mesh(
 
 
 @pytest.mark.control("wireguard-04")
-@pytest.mark.look(crossing)
+@pytest.mark.probe(wireguard.crossing)
 def test_every_server_answers_over_the_mesh(
-    sight: Sight, settings: Settings, machine: Machine, inventory: Inventory, note: Callable[[str], None]
+    observation: Observation, settings: Settings, machine: Machine, inventory: Inventory, note: Callable[[str], None]
 ) -> None:
     """Each other server answers a ping at its address in the mesh, in a session of the last minutes."""
     others: dict[str, str] = _others(_declared(settings), machine)
-    seen: dict[str, Any] = sight.data
+    seen: dict[str, Any] = observation.data
     silent = sorted(name for name, address in others.items() if address not in seen["answers"])
     assert not silent, f"no answer over the mesh from {', '.join(silent)}"
     for name, address in others.items():

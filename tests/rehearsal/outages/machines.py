@@ -95,5 +95,7 @@ def full_disk(writers: Writers) -> Outage:
 
 
 def _boot(writers: Writers, machine: str) -> str:
-    done = writers.rehearsal.exec(machine, "cat /proc/sys/kernel/random/boot_id", check=False)
+    """The machine's boot, as soon as its systemd takes orders; "" before."""
+    script = "systemctl show -P Version >/dev/null && cat /proc/sys/kernel/random/boot_id"
+    done = writers.rehearsal.exec(machine, script, check=False)
     return done.stdout.strip() if done.ok else ""

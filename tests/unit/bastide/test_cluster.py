@@ -13,6 +13,7 @@ from bastide.cluster import cluster_of, password, role_verifier
 from bastide.secrets import Keyring
 from bastide.settings import Settings
 from deploys.etcd import membership
+from deploys.facts.fact import Facts
 from deploys.local_access import LocalAccess
 from deploys.postgres import patroni, routing
 from tests.unit.deploys.box import MACHINES, SETTINGS
@@ -74,9 +75,9 @@ def test_names_are_quoted_in_what_servers_and_pool_read() -> None:
 
 def test_memory_is_shared_out_by_what_the_machine_has() -> None:
     wanted = cluster_of(NAMES, PRIMARY, "prod")
-    assert patroni.memory_of(wanted, {})["shared_buffers"] == "1024MB"
+    assert patroni.memory_of(wanted, 0)["shared_buffers"] == "1024MB"
     small = dataclasses.replace(wanted, memory_mb=0)
-    assert patroni.memory_of(small, {"patroni": {"memory_mb": 2048}})["shared_buffers"] == "512MB"
+    assert patroni.memory_of(small, 2048)["shared_buffers"] == "512MB"
 
 
 def test_times_fit_together() -> None:
@@ -99,9 +100,13 @@ def test_a_guard_lets_in_accounts_and_closes_ports_to_all_others() -> None:
     for word in ("8008", "10.21.0.11", "10.21.0.12", "root", "postgres"):
         assert word in text
     assert rules.path in str(unit.content)
-    assert guard.drift({"tables": {"bastide_postgres": {"live": "", "loaded": "a"}}}) == "the rules are not loaded"
-    assert "changed by somebody" in guard.drift({"tables": {"bastide_postgres": {"live": "b", "loaded": "a"}}})
-    assert guard.drift({"tables": {"bastide_postgres": {"live": "a", "loaded": "a"}}}) == ""
+
+    def drift(live: str) -> str:
+        return guard.drift(Facts({"tables": {"bastide_postgres": {"live": live, "loaded": "a"}}}))
+
+    assert drift("") == "the rules are not loaded"
+    assert "changed by somebody" in drift("b")
+    assert drift("a") == ""
 
 
 def test_a_voter_knows_its_fellows_and_tells_no_secret() -> None:

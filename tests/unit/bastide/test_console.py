@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bastide.console import guard, heed_interrupts, of_stack, run, step
+from bastide.console import exit_with, heed_interrupts, of_stack, run, step
 from bastide.errors import BastideError, CommandFailed, CommandTimedOut
 
 
@@ -56,7 +56,7 @@ def test_an_error_is_two_lines_and_exit_code_one(capsys: pytest.CaptureFixture[s
         raise BastideError("what", "what next")
 
     with pytest.raises(SystemExit) as caught:
-        guard(fail)
+        exit_with(fail)
     assert caught.value.code == 1
     assert capsys.readouterr().err.splitlines() == ["error: what", " next: what next"]
 

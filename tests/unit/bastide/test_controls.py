@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -23,6 +24,7 @@ ADJECTIVES = (
 )
 
 
+@functools.cache
 def _checks() -> dict[str, list[tuple[str, ast.FunctionDef]]]:
     """Every check by control: its file's capability and its function."""
     found: dict[str, list[tuple[str, ast.FunctionDef]]] = defaultdict(list)
@@ -33,7 +35,7 @@ def _checks() -> dict[str, list[tuple[str, ast.FunctionDef]]]:
             ids = _marked(node, "control")
             assert ids, f"{path.name}: {node.name} proves no control"
             for one in ids:
-                found[one].append((path.stem.removeprefix("test_"), node))
+                found[one].append((path.stem.removeprefix("test_").partition("_")[0], node))
     return found
 
 
@@ -91,7 +93,7 @@ def test_a_check_says_what_it_looks_at_and_what_holds() -> None:
     for one, checks in _checks().items():
         assert one in IDS, f"{one} is not in the catalogue"
         for _, node in checks:
-            assert len(_marked(node, "look")) == 1, node.name
+            assert len(_marked(node, "probe")) == 1, node.name
             assert (ast.get_docstring(node) or "").splitlines()[0].endswith("."), f"{node.name} says no sentence"
 
 

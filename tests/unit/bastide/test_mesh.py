@@ -17,8 +17,9 @@ from bastide.errors import BastideError
 from bastide.open_ports import open_ports, opened
 from bastide.secrets import Keyring
 from bastide.settings import Settings
-from hosts import vpn, way
+from hosts.commands import vpn
 from hosts.stack import Stack
+from hosts.transport import ssh_address
 from tests.unit.deploys.box import MACHINES, SETTINGS
 
 RING = Keyring("unit", {"v1": SecretBytes(bytes(32))})
@@ -93,14 +94,14 @@ def test_an_address_of_the_mesh_is_tried_from_inside_only(
     monkeypatch: pytest.MonkeyPatch, own: str, open_to: str, wanted: tuple[str, ...]
 ) -> None:
     monkeypatch.setattr(socket, "socket", Line(own))
-    assert way.addresses(with_ssh(open_to), MACHINES[0]) == wanted
+    assert ssh_address.ssh_addresses(with_ssh(open_to), MACHINES[0]) == wanted
 
 
 def test_without_a_mesh_nobody_is_in_it() -> None:
     none = SETTINGS.model_copy(update={"wireguard": None})
-    assert not way.in_mesh(none)
-    assert not way.seen_from_mesh(none, "10.21.0.101")
-    assert way.seen_from_mesh(SETTINGS, "10.21.0.101")
+    assert not ssh_address.in_mesh(none)
+    assert not ssh_address.comes_over_mesh(none, "10.21.0.101")
+    assert ssh_address.comes_over_mesh(SETTINGS, "10.21.0.101")
 
 
 def shown(monkeypatch: pytest.MonkeyPatch, person: str, *, make_key: bool = False, **settings: Any) -> tuple[str, str]:

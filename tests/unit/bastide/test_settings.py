@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,13 @@ ED25519 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEHmFMcXXcxRlqUfTpzdhyS0hCiKQ9E3P
 
 
 def example() -> dict[str, Any]:
-    data = load(EXAMPLE)["config"]["bastide:settings"]
-    return copy.deepcopy(_plain(data))
+    return copy.deepcopy(_read())
+
+
+@functools.cache
+def _read() -> dict[str, Any]:
+    found: dict[str, Any] = _plain(load(EXAMPLE)["config"]["bastide:settings"])
+    return found
 
 
 def _plain(data: Any) -> Any:
@@ -41,7 +47,7 @@ def put(data: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     return data
 
 
-REMOVED = object()
+REMOVED = "(removed)"
 EXISTING = {
     "provider": "existing",
     "role": "primary",

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from pydantic import SecretBytes
+
 from bastide.machines import Machine
+from bastide.secrets import Keyring
 from bastide.settings import Settings, Source
+from deploys.here import Here
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI"
 SETTINGS = Settings.model_validate(
@@ -46,6 +52,16 @@ MACHINES = tuple(
     )
     for number, (name, server) in enumerate(SETTINGS.made.items(), 1)
 )
+KEYRING = Keyring("unit", {"v1": SecretBytes(bytes(32))})
+
+
+def here(machine: Machine = MACHINES[0], settings: Settings = SETTINGS, **more: Any) -> Here:
+    """A machine as a run sees it; `more` has what is not as here."""
+    return Here(
+        **{"settings": settings, "machine": machine, "machines": MACHINES, "stack": "unit", "keyring": KEYRING} | more
+    )
+
+
 # the public part of a key that was made for this test and thrown away
 ARCHIVE_KEY = """-----BEGIN PGP PUBLIC KEY BLOCK-----
 

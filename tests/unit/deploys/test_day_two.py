@@ -7,12 +7,32 @@ from typing import Any
 import pytest
 
 from bastide.errors import BastideError
+from bastide.patroni import version_number
 from deploys.commands import cluster as running
-from deploys.operations.postgres import restart_waits, version_number
-from deploys.postgres.data_guard import begins, problems, without_data
+from deploys.etcd import beginning
+from deploys.facts.fact import Facts
+from deploys.facts.patroni import restart_waits
+from deploys.postgres import data_guard
 from deploys.remote import postgres as remote
 from deploys.selection import a_site, adopted
 from tests.unit.deploys.box import SETTINGS
+
+
+def by_facts(seen: dict[str, Any]) -> dict[str, Facts]:
+    return {name: Facts(answers) for name, answers in seen.items()}
+
+
+def begins(seen: dict[str, Any], members: tuple[str, ...]) -> bool:
+    return beginning.begins(by_facts(seen), members)
+
+
+def without_data(seen: dict[str, Any], members: tuple[str, ...]) -> frozenset[str]:
+    return beginning.without_data(by_facts(seen), members)
+
+
+def problems(seen: dict[str, Any], *more: Any) -> list[str]:
+    return data_guard.problems(by_facts(seen), *more)
+
 
 VOTERS = ("primary", "standby", "witness")
 DATA = "/var/lib/postgresql/17/bastide"
@@ -47,7 +67,7 @@ def site(data: str = OURS, *members: dict[str, Any], own: dict[str, Any] | None 
 
 
 def machines(primary: Any, standby: Any, *, etcd: bool = True) -> dict[str, Any]:
-    voter = {"etcd": {"data": etcd, "forming": False, "healthy": etcd}}
+    voter = {"etcd_member": {"data": etcd, "forming": False, "healthy": etcd, "members": []}}
     return {
         "primary": {"patroni": primary, **voter},
         "standby": {"patroni": standby, **voter},
@@ -94,15 +114,19 @@ def test_voters_begin_together_or_not_at_all() -> None:
 
 def test_what_a_killed_deploy_began_is_begun_again_unless_it_came_together_after_all() -> None:
     seen = machines(site(""), site(""), etcd=False)
-    begun = {"data": True, "forming": True, "healthy": False}
-    assert begins({**seen, "primary": {"etcd": begun}}, VOTERS), "alone it would wait for a quorum for ever"
-    assert begins({name: {"etcd": begun} for name in VOTERS}, VOTERS)
-    assert not begins({**seen, "primary": {"etcd": {**begun, "healthy": True}}}, VOTERS), "two of three came together"
-    assert not begins({**seen, "primary": {"etcd": {**begun, "forming": False}}}, VOTERS), "a cluster that is down"
+    begun = {"data": True, "forming": True, "healthy": False, "members": []}
+    assert begins({**seen, "primary": {"etcd_member": begun}}, VOTERS), "alone it would wait for a quorum for ever"
+    assert begins({name: {"etcd_member": begun} for name in VOTERS}, VOTERS)
+    assert not begins({**seen, "primary": {"etcd_member": {**begun, "healthy": True}}}, VOTERS), (
+        "two of three came together"
+    )
+    assert not begins({**seen, "primary": {"etcd_member": {**begun, "forming": False}}}, VOTERS), (
+        "a cluster that is down"
+    )
 
 
 def test_most_voters_are_not_exchanged_at_once() -> None:
-    none = {"etcd": {"data": False, "forming": False, "healthy": False}}
+    none = {"etcd_member": {"data": False, "forming": False, "healthy": False, "members": []}}
     seen = machines(site(OURS), site(OURS)) | {"third": none, "fourth": none}
     assert problems(seen, DATA, ("primary", "third", "witness")) == []
     (said,) = problems(seen, DATA, ("third", "fourth", "witness"))
@@ -115,7 +139,7 @@ def test_most_voters_are_not_exchanged_at_once() -> None:
 
 
 def test_no_second_cluster_of_voters_begins_beside_one_whose_members_lost_their_vote() -> None:
-    none = {"etcd": {"data": False, "forming": False, "healthy": False}}
+    none = {"etcd_member": {"data": False, "forming": False, "healthy": False, "members": []}}
     seen = machines(site(OURS), site(OURS)) | dict.fromkeys(("third", "fourth", "witness"), none)
     assert not begins(seen, ("third", "fourth", "witness"))
     (said,) = problems(seen, DATA, ("third", "fourth", "witness"))
@@ -124,7 +148,7 @@ def test_no_second_cluster_of_voters_begins_beside_one_whose_members_lost_their_
 
 
 def test_nobody_waits_for_a_voter_that_holds_nothing() -> None:
-    none = {"etcd": {"data": False, "forming": False, "healthy": False}}
+    none = {"etcd_member": {"data": False, "forming": False, "healthy": False, "members": []}}
     seen = machines(site(OURS), site(OURS)) | {"standby": none}
     assert without_data(seen, VOTERS) == {"standby"}
     assert without_data({"primary": seen["primary"]}, VOTERS) == frozenset(), "who was not asked is waited for"
@@ -294,19 +318,23 @@ def test_nothing_is_handed_over_in_vain(seen: Any, to: str, said: str) -> None:
     assert caught.value.hint
 
 
+def said(name: str, **answers: Any) -> list[str]:
+    return list(running.lines(name, Facts(answers)))
+
+
 def test_the_account_of_the_cluster_names_what_is_not_well() -> None:
     slots = {"slots": [{"name": "standby", "active": False, "status": "lost", "kept": 3 * 2**20}]}
-    lead = list(running.lines("primary", {"patroni": site(OURS, LEADER, FOLLOWER, own=RUNS), "replication": slots}))
+    lead = said("primary", patroni=site(OURS, LEADER, FOLLOWER, own=RUNS), replication=slots)
     assert lead == [
         "leads (running), timeline 3, PostgreSQL 17.6",
         " slot standby: nobody reads it, 3 MB kept; next: `make reinit machine=standby`",
     ]
-    (follows,) = running.lines("standby", {"patroni": site(OURS, LEADER, FOLLOWER, own=RUNS), "replication": None})
+    (follows,) = said("standby", patroni=site(OURS, LEADER, FOLLOWER, own=RUNS), replication=None)
     assert follows == "follows in sync (streaming), 0 MB behind, timeline 3, PostgreSQL 17.6"
-    paused = list(running.lines("primary", {"patroni": site(OURS, LEADER, own=RUNS, pause=True), "replication": None}))
+    paused = said("primary", patroni=site(OURS, LEADER, own=RUNS, pause=True), replication=None)
     assert any("the cluster is paused" in line and "make resume" in line for line in paused)
-    (silent,) = running.lines("primary", {"patroni": site(OURS), "replication": None})
+    (silent,) = said("primary", patroni=site(OURS), replication=None)
     assert "Patroni does not answer here; next: " in silent
     one = {"Status": {"header": {"member_id": 10}, "leader": 11}}
-    (votes,) = running.lines("witness", {"voters": {"status": [one], "members": {"a": "witness", "b": "primary"}}})
+    (votes,) = said("witness", etcd_members={"status": [one], "members": {"a": "witness", "b": "primary"}})
     assert votes == "votes; 1 of 2 members answer, primary leads them; next: `make drift`: primary does not answer"

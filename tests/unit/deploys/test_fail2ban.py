@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from bastide.errors import BastideError
-from bastide.mesh import mesh_of
 from bastide.settings import Fail2ban
 from deploys import fail2ban
+from deploys.facts.fact import Facts
 from deploys.operations.bans import an_address, bans
-from tests.unit.deploys.box import MACHINES, SETTINGS
+from tests.unit.deploys.box import MACHINES, SETTINGS, here
 
-NETWORKS = fail2ban.spared(SETTINGS.fail2ban, SETTINGS.firewall, SETTINGS.network, MACHINES)
+NETWORKS = fail2ban.spared(replace(fail2ban.wanted_of(here()), mesh=None))
 
 
 def seen(**changed: object) -> dict[str, Any]:
@@ -32,12 +33,12 @@ def seen(**changed: object) -> dict[str, Any]:
 
 
 def drift(answer: dict[str, Any]) -> str:
-    return fail2ban.drift(SETTINGS.fail2ban, NETWORKS, answer)
+    return fail2ban.drift(SETTINGS.fail2ban, NETWORKS, Facts(answer))
 
 
 def test_spared_are_operators_servers_the_private_network_and_the_vpn() -> None:
     wanted = Fail2ban(spared=("192.0.2.0/24",))
-    networks = fail2ban.spared(wanted, SETTINGS.firewall, SETTINGS.network, MACHINES, mesh_of(SETTINGS))
+    networks = fail2ban.spared(replace(fail2ban.wanted_of(here()), fail2ban=wanted))
     own = {f"{machine.address}/32" for machine in MACHINES} | {f"{machine.address6}/128" for machine in MACHINES}
     assert {
         *SETTINGS.firewall.operators,
@@ -106,7 +107,7 @@ def test_settings_that_undo_it_are_refused(values: dict[str, Any], says: str) ->
 
 def test_who_is_banned_by_whom() -> None:
     assert bans(seen()["fail2ban"]) == [("sshd", "192.0.2.7", "since 2026-11-21 09:37:06 until 2026-11-21 09:47:06")]
-    assert bans({"server": None}) == []
+    assert bans({"files": [], "server": None}) == []
 
 
 @pytest.mark.parametrize("word", ["203.0.113.9", " 203.0.113.9 "])

@@ -9,19 +9,18 @@ from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
-from pydantic import SecretBytes, SecretStr
+from pydantic import SecretStr
 from pyinfra.connectors.util import CommandOutput, OutputLine
 
-from bastide.capabilities import ON_MACHINES
 from bastide.console import run
-from bastide.errors import BastideError
-from bastide.secrets import Keyring
-from deploys import firewall, selection, ssh
-from deploys.facts import machine
+from deploys import firewall, ssh
+from deploys.facts.fact import Facts, covers
+from deploys.facts.files import CONTENTS
+from deploys.facts.volumes import MOUNTS
 from deploys.operations import admit, confirmed, files, links, packages, phase, units, volumes, wait
-from tests.unit.deploys.box import MACHINES, SETTINGS
+from tests.unit.deploys.box import here
 
-LEFT: dict[str, list[str]] = {"pending": [], "guard": []}
+NOTHING: dict[str, list[str]] = {"pending": [], "guard": []}
 
 
 class Fake(SimpleNamespace):
@@ -35,7 +34,7 @@ def host(monkeypatch):
     fake = Fake(
         name="primary",
         said=[],
-        answer={"left": LEFT},
+        answer={"unfinished": NOTHING},
         data={},
         state=SimpleNamespace(is_executing=True, config=SimpleNamespace(DIFF=False)),
         noop=lambda text: None,
@@ -43,7 +42,7 @@ def host(monkeypatch):
     fake.log = fake.said.append
     for module in (admit, files, confirmed, links, packages, units, volumes, wait):
         monkeypatch.setattr(module, "this_host", lambda: fake, raising=False)
-        monkeypatch.setattr(module, "ask", lambda host, **question: fake.answer, raising=False)
+        monkeypatch.setattr(module, "ask", lambda host, *requests: Facts(fake.answer), raising=False)
         monkeypatch.setattr(module, "forget", lambda host: None, raising=False)
     return fake
 
@@ -65,16 +64,16 @@ def sent(command):
 @pytest.mark.parametrize(
     ("there", "left", "written"),
     [
-        (seen(b"new"), LEFT, None),
-        (seen(b"old"), LEFT, ["/etc/one"]),
-        (seen(b"new", 0o600), LEFT, ["/etc/one"]),
-        (None, LEFT, ["/etc/one"]),
+        (seen(b"new"), NOTHING, None),
+        (seen(b"old"), NOTHING, ["/etc/one"]),
+        (seen(b"new", 0o600), NOTHING, ["/etc/one"]),
+        (None, NOTHING, ["/etc/one"]),
         # killed between writing and settling: nothing is to be written, but to be settled
         (seen(b"new"), {"pending": ["set"], "guard": []}, []),
     ],
 )
 def test_files(host, there, left, written):
-    host.answer = {"files": {"/etc/one": there}, "left": left}
+    host.answer = {"files": {"/etc/one": there}, "unfinished": left}
     made = list(files.files._inner(name_="set", wanted=(files.File("/etc/one", "new"),), settle="reload"))
     if written is None:
         assert made == []
@@ -85,14 +84,14 @@ def test_files(host, there, left, written):
 
 
 def test_a_file_that_shall_not_exist(host):
-    host.answer = {"files": {"/etc/one": seen()}, "left": LEFT}
+    host.answer = {"files": {"/etc/one": seen()}, "unfinished": NOTHING}
     made = list(files.files._inner(name_="set", wanted=(files.File("/etc/one", None),)))
     assert sent(made[0])[0]["files"][0]["content"] is None
 
 
 def test_a_secret_is_shown_nowhere(host):
     host.state.config.DIFF = True
-    host.answer = {"files": {"/etc/s": seen()}, "left": LEFT}
+    host.answer = {"files": {"/etc/s": seen()}, "unfinished": NOTHING}
     (made,) = list(files.secret_file._inner("/etc/s", SecretStr("CANARY")))
     shown = f"{made} {made!r} {made.connector_arguments} {files.File('/etc/s', SecretStr('CANARY'))!r} {host.said}"
     assert "CANARY" not in shown
@@ -105,14 +104,14 @@ def test_a_secret_is_shown_nowhere(host):
 def test_differences_are_listed_for_a_plan(host, monkeypatch, tmp_path):
     listed = tmp_path / "files.jsonl"
     host.data = {"differences": str(listed)}
-    monkeypatch.setattr(files, "ask", lambda host, **question: {"contents": {"/etc/one": "old\n", "/etc/gone": "x\n"}})
+    monkeypatch.setattr(files, "ask", lambda host, *_: Facts({"contents": {"/etc/one": "old\n", "/etc/gone": "x\n"}}))
     wanted = (
         files.File("/etc/one", "new\n", mode=0o600),
         files.File("/etc/gone", None),
         files.File("/etc/s", SecretStr("CANARY")),
     )
     there = {"/etc/one": seen(b"old\n"), "/etc/gone": seen(b"x\n"), "/etc/s": None}
-    files.differing(host, wanted, {"files": there})
+    files.differing(host, wanted, Facts({"files": there}))
     assert "CANARY" not in listed.read_text()
     assert [json.loads(line) for line in listed.read_text().splitlines()] == [
         {"machine": "primary", "path": "/etc/one", "secret": False, "diff": ["@@ -1 +1 @@", "-old", "+new"],
@@ -132,13 +131,13 @@ def test_the_text_of_a_removed_file_is_shown_only_when_all_could_read_it(host, m
     host.data = {"differences": str(listed)}
     asked = []
 
-    def ask(host, contents):
-        asked.extend(contents)
-        return {"contents": {"/etc/gone": "CANARY\n"}}
+    def ask(host, request):
+        asked.extend(request[CONTENTS])
+        return Facts({"contents": {"/etc/gone": "CANARY\n"}})
 
     monkeypatch.setattr(files, "ask", ask)
     wanted = (files.File("/etc/gone", None),)
-    files.differing(host, wanted, {"files": {"/etc/gone": seen(b"CANARY\n", mode)}})
+    files.differing(host, wanted, Facts({"files": {"/etc/gone": seen(b"CANARY\n", mode)}}))
     (entry,) = [json.loads(line) for line in listed.read_text().splitlines()]
     assert (entry["secret"], entry["note"]) == (not shown, "removed")
     assert ("CANARY" in listed.read_text(), "CANARY" in str(host.said), bool(asked)) == (shown, shown, shown)
@@ -146,19 +145,19 @@ def test_the_text_of_a_removed_file_is_shown_only_when_all_could_read_it(host, m
 
 def test_differences_are_shown_once_on_demand(host, monkeypatch):
     host.state.config.DIFF = True
-    monkeypatch.setattr(files, "ask", lambda host, **question: {"contents": {"/etc/one": "old\n"}})
+    monkeypatch.setattr(files, "ask", lambda host, *_: Facts({"contents": {"/etc/one": "old\n"}}))
     wanted = (files.File("/etc/one", "new\n"),)
     for _ in ("prepare", "execute"):
-        files.differing(host, wanted, {"files": {"/etc/one": seen(b"old\n")}})
+        files.differing(host, wanted, Facts({"files": {"/etc/one": seen(b"old\n")}}))
     assert [line.strip() for line in host.said if "new" in line or "old" in line] == ["-old", "+new"]
 
 
 @pytest.mark.parametrize(
     ("drift", "left", "applies"),
-    [("", LEFT, False), ("changed by hand", LEFT, True), ("", {"pending": [], "guard": ["ssh"]}, True)],
+    [("", NOTHING, False), ("changed by hand", NOTHING, True), ("", {"pending": [], "guard": ["ssh"]}, True)],
 )
 def test_guarded(host, drift, left, applies):
-    host.answer = {"files": {"/etc/one": seen(b"new")}, "left": left}
+    host.answer = {"files": {"/etc/one": seen(b"new")}, "unfinished": left}
     wanted = (files.File("/etc/one", "new"),)
     made = list(confirmed.confirmed._inner("ssh", wanted, "settle", 22, drift))
     assert bool(made) is applies
@@ -288,7 +287,7 @@ def volume_seen(**change):
         "mounts": {"/var/lib/etcd": MOUNTED},
         "devices": {DEVICE: "8:16"},
         "units": {"var-lib-etcd.mount": {"UnitFileState": "enabled"}},
-        "left": LEFT,
+        "unfinished": NOTHING,
     }
     return answer | change
 
@@ -296,7 +295,7 @@ def volume_seen(**change):
 def test_a_volume_that_is_mounted_as_wanted_is_left_alone(host):
     host.answer = volume_seen()
     assert commands(volumes.volume, **ETCD) == []
-    assert machine.covers(volumes.volume_question("etcd", DEVICE, "/var/lib/etcd"), {"mounts": ["/var/lib/etcd"]})
+    assert covers(volumes.volume_request("etcd", DEVICE, "/var/lib/etcd"), MOUNTS.request(["/var/lib/etcd"]))
     # what is not asked for stays as somebody has made it
     assert commands(volumes.volume, name_="etcd", device=DEVICE, path="/var/lib/etcd") == []
 
@@ -310,7 +309,7 @@ def test_a_volume_that_is_mounted_as_wanted_is_left_alone(host):
         ({"devices": {DEVICE: ""}}, 0),
         ({"units": {"var-lib-etcd.mount": {"UnitFileState": "disabled"}}}, 0),
         # killed between writing the unit and mounting
-        ({"left": {"pending": ["volume-etcd"], "guard": []}}, 0),
+        ({"unfinished": {"pending": ["volume-etcd"], "guard": []}}, 0),
     ],
 )
 def test_a_volume_that_is_not(host, change, written):
@@ -368,12 +367,12 @@ def test_what_a_volume_refuses(monkeypatch, tmp_path, device, folder, said):
 
 
 def test_admit(host):
-    host.answer = {"nft": {"live": "x", "ssh_ports": [22]}}
+    host.answer = {"tables": {"bastide": {"live": "x", "ssh_ports": [22]}}}
     assert commands(admit.admit, port=22) == []
     assert commands(admit.admit, port=2222) == ["nft add element inet bastide ssh_ports '{ 2222 }'"]
-    host.answer = {"nft": {"live": "", "ssh_ports": []}}
+    host.answer = {"tables": {"bastide": {"live": "", "ssh_ports": []}}}
     assert commands(admit.admit, port=2222) == []
-    host.answer = {"nft": {"live": "x", "ssh_ports": [22], "udp_ports": [51820]}}
+    host.answer = {"tables": {"bastide": {"live": "x", "ssh_ports": [22], "udp_ports": [51820]}}}
     assert commands(admit.admit, port=51820, protocol="udp") == []
     (rule,) = commands(admit.admit, port=22, protocol="udp")
     assert rule == "nft insert rule inet bastide input udp dport 22 accept"
@@ -393,50 +392,26 @@ def test_wait(host):
 
 
 def test_drift_of_the_firewall():
-    fine = {"nft": {"live": "a", "loaded": "a"}, "units": {firewall.UNIT: {"UnitFileState": "enabled"}}}
-    assert firewall.drift(fine) == ""
-    assert "not loaded" in firewall.drift({**fine, "nft": {"live": "", "loaded": "a"}})
-    assert "by somebody" in firewall.drift({**fine, "nft": {"live": "b", "loaded": "a"}})
-    assert "next boot" in firewall.drift({**fine, "units": {firewall.UNIT: {"UnitFileState": "disabled"}}})
+    def drift(live="a", loaded="a", unit="enabled"):
+        tables, units = {"bastide": {"live": live, "loaded": loaded}}, {firewall.UNIT: {"UnitFileState": unit}}
+        return firewall.drift(Facts({"tables": tables, "units": units}))
+
+    assert drift() == ""
+    assert "not loaded" in drift(live="")
+    assert "by somebody" in drift(live="b")
+    assert "next boot" in drift(unit="disabled")
 
 
 def test_drift_of_ssh():
-    config = ssh.config_file(SETTINGS.ssh, SETTINGS.users, SETTINGS.firewall)
+    config = ssh.config_file(ssh.wanted_of(here()))
     running = {"ActiveState": "active", "UnitFileState": "enabled"}
     off = {"ActiveState": "inactive", "UnitFileState": "disabled"}
     fine = {"sshd": ssh.effective(config), "units": {"ssh.service": running, "ssh.socket": off}}
-    assert ssh.drift(config, fine) == ""
+    assert ssh.drift(config, Facts(fine)) == ""
     other = {**ssh.effective(config), "permitrootlogin": ["yes"], "allowusers": ["bastide", "anna", "bruno", "eve"]}
-    assert ssh.drift(config, {**fine, "sshd": other}) == "effective configuration differs: allowusers, permitrootlogin"
-    assert "socket" in ssh.drift(config, {**fine, "units": {"ssh.service": running, "ssh.socket": running}})
-    assert "not enabled" in ssh.drift(config, {**fine, "units": {"ssh.service": off, "ssh.socket": off}})
-
-
-@pytest.mark.parametrize(
-    ("only", "chosen"),
-    [(None, ON_MACHINES), ("ssh", ("ssh",)), ("firewall, base", ("firewall", "base")), (["ssh"], ("ssh",))],
-)
-def test_selected(only, chosen):
-    assert selection.selected(only) == chosen
-
-
-def test_a_mistyped_capability_is_an_error():
-    with pytest.raises(BastideError) as error:
-        selection.selected("shh")
-    assert (error.value.message, error.value.hint) == (
-        "--data only=shh: 'shh' is no capability",
-        f"there are {', '.join(ON_MACHINES)}",
+    assert (
+        ssh.drift(config, Facts({**fine, "sshd": other}))
+        == "effective configuration differs: allowusers, permitrootlogin"
     )
-    with pytest.raises(selection.NotBegun, match="no capability"), selection.for_people():
-        selection.selected("shh")
-
-
-def test_the_first_round_trip_asks_for_all_that_operations_ask():
-    keyring = Keyring("unit", {"v1": SecretBytes(bytes(32))})
-    data = SimpleNamespace(settings=SETTINGS, machine=MACHINES[0], machines=MACHINES, keyring=keyring)
-    question = selection.questions(ON_MACHINES)(SimpleNamespace(data=data))
-    assert set(question) == {
-        *("accounts", "fail2ban", "files", "half_way", "links"),
-        *("listed", "nft", "packages", "sshd", "units", "wireguard"),
-    }
-    assert machine.covers(question, {"files": ["/etc/bastide/keyring", "/etc/bastide/revision"], "nft": "bastide"})
+    assert "socket" in ssh.drift(config, Facts({**fine, "units": {"ssh.service": running, "ssh.socket": running}}))
+    assert "not enabled" in ssh.drift(config, Facts({**fine, "units": {"ssh.service": off, "ssh.socket": off}}))

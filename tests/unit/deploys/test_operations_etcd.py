@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from pyinfra.api.exceptions import PyinfraError
 
+from deploys.facts.fact import Facts
 from deploys.operations import etcd
 
 PEERS = {name: f"https://{name}:2380" for name in ("primary", "standby", "witness")}
 PLAN: dict[str, Any] = {"peers": PEERS, "gone": ["/var/lib/etcd/bastide", "/etc/etcd"]}
-NOTHING: dict[str, Any] = {"etcd": {"data": False, "active": False, "members": []}, "files": {"/etc/etcd": None}}
+NOTHING: dict[str, Any] = {"etcd_member": {"data": False, "active": False, "members": []}, "files": {"/etc/etcd": None}}
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> Any:
         answer = found.answers.pop(0) if len(found.answers) > 1 else found.answers[0]
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        return Facts(answer)
 
     host = SimpleNamespace(noop=found.lines.append, log_styled=lambda text, **_: found.lines.append(text))
     monkeypatch.setattr(etcd, "this_host", lambda: host)
@@ -37,7 +38,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def members(*names: str) -> Any:
-    return {"etcd": {"data": True, "active": True, "members": list(names)}, "files": {"/etc/etcd": {}}}
+    return {"etcd_member": {"data": True, "active": True, "members": list(names)}, "files": {"/etc/etcd": {}}}
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ def test_a_machine_with_nothing_of_a_voter_is_left_alone(said: Any) -> None:
     said.answers = [NOTHING]
     assert list(etcd.leave._inner(plan=PLAN, witness="witness")) == []
     left: dict[str, Any]
-    for left in ({"etcd": {**NOTHING["etcd"], "data": True}}, {"files": {"/etc/etcd": {}}}):
+    for left in ({"etcd_member": {**NOTHING["etcd_member"], "data": True}}, {"files": {"/etc/etcd": {}}}):
         said.answers = [NOTHING | left]
         proof, _ = etcd.leave._inner(plan=PLAN, witness="witness")
         assert proof.function is etcd._counts_nobody_else, "before anything goes"

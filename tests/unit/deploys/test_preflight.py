@@ -9,8 +9,9 @@ import pytest
 
 from bastide.errors import PreflightError
 from deploys import preflight as module
-from deploys.preflight import _Look, notes, preflight, problems
-from tests.unit.deploys.box import SETTINGS
+from deploys.facts.fact import Facts
+from deploys.preflight import _Seen, notes, preflight, problems
+from tests.unit.deploys.box import SETTINGS, here
 
 FIT = {
     "root": True,
@@ -33,7 +34,7 @@ def seen(changes=None, offset=0.0, half_way=()):
     answer = copy.deepcopy(FIT)
     for key, value in (changes or {}).items():
         answer[key] = value
-    return _Look({"machine": answer, "half_way": list(half_way)}, offset, 0.1)
+    return _Seen(Facts({"machine": answer, "half_way": list(half_way)}), offset, 0.1)
 
 
 CASES = [
@@ -83,9 +84,9 @@ def test_problems(changes, offset, expected):
 
 
 def test_notes_forbid_nothing():
-    look = seen({"reboot": True}, half_way=["curl"])
-    assert problems("m", look, SETTINGS) == []
-    assert [note.split(" (")[0] for note in notes(look)] == ["a reboot is pending", "a dpkg run was interrupted"]
+    found = seen({"reboot": True}, half_way=["curl"])
+    assert problems("m", found, SETTINGS) == []
+    assert [note.split(" (")[0] for note in notes(found)] == ["a reboot is pending", "a dpkg run was interrupted"]
 
 
 def test_no_machine_goes_on_when_one_is_not_fit(monkeypatch):
@@ -96,7 +97,7 @@ def test_no_machine_goes_on_when_one_is_not_fit(monkeypatch):
 
     shared = State()
     answers = {"primary": seen({"version": "12"}), "standby": seen({"package_lock": "dpkg (pid 3)"})}
-    monkeypatch.setattr(module, "_look", lambda host, settings, usual: answers[host.name])
+    monkeypatch.setattr(module, "_ask", lambda host, settings, usual: answers[host.name])
 
     class Host:
         def __init__(self, name):
@@ -105,7 +106,7 @@ def test_no_machine_goes_on_when_one_is_not_fit(monkeypatch):
     named = [Host("primary"), Host("standby")]
     shared.inventory = SimpleNamespace(get_active_hosts=lambda: named)
     with pytest.raises(PreflightError) as error:
-        preflight(named[0], SETTINGS, lambda host: {})
+        preflight(named[0], here(), lambda host: {})
     assert "nothing has been changed" in error.value.message
     assert "primary: runs debian 12" in error.value.message
     assert "standby: dpkg (pid 3)" in error.value.message

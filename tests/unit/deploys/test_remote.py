@@ -16,7 +16,12 @@ from pathlib import Path
 import pytest
 
 from deploys import remote
-from deploys.remote import change, look
+from deploys.facts.files import FILES
+from deploys.facts.packages import PACKAGES
+from deploys.remote import change
+from deploys.remote.facts import common, files, links, packages, volumes
+from deploys.remote.facts import machine as preflight
+from deploys.remote.facts.changes import unfinished
 
 ME, MY_GROUP = getpass.getuser(), grp.getgrgid(os.getgid()).gr_name
 
@@ -26,7 +31,7 @@ def machine(tmp_path, monkeypatch):
     for folder in ("run", "etc/systemd/system/sysinit.target.wants", "var/lib/bastide", "proc"):
         (tmp_path / folder).mkdir(parents=True)
     monkeypatch.setattr(change, "ROOT", tmp_path)
-    monkeypatch.setattr(look, "ROOT", tmp_path)
+    monkeypatch.setattr(common, "ROOT", tmp_path)
     return tmp_path
 
 
@@ -56,7 +61,7 @@ def test_apply_writes_settles_and_leaves_no_mark(machine, ran):
     assert (machine / "etc/a/one").read_text() == "1"
     assert (machine / "etc/a/one").stat().st_mode & 0o7777 == 0o640
     assert ran == ["reload"]
-    assert look.left() == {"pending": [], "guard": []}
+    assert unfinished(None) == {"pending": [], "guard": []}
     assert not list(machine.rglob(f"*{change.SCRATCH}*"))
 
 
@@ -67,7 +72,7 @@ def test_what_is_killed_before_settling_is_seen_by_the_next_run(machine, monkeyp
     monkeypatch.setattr(change, "_run", killed)
     with pytest.raises(KeyboardInterrupt):
         change.apply(plan(file("/etc/one", "1")))
-    assert look.left()["pending"] == ["ssh"]
+    assert unfinished(None)["pending"] == ["ssh"]
 
 
 def test_a_file_is_private_until_it_is_whole(machine, monkeypatch):
@@ -114,12 +119,12 @@ def test_the_way_back_is_on_disk_before_anything_changes(machine, ran, monkeypat
 def test_confirmed_stays(machine, ran):
     (machine / "etc/one").write_text("old")
     change.begin(plan(file("/etc/one", "new")), 45)
-    assert look.left()["guard"] == ["ssh"]
+    assert unfinished(None)["guard"] == ["ssh"]
     assert any("systemd-run" in line and "--on-active=45" in line for line in ran)
     assert (machine / "etc/systemd/system/sysinit.target.wants/bastide-unconfirmed-ssh.service").is_symlink()
     change.confirm("ssh")
     assert (machine / "etc/one").read_text() == "new"
-    assert look.left()["guard"] == []
+    assert unfinished(None)["guard"] == []
     assert not list((machine / "etc/systemd/system").rglob("*unconfirmed*"))
     change.restore("ssh", "late timer")
     assert (machine / "etc/one").read_text() == "new"
@@ -194,21 +199,24 @@ def test_a_second_begin_takes_the_first_one_back(machine, ran):
     assert (machine / "etc/one").read_text() == "old"
 
 
-def test_the_kept_copy_works_alone(machine, ran, monkeypatch):
-    """The timer runs the copy that `begin` left, with nothing else of the project."""
-    source = (Path(change.__file__)).read_text()
-    monkeypatch.setattr(change, "SOURCE", source)
+def test_the_kept_copy_works_alone(machine):
+    """The timer runs the copy that `begin` left, with nothing else of the project: made here by what is really sent."""
     (machine / "etc/one").write_text("old")
-    change.begin(plan(file("/etc/one", "new"), settle="true"), 45)
+    sent = remote.call("change", "begin", plan(file("/etc/one", "new"), settle="true"), 45)
+    *loads, call = sent.encode().decode().splitlines()
+    root = f"Path({json.dumps(str(machine))})"
+    here = f"vars(sys.modules['deploys.remote.change']).update(ROOT=__import__('pathlib').{root}, _run=lambda line: '')"
+    subprocess.run(remote.COMMAND.split(), input="\n".join([*loads, here, call]).encode(), check=True, cwd="/")
+    assert (machine / "etc/one").read_text() == "new"
     copy = machine / "var/lib/bastide/guard/ssh/change.py"
-    text = copy.read_text().replace('ROOT = Path("/")', f"ROOT = Path({str(machine)!r})")
+    text = copy.read_text().replace('ROOT = Path("/")', f"ROOT = {root}")
     copy.write_text(text.replace("systemctl", "true"))
-    subprocess.run([sys.executable, "-I", copy, "ssh", "timer"], check=True)
+    subprocess.run([sys.executable, "-I", copy, "ssh", "timer"], check=True, cwd="/")
     assert (machine / "etc/one").read_text() == "old"
-    assert look.left()["guard"] == []
+    assert unfinished(None)["guard"] == []
 
 
-def test_look_reads_files_packages_and_links(machine):
+def test_files_packages_and_links_are_read(machine):
     (machine / "var/lib/dpkg").mkdir()
     (machine / "var/lib/dpkg/status").write_text(
         "Package: curl\nStatus: install ok installed\n\nPackage: nftables\nStatus: install ok half-configured\n\n"
@@ -216,17 +224,17 @@ def test_look_reads_files_packages_and_links(machine):
     )
     (machine / "etc/link").symlink_to("/usr/share/zoneinfo/Etc/UTC")
     (machine / "etc/one").write_text("1")
-    assert look.packages(["curl", "nftables", "tree"]) == {"curl": True, "nftables": False, "tree": False}
-    assert look.half_way(True) == ["nftables"]
-    assert look.links(["/etc/link", "/etc/one"]) == {"/etc/link": "/usr/share/zoneinfo/Etc/UTC", "/etc/one": ""}
-    seen = look.files(["/etc/one", "/etc/none"])
+    assert packages.packages(["curl", "nftables", "tree"]) == {"curl": True, "nftables": False, "tree": False}
+    assert packages.half_way(None) == ["nftables"]
+    assert links.links(["/etc/link", "/etc/one"]) == {"/etc/link": "/usr/share/zoneinfo/Etc/UTC", "/etc/one": ""}
+    seen = files.files(["/etc/one", "/etc/none"])
     assert seen["/etc/none"] is None
     assert seen["/etc/one"] is not None
     assert seen["/etc/one"]["sha256"].startswith("6b86b273")
     assert seen["/etc/one"]["owner"] == pwd.getpwuid(os.getuid()).pw_name
 
 
-def test_look_finds_who_listens(machine):
+def test_who_listens(machine):
     (machine / "proc/net").mkdir()
     (machine / "proc/net/tcp").write_text(
         "  sl  local_address rem_address   st\n   0: 00000000:0016 00000000:0000 0A 0:0 00:0 0 0 0 4711 1\n"
@@ -234,8 +242,8 @@ def test_look_finds_who_listens(machine):
     (machine / "proc/77/fd").mkdir(parents=True)
     (machine / "proc/77/comm").write_text("sshd\n")
     (machine / "proc/77/fd/3").symlink_to("socket:[4711]")
-    assert look._holder(22) == "sshd"
-    assert look._holder(80) == ""
+    assert preflight._holder(22) == "sshd"
+    assert preflight._holder(80) == ""
 
 
 def test_scripts_and_contents_are_not_in_the_command():
@@ -247,11 +255,20 @@ def test_scripts_and_contents_are_not_in_the_command():
 
 
 def test_what_is_sent_runs(tmp_path):
-    sent = remote.call("look", "look", {"files": [str(tmp_path), "/none"], "packages": ["none"]})
+    request = {fact.name: (fact.module, asked) for fact, asked in (
+        (FILES, [str(tmp_path), "/none"]), (PACKAGES, ["none"]))}  # fmt: skip
+    sent = remote.call("facts.common", "collect", request, also=[FILES.module, PACKAGES.module])
     done = subprocess.run([*remote.COMMAND.split()], input=sent.encode(), capture_output=True, check=True)
     assert json.loads(done.stdout)["files"]["/none"] is None
     with contextlib.suppress(KeyError):
         assert json.loads(done.stdout)["packages"] == {"none": False}
+
+
+@pytest.mark.parametrize("script", sorted(path.stem for path in Path(remote.__path__[0]).glob("[a-z]*.py")))
+def test_a_script_brings_along_what_it_imports(script):
+    """On a machine there is nothing else of the project."""
+    *loads, _call = remote.call(script, "nothing").encode().decode().splitlines()
+    subprocess.run([*remote.COMMAND.split()], input="\n".join(loads).encode(), capture_output=True, check=True, cwd="/")
 
 
 def test_what_is_mounted_where(machine):
@@ -262,7 +279,7 @@ def test_what_is_mounted_where(machine):
         "61 28 8:32 / /srv/twice rw - ext4 /dev/sdc rw\n"
         "62 28 8:48 / /srv/twice ro - xfs /dev/sdd rw\n"
     )
-    found = look.mounts(["/srv/a b", "/srv/twice", "/srv/none"])
+    found = volumes.mounts(["/srv/a b", "/srv/twice", "/srv/none"])
     assert found["/srv/a b"] == {"device": "8:16", "source": "/dev/sdb", "type": "ext4", "options": ["rw", "noatime"]}
     assert found["/srv/twice"] is not None
     assert (found["/srv/twice"]["device"], found["/srv/none"]) == ("8:48", None)
@@ -270,4 +287,4 @@ def test_what_is_mounted_where(machine):
 
 def test_what_is_no_block_device_has_no_number(machine):
     (machine / "plain").touch()
-    assert look.devices(["/plain", "/none"]) == {"/plain": "", "/none": ""}
+    assert volumes.devices(["/plain", "/none"]) == {"/plain": "", "/none": ""}

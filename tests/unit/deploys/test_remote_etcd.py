@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deploys.remote import etcd
+from deploys.remote import etcd, etcdctl
 
 PLAN: dict[str, Any] = {
     "name": "standby",
@@ -54,9 +54,14 @@ class Members:
         return subprocess.CompletedProcess(words, 0, "", "")
 
 
+def answer_by(monkeypatch: pytest.MonkeyPatch, members: Members) -> None:
+    for module in (etcd, etcdctl):
+        monkeypatch.setattr(module, "run", members.run)
+
+
 def test_one_that_lost_its_data_takes_the_place_of_what_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     members = Members("primary", "standby", "witness")
-    monkeypatch.setattr(etcd, "_run", members.run)
+    answer_by(monkeypatch, members)
     assert etcd._admitted(PLAN) == PLAN["peers"]
     assert members.changes == [
         ("member", "remove", "b"),
@@ -66,14 +71,14 @@ def test_one_that_lost_its_data_takes_the_place_of_what_it_was(monkeypatch: pyte
 
 def test_one_that_is_new_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     members = Members("primary", "witness")
-    monkeypatch.setattr(etcd, "_run", members.run)
+    answer_by(monkeypatch, members)
     assert etcd._admitted(PLAN) == PLAN["peers"]
     assert [words[:2] for words in members.changes] == [("member", "add")]
 
 
 def test_one_that_an_earlier_run_told_is_not_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
     members = Members("primary", "witness", expected="standby")
-    monkeypatch.setattr(etcd, "_run", members.run)
+    answer_by(monkeypatch, members)
     assert etcd._admitted(PLAN) == PLAN["peers"]
     assert members.changes == []
 
@@ -81,7 +86,7 @@ def test_one_that_an_earlier_run_told_is_not_told_again(monkeypatch: pytest.Monk
 def test_who_has_no_vote_any_more_goes_before_another_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     """etcd takes nobody in while a member does not answer, and one that left for good never does."""
     members = Members("primary", "third", "witness")
-    monkeypatch.setattr(etcd, "_run", members.run)
+    answer_by(monkeypatch, members)
     assert etcd._admitted(PLAN) == PLAN["peers"]
     assert members.changes == [
         ("member", "remove", "b"),
@@ -93,13 +98,13 @@ def test_a_run_on_some_machines_dismisses_nobody_and_makes_no_even_number(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     members = Members("primary", "third", "witness")
-    monkeypatch.setattr(etcd, "_run", members.run)
+    answer_by(monkeypatch, members)
     with pytest.raises(SystemExit):
         etcd._admitted(PLAN | {"dismisses": False})
     assert members.changes == []
     assert capsys.readouterr().err == "the members count third still; next: `make deploy` for all machines\n"
     lost = Members("primary", "standby", "witness")
-    monkeypatch.setattr(etcd, "_run", lost.run)
+    answer_by(monkeypatch, lost)
     etcd._admitted(PLAN | {"dismisses": False})
     assert [words[1] for words in lost.changes] == ["remove", "add"], "one that lost its data comes back by limit="
 
@@ -110,7 +115,7 @@ def test_a_change_waits_until_the_one_before_has_settled(
     """etcd takes one change after the other, and the next one when all members have heard each other for a while."""
     members = Members("primary", "third", "witness")
     members.unsettled = 3
-    monkeypatch.setattr(etcd, "_run", members.run)
+    answer_by(monkeypatch, members)
     monkeypatch.setattr(etcd.time, "sleep", lambda _: None)
     etcd.dismiss(PLAN)
     assert members.changes == [("member", "remove", "b")]
@@ -125,7 +130,7 @@ def test_a_change_waits_until_the_one_before_has_settled(
 def test_nobody_with_a_vote_is_dismissed(monkeypatch: pytest.MonkeyPatch) -> None:
     members = Members("primary", "third", "witness", expected="standby")
     members.members.append({"ID": 88, "peerURLs": ["https://third:2380"]})
-    monkeypatch.setattr(etcd, "_run", members.run)
+    answer_by(monkeypatch, members)
     etcd.dismiss(PLAN)
     assert members.changes == [("member", "remove", "b"), ("member", "remove", "58")]
     etcd.dismiss(PLAN)
@@ -233,7 +238,7 @@ def test_data_are_not_taken_from_under_a_member_that_does_not_stop(
 def test_data_of_a_membership_that_has_ended_are_known(
     monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...], passwords: list[str], left: bool
 ) -> None:
-    monkeypatch.setattr(etcd, "_run", Members(*names).run)
+    answer_by(monkeypatch, Members(*names))
     assert etcd._has_left(PLAN | {"root": passwords}) == left
 
 

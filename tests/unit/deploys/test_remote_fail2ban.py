@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from deploys.remote import look
+from deploys.remote.facts import common, fail2ban
 
 END = b"<F2B_END_COMMAND>"
 ANSWERS: dict[tuple[str, ...], Any] = {
@@ -38,7 +38,7 @@ RULES = """table inet f2b-table {
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with our jail files and a server that knows the answers above."""
-    monkeypatch.setattr(look, "ROOT", tmp_path)
+    monkeypatch.setattr(common, "ROOT", tmp_path)
     for folder in ("run/fail2ban", "etc/fail2ban/jail.d"):
         (tmp_path / folder).mkdir(parents=True)
     for name in ("bastide.local", "bastide-ssh.local", "bastide-gone.local", "defaults-debian.conf"):
@@ -63,13 +63,14 @@ def serve(machine: Path) -> None:
 
 def test_without_a_server_only_the_files_are_told(machine: Path) -> None:
     ours = ["/etc/fail2ban/jail.d/bastide-gone.local", "/etc/fail2ban/jail.d/bastide-ssh.local"]
-    assert look.fail2ban(True) == {"files": ours, "server": None}
+    assert fail2ban.fail2ban(None) == {"files": ours, "server": None}
 
 
 def test_jails_and_bans_are_told_and_what_the_rules_lack(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(look, "_out", lambda *argv: RULES)
+    monkeypatch.setattr(fail2ban, "output", lambda *argv: RULES)
     serve(machine)
-    server = look.fail2ban(True)["server"]
+    server = fail2ban.fail2ban(None)["server"]
+    assert server
     assert server["dbpurgeage"] == 86400
     assert server["jails"]["sshd"]["bans"] == {"192.0.2.7": "2026-11-21 09:37:06 + 600 = 2026-11-21 09:47:06"}
     assert server["jails"]["sshd"]["maxretry"] == 5
@@ -78,7 +79,9 @@ def test_jails_and_bans_are_told_and_what_the_rules_lack(machine: Path, monkeypa
 
 
 def test_flushed_rules_are_seen_though_nobody_is_banned(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(look, "_out", lambda *argv: "")
+    monkeypatch.setattr(fail2ban, "output", lambda *argv: "")
     monkeypatch.setitem(ANSWERS, ("get", "sshd", "banip", "--with-time"), [])
     serve(machine)
-    assert look.fail2ban(True)["server"]["jails"]["sshd"]["without_rule"] is True
+    server = fail2ban.fail2ban(None)["server"]
+    assert server
+    assert server["jails"]["sshd"]["without_rule"] is True

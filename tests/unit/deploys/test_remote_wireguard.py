@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deploys.remote import look
+from deploys.remote.facts import common, wireguard
 
 WORDS = {
     ("wg", "show", "wg0", "public-key"): "HXltK7R/7Qt3/EWxh0I/F8V+K1hDp4GGZOG47EmnolI=\n",
@@ -32,8 +32,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         assert "dump" not in argv, "it shows the private key"
         return WORDS.get(argv, "")
 
-    monkeypatch.setattr(look, "ROOT", tmp_path)
-    monkeypatch.setattr(look, "_out", out)
+    monkeypatch.setattr(common, "ROOT", tmp_path)
+    monkeypatch.setattr(wireguard, "output", out)
     for name, size in (("enp7s0", 1450), ("wg0", 1370)):
         (tmp_path / "sys/class/net" / name).mkdir(parents=True)
         (tmp_path / "sys/class/net" / name / "mtu").write_text(f"{size}\n")
@@ -41,7 +41,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_running_interface_is_read(machine: Path) -> None:
-    seen = look.wireguard(["10.20.0.13", "192.0.2.1"])
+    seen = wireguard.wireguard(["10.20.0.13", "192.0.2.1"])
     assert seen["sizes"] == {"10.20.0.13": 1450, "192.0.2.1": None}
     assert seen["running"] == {
         "key": "HXltK7R/7Qt3/EWxh0I/F8V+K1hDp4GGZOG47EmnolI=",
@@ -59,7 +59,7 @@ def test_a_running_interface_is_read(machine: Path) -> None:
 def test_without_an_interface_nothing_runs(machine: Path) -> None:
     (machine / "sys/class/net/wg0/mtu").unlink()
     (machine / "sys/class/net/wg0").rmdir()
-    assert look.wireguard([])["running"] is None
+    assert wireguard.wireguard([])["running"] is None
 
 
 @pytest.mark.parametrize("place", ["sys/module/wireguard", "modules.dep", "modules.builtin", ""])
@@ -70,4 +70,4 @@ def test_a_kernel_that_has_it_is_known(machine: Path, place: str) -> None:
         (folder / place).write_text("kernel/drivers/net/wireguard/wireguard.ko.xz: kernel/lib/x.ko\n")
     elif place:
         (machine / place).mkdir(parents=True)
-    assert look.wireguard([])["kernel"] is bool(place)
+    assert wireguard.wireguard([])["kernel"] is bool(place)

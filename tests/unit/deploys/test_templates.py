@@ -17,7 +17,6 @@ from pydantic import SecretBytes, SecretStr
 from bastide.cluster import cluster_of
 from bastide.console import run
 from bastide.layout.model import OpenPort
-from bastide.mesh import mesh_of
 from bastide.open_ports import opened
 from bastide.secrets import Keyring
 from bastide.settings import Settings
@@ -28,7 +27,7 @@ from deploys.postgres import deploy as postgres
 from deploys.postgres import patroni, routing
 from deploys.render import render
 from deploys.updates import deploy as updates
-from tests.unit.deploys.box import MACHINES, SETTINGS, SOURCE
+from tests.unit.deploys.box import MACHINES, SETTINGS, SOURCE, here
 
 GOLDEN = Path(__file__).parent / "data/rendered"
 ANYWHERE = SETTINGS.ssh.model_copy(update={"open_to": "anywhere", "port": 2222})
@@ -62,7 +61,7 @@ def clustered() -> dict[str, File]:
         files += membership.upkeep_files(CLUSTERED.etcd, members)
         found |= {f"{machine.name}_{file.path.strip('/').replace('/', '_')}": file for file in files}
     wanted = cluster_of(CLUSTERED, primary, "prod")
-    files = [*patroni.member_files(wanted, KEYRING, patroni.memory_of(wanted, {})), routing.haproxy_file(wanted)]
+    files = [*patroni.member_files(wanted, KEYRING, patroni.memory_of(wanted, 0)), routing.haproxy_file(wanted)]
     files += [
         *routing.pool_files(wanted, KEYRING),
         *postgres.local_access_of(wanted).files(),
@@ -72,27 +71,25 @@ def clustered() -> dict[str, File]:
 
 
 def written() -> dict[str, File]:
-    mesh = mesh_of(SETTINGS)
-    config = ssh.config_file(SETTINGS.ssh, SETTINGS.users, SETTINGS.firewall, mesh)
+    rules = replace(firewall.wanted_of(here()), opened=DOORS)
+    config = ssh.config_file(ssh.wanted_of(here()))
     files = (
         config,
         ssh.expected_file(config),
         *users.key_files(SETTINGS.users),
-        *firewall.rule_files(SETTINGS.firewall, SETTINGS.ssh, SETTINGS.network, MACHINES, mesh, DOORS),
-        *fail2ban.jail_files(
-            SETTINGS.fail2ban, fail2ban.spared(SETTINGS.fail2ban, SETTINGS.firewall, SETTINGS.network, MACHINES, mesh)
-        ),
+        *firewall.rule_files(rules),
+        *fail2ban.jail_files(SETTINGS.fail2ban, fail2ban.spared(fail2ban.wanted_of(here()))),
         *base.name_files(MACHINES[0], MACHINES, True),
         *base.locale_files(SETTINGS.base),
         base.journal_file(SETTINGS.base),
         *updates.source_files(UPDATES),
         updates.apt_file(UPDATES),
-        *updates.window_files(UPDATES, updates.plan_of(SETTINGS, MACHINES[0], MACHINES)),
+        *updates.window_files(replace(updates.wanted_of(here()), updates=UPDATES)),
     )
     named = {file.path.strip("/").replace("/", "_"): file for file in files}
     del named[updates.PROGRAM.strip("/").replace("/", "_")]  # it goes as it stands in deploys/remote
-    named["vpn.nft"] = firewall.rule_files(SETTINGS.firewall, VPN, SETTINGS.network, MACHINES, mesh, DOORS)[0]
-    named["anywhere.nft"] = firewall.rule_files(V6_ONLY, ANYWHERE, SETTINGS.network, V4_ONLY)[0]
+    named["vpn.nft"] = firewall.rule_files(replace(rules, ssh=VPN))[0]
+    named["anywhere.nft"] = firewall.rule_files(firewall.Wanted(V6_ONLY, ANYWHERE, SETTINGS.network, V4_ONLY))[0]
     return named | clustered()
 
 
@@ -134,7 +131,7 @@ def test_undefined_names_are_errors():
 
 
 def test_the_expected_configuration_has_a_line_for_each_account():
-    wanted = ssh.effective(ssh.config_file(SETTINGS.ssh, SETTINGS.users, SETTINGS.firewall, mesh_of(SETTINGS)))
+    wanted = ssh.effective(ssh.config_file(ssh.wanted_of(here())))
     assert wanted["allowusers"] == ["bastide", "anna", "bruno"]
     assert wanted["persourcepenaltyexemptlist"] == [
         "198.51.100.10/32,2001:db8:ffff::10/128,10.21.0.11/32,10.21.0.12/32,10.21.0.13/32,10.21.0.101/32"

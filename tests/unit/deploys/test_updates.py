@@ -11,10 +11,11 @@ from pydantic import ValidationError
 
 from bastide.settings import Settings, Source
 from bastide.windows import windows
+from deploys.facts.fact import Facts
 from deploys.operations.units import unit_commands
 from deploys.updates import deploy as updates
 from deploys.updates import program
-from tests.unit.deploys.box import ARCHIVE_KEY, MACHINES, SETTINGS, SOURCE
+from tests.unit.deploys.box import ARCHIVE_KEY, SETTINGS, SOURCE, here
 
 
 def changed(**reboot: object) -> Settings:
@@ -82,14 +83,13 @@ def test_only_sources_that_say_so_are_upgraded_from():
 
 def test_a_source_that_is_not_named_any_more_goes_and_others_stay():
     wanted = SETTINGS.updates.model_copy(update={"sources": {"other": SOURCE}})
-    seen = {"listed": {updates.SOURCES: ["debian.sources", "bastide-other.sources", "bastide-gone.sources"]}}
+    seen = Facts({"folders": {updates.SOURCES: ["debian.sources", "bastide-other.sources", "bastide-gone.sources"]}})
     gone = updates.orphans(wanted, seen)
     assert [(file.path, file.content) for file in gone] == [(f"{updates.SOURCES}/bastide-gone.sources", None)]
 
 
 def test_a_machine_asks_all_others():
-    plan = updates.plan_of(SETTINGS, MACHINES[0], MACHINES)
-    assert plan.peers == {"standby": "10.20.0.12", "witness": "10.20.0.13"}
+    assert updates.wanted_of(here()).peers == {"standby": "10.20.0.12", "witness": "10.20.0.13"}
 
 
 def test_a_masked_unit_comes_back():

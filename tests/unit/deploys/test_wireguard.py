@@ -10,12 +10,14 @@ import pytest
 from pydantic import SecretBytes, SecretStr
 
 from bastide.errors import BastideError
+from bastide.layout.wireguard import CONFIG
 from bastide.mesh import machine_key, mesh_of, new_key
 from bastide.secrets import Keyring
-from deploys import wireguard
-from deploys.facts.machine import Answer
+from deploys.facts.fact import Facts
 from deploys.operations.files import File
-from tests.unit.deploys.box import MACHINES, SETTINGS
+from deploys.wireguard.deploy import needed, wanted_of
+from deploys.wireguard.plan import Plan, Wanted, _View, plan_of
+from tests.unit.deploys.box import MACHINES, SETTINGS, here
 
 V1 = Keyring("unit", {"v1": SecretBytes(bytes(32))})
 V2 = Keyring("unit", {"v1": SecretBytes(bytes(32)), "v2": SecretBytes(bytes([1] * 32))})
@@ -24,15 +26,23 @@ MESH = mesh_of(SETTINGS) or pytest.fail("no mesh")
 ADMINISTRATOR = "53lkLkQpddyGE82a1cXkqY2YHn1xBSOaKYx5bqIiCFo="
 
 
-def fresh() -> Answer:
+def by_facts(answers: dict[str, Any]) -> dict[str, Facts]:
+    return {name: Facts(one) for name, one in answers.items()}
+
+
+def wanted(machine: Any, ring: Keyring = V1, settings: Any = SETTINGS, **more: Any) -> Wanted:
+    return wanted_of(here(machine, settings, keyring=ring, **more))
+
+
+def fresh() -> Any:
     sizes = {"10.20.0.11": 1450, "10.20.0.12": 1450, "10.20.0.13": 1450}
-    return {"wireguard": {"sizes": sizes, "kernel": True, "running": None}, "files": {wireguard.CONFIG: None}}
+    return {"wireguard": {"sizes": sizes, "kernel": True, "running": None}, "files": {CONFIG: None}}
 
 
-def living(versions: dict[str, str], ring: Keyring = V2) -> dict[str, Answer]:
+def living(versions: dict[str, str], ring: Keyring = V2) -> dict[str, Any]:
     """What machines say that have these versions of their keys, and know each other by them."""
     keys = {one.name: machine_key(ring, one, versions[one.name]) for one in MACHINES}
-    view = wireguard._View(SETTINGS, MESH, MACHINES, {one.name: fresh() for one in MACHINES})
+    view = _View(MESH, wanted(PRIMARY).administrators, MACHINES, by_facts({one.name: fresh() for one in MACHINES}))
     answers = {}
     for one in MACHINES:
         peers = {
@@ -48,7 +58,7 @@ def living(versions: dict[str, str], ring: Keyring = V2) -> dict[str, Answer]:
         }
         answers[one.name] = fresh()
         answers[one.name]["wireguard"]["running"] = running
-        answers[one.name]["files"] = {wireguard.CONFIG: as_seen(view.file(one, keys))}
+        answers[one.name]["files"] = {CONFIG: as_seen(view.file(one, keys))}
     return answers
 
 
@@ -62,8 +72,8 @@ def text_of(file: File) -> str:
     return file.content.get_secret_value()
 
 
-def plan(machine: Any, answers: dict[str, Answer], ring: Keyring = V1, settings: Any = SETTINGS) -> wireguard.Plan:
-    return wireguard.plan_of(settings, machine, MACHINES, ring, answers)
+def plan(machine: Any, answers: dict[str, Any], ring: Keyring = V1, settings: Any = SETTINGS) -> Plan:
+    return plan_of(wanted(machine, ring, settings), by_facts(answers))
 
 
 ALL_V1 = {one.name: "v1" for one in MACHINES}
@@ -109,7 +119,7 @@ def test_a_packet_fits_through_the_narrowest_way(sizes: list[int], wanted: int) 
 def test_a_machine_at_another_provider_is_reached_at_public_addresses() -> None:
     abroad = replace(WITNESS, private_address="")
     answers = {one.name: fresh() for one in MACHINES}
-    found = wireguard.plan_of(SETTINGS, PRIMARY, (PRIMARY, STANDBY, abroad), V1, answers)
+    found = plan_of(wanted(PRIMARY, machines=(PRIMARY, STANDBY, abroad)), by_facts(answers))
     text = text_of(found.steps[0].file)
     assert f"Endpoint = {abroad.address}:51820\n" in text
     assert "Endpoint = 10.20.0.12:51820\n" in text
@@ -207,7 +217,7 @@ def test_a_key_of_nobody_is_replaced_at_once_and_a_new_machine_joins() -> None:
 def test_without_a_mesh_what_is_left_of_one_goes() -> None:
     settings = SETTINGS.model_copy(update={"wireguard": None})
     (step,) = plan(PRIMARY, {one.name: fresh() for one in MACHINES}, settings=settings).steps
-    assert (step.file.path, step.file.content) == (wireguard.CONFIG, None)
+    assert (step.file.path, step.file.content) == (CONFIG, None)
 
 
 @pytest.mark.parametrize(
@@ -215,14 +225,14 @@ def test_without_a_mesh_what_is_left_of_one_goes() -> None:
     [(True, {"iputils-ping", "wireguard-tools"}), (False, {"iputils-ping", "wireguard-tools", "wireguard-go"})],
 )
 def test_the_program_comes_only_where_the_kernel_cannot(kernel: bool, names: set[str]) -> None:
-    assert set(wireguard.needed(kernel)) == names
+    assert set(needed(kernel)) == names
 
 
 def test_new_keys_do_not_cut_off_a_run_that_goes_over_the_mesh() -> None:
     with pytest.raises(BastideError, match="would cut off this run"):
-        wireguard.plan_of(SETTINGS, PRIMARY, MACHINES, V2, living(ALL_V1), "10.21.0.11")
-    wireguard.plan_of(SETTINGS, PRIMARY, MACHINES, V2, living(ALL_V1), PRIMARY.address)
-    wireguard.plan_of(SETTINGS, PRIMARY, MACHINES, V1, living(ALL_V1, V1), "10.21.0.11")
+        plan_of(wanted(PRIMARY, V2), by_facts(living(ALL_V1)), "10.21.0.11")
+    plan_of(wanted(PRIMARY, V2), by_facts(living(ALL_V1)), PRIMARY.address)
+    plan_of(wanted(PRIMARY, V1), by_facts(living(ALL_V1, V1)), "10.21.0.11")
 
 
 def test_the_only_way_in_is_changed_under_a_guard() -> None:

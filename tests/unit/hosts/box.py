@@ -18,8 +18,8 @@ from pydantic import SecretBytes
 
 from bastide.machines import Machine
 from bastide.secrets import Keyring
-from hosts import enroll
-from hosts.client import Endpoint
+from hosts.enrolment import first_contact
+from hosts.transport.client import Endpoint
 
 KEYRING = Keyring("unit", {"v1": SecretBytes(bytes(32))})
 OTHER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG540gUHism/JgBPUdTQKEPUH1ECuHCbgcCLRpL7O5vs"
@@ -220,11 +220,11 @@ def new_identity(folder: Path) -> Path:
     return path
 
 
-def target_of(box: Box, identity: Path, folder: Path) -> enroll.Target:
+def target_of(box: Box, identity: Path, folder: Path) -> first_contact.Target:
     """How to reach a box, with its records below `folder`."""
     (folder / "stacks").mkdir()
     machine = Machine("primary", "primary", "fsn1", "17", 1, "127.0.0.1", "::1", "10.20.0.11")
     endpoint = Endpoint("primary", "127.0.0.1", (box.port,), "bastide", identity, "look there")
     known = folder / "stacks/unit.known_hosts"
     bootstrap = KEYRING.bootstrap_host_key("primary", 1).public
-    return enroll.Target("unit", machine, endpoint, known, folder / "build/lock", lambda: bootstrap)
+    return first_contact.Target("unit", machine, endpoint, known, folder / "build/lock", lambda: bootstrap)

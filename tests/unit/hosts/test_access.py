@@ -9,7 +9,7 @@ import pytest
 from bastide.errors import StackError
 from bastide.machines import Inventory, inventory_path, save_inventory
 from bastide.settings import Settings
-from hosts import access
+from hosts.commands import access
 from tests.unit.bastide.proofs import with_existing
 from tests.unit.deploys.box import MACHINES, SETTINGS
 
@@ -63,7 +63,7 @@ def test_machines_that_no_cloud_firewall_guards_are_not_asked(tmp_path: Path, mo
 @pytest.mark.parametrize(
     ("address", "before", "after", "refused"),
     [
-        # 22 stays open to operators in the cloud firewall: the machines' own close it, under a guard
+        # 22 stays open to operators in the cloud firewall: the machines' own close it, in a confirmed change
         ("198.51.100.10", 22, 22, ""),
         ("198.51.100.10", 2222, 2222, "you do not come over the mesh"),
         ("203.0.113.5", 22, 22, "you come from 203.0.113.5"),

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from hosts.changes import Changes, FileChange, Kind, MachineChange, ResourceChange
-from hosts.plan import resource_changes, said_of
+from hosts.commands.comparison.changes import Changes, FileChange, Kind, MachineChange, ResourceChange
+from hosts.commands.comparison.dry_run import said_of
+from hosts.commands.comparison.preview import resource_changes
 
 FIREWALL = ResourceChange("update", "Firewall", "firewall", ("+ 443",))
 WELL = MachineChange("primary", "compared")

@@ -13,7 +13,7 @@ from bastide.cluster import password
 from bastide.errors import BastideError
 from bastide.secrets import Keyring
 from bastide.settings import Settings
-from hosts.db_password import show
+from hosts.commands.db_password import show
 from hosts.stack import Stack
 from tests.unit.deploys.box import MACHINES, SETTINGS
 

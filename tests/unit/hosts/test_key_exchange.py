@@ -8,7 +8,7 @@ import paramiko
 import pytest
 from paramiko.message import Message
 
-from hosts.key_exchange import HybridExchange
+from hosts.transport.key_exchange import HybridExchange
 
 
 @pytest.mark.parametrize(

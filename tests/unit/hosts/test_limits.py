@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hosts.limits import unknown_limits
+from hosts.transport.limits import unknown_limits
 
 KNOWN = ("primary", "standby", "witness", "fsn1")
 

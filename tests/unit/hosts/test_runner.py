@@ -18,16 +18,17 @@ from pyinfra.api.host import Host
 from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import State
 
-from hosts import connector, enroll, ssh
-from hosts.runner import Runner
+from hosts.enrolment import first_contact
+from hosts.transport import connector, known_hosts
+from hosts.transport.runner import Runner
 from tests.unit.hosts.box import KEYRING, OTHER, Box
 
 pytestmark = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="needs ssh-keygen (openssh-client)")
 
 
 @pytest.fixture
-def runner(goal: enroll.Target, box: Box) -> Iterator[Runner]:
-    with contextlib.closing(enroll.open_strictly(goal, print)) as connection:
+def runner(goal: first_contact.Target, box: Box) -> Iterator[Runner]:
+    with contextlib.closing(first_contact.open_strictly(goal, print)) as connection:
         yield Runner(connection)
 
 
@@ -80,7 +81,7 @@ def test_a_lost_root_process_is_said(runner: Runner) -> None:
 
 
 @pytest.fixture
-def host(goal: enroll.Target, box: Box, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Host:
+def host(goal: first_contact.Target, box: Box, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Host:
     monkeypatch.setattr(connector, "target", lambda *given: goal)
     monkeypatch.chdir(tmp_path)
     data = {"stack": "unit", "settings": None, "machine": goal.machine, "keyring": KEYRING}
@@ -118,8 +119,8 @@ def test_without_python_on_the_machine_commands_go_the_stock_way(host: Host, box
     host.disconnect()
 
 
-def test_what_goes_wrong_is_said_in_pyinfras_words(host: Host, goal: enroll.Target) -> None:
-    ssh.write_record(goal.known_hosts, goal.lock, ssh.Record(goal.alias, OTHER, 1))
+def test_what_goes_wrong_is_said_in_pyinfras_words(host: Host, goal: first_contact.Target) -> None:
+    known_hosts.write_record(goal.known_hosts, goal.lock, known_hosts.Record(goal.alias, OTHER, 1))
     with pytest.raises(ConnectError, match=r"shows its bootstrap host key.*; next: .*Compare at the console"):
         host.connect(show_errors=False, raise_exceptions=True)
     assert not host.connected

@@ -9,7 +9,8 @@ import pytest
 from bastide.controls import CONTROLS, facts
 from bastide.machines import Inventory, Machine
 from bastide.report import Report, judge
-from hosts.status import Seen, cluster_lines, machine_lines, proofs_line
+from hosts.commands.health.lines import cluster_lines, machine_lines, proofs_line
+from hosts.commands.health.observation import Observation
 from tests.unit.bastide import proofs
 
 HEAD = "a" * 40
@@ -18,7 +19,7 @@ INVENTORY = Inventory("prod", "cloud", "bastide", "~/.ssh/key", 22, (MACHINE,))
 
 
 def line(**what: object) -> str:
-    seen = Seen("db", **{"up_seconds": 7200, "disk_used": 40, "disk_free_mb": 900, "revision": HEAD, **what})
+    seen = Observation("db", **{"up_seconds": 7200, "disk_used": 40, "disk_free_mb": 900, "revision": HEAD, **what})
     (found,) = machine_lines([seen], HEAD, INVENTORY)
     return str(found)
 
@@ -54,7 +55,7 @@ def cluster(*members: dict[str, Any], voters: tuple[bool, ...] = (True, True, Tr
     said = {"members": list(members), **more} if members else {}
     names = ("primary", "standby", "witness")
     seen = [
-        Seen(name, patroni=None if name == "witness" else said, voter=voter)
+        Observation(name, patroni=None if name == "witness" else said, voter=voter)
         for name, voter in zip(names, voters, strict=True)
     ]
     (found,) = cluster_lines(seen)
@@ -65,7 +66,7 @@ def test_a_well_cluster_is_one_line_and_a_stack_without_one_none() -> None:
     assert cluster(LEADER, FOLLOWER) == (
         "✓ cluster: primary leads, standby follows in sync, 3 MB behind, 3 voters well"
     )
-    assert list(cluster_lines([Seen("primary")])) == []
+    assert list(cluster_lines([Observation("primary")])) == []
 
 
 @pytest.mark.parametrize(
@@ -93,8 +94,8 @@ def test_sites_that_say_different_things_are_not_well() -> None:
     """A leader that is cut off from the others says that it leads and that the other one is in sync."""
     theirs = [{**FOLLOWER, "name": "primary"}, {**LEADER, "name": "standby"}]
     seen = [
-        Seen("primary", patroni={"members": [LEADER, FOLLOWER]}, voter=False),
-        Seen("standby", patroni={"members": theirs}, voter=True),
+        Observation("primary", patroni={"members": [LEADER, FOLLOWER]}, voter=False),
+        Observation("standby", patroni={"members": theirs}, voter=True),
     ]
     (found,) = cluster_lines(seen)
     assert str(found).startswith(

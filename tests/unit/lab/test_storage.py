@@ -13,13 +13,14 @@ import pytest
 from cryptography import x509
 
 from bastide.errors import LabError, StackError
+from bastide.secrets import storage_keys_from
 from bastide.stackfile import load
 from lab import cli
 from lab.arguments import parser
 from lab.place import Place
 from lab.services import service, storage
 from lab.services.storage import Wanted
-from stacks import init, lifecycle
+from stacks.ops import init, lifecycle
 
 ROOT = Path(__file__).parents[3]
 HERE = Place("x", "x", 0)
@@ -114,10 +115,10 @@ def test_the_checks_get_the_keys_where_they_can_be_read(monkeypatch: pytest.Monk
         raise StackError("no passphrase")
 
     monkeypatch.setattr(init, "read", lambda path: SimpleNamespace(storage=object()))
-    monkeypatch.setattr(init, "storage_keys_of", refuse)
+    monkeypatch.setattr(init, "opened", refuse)
     assert init.storage_variables("lab", tmp_path) == "", "who has no passphrase may check everything else"
-    keys = init.storage_keys_from("lab", {"storage": {"access_key": "a", "secret_key": "it's"}})
-    monkeypatch.setattr(init, "storage_keys_of", lambda stack, root: keys)
+    keys = storage_keys_from("lab", {"storage": {"access_key": "a", "secret_key": "it's"}})
+    monkeypatch.setattr(init, "opened", lambda stack, root: SimpleNamespace(storage_keys=lambda: keys))
     lines = init.storage_variables("lab", tmp_path).splitlines()
     assert lines[0] == "export BASTIDE_STORAGE_ACCESS_KEY=a"
     monkeypatch.setattr(init, "read", lambda path: SimpleNamespace(storage=None))
@@ -127,5 +128,5 @@ def test_the_checks_get_the_keys_where_they_can_be_read(monkeypatch: pytest.Monk
 def test_missing_keys_are_named_with_the_next_step() -> None:
     for secrets in (None, {}, {"storage": {"access_key": "a"}}):
         with pytest.raises(StackError, match="no keys") as caught:
-            init.storage_keys_from("prod", secrets)
+            storage_keys_from("prod", secrets)
         assert "secrets.storage.access_key" in caught.value.hint

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from pathlib import Path
 
 import pytest
 from importlinter import cli as import_linter
+from setuptools import find_packages  # type: ignore[import-untyped]
 
 from bastide.capabilities import CAPABILITIES, WORDS, Capability, parts
 from bastide.settings import Settings
@@ -19,7 +21,7 @@ SHARED = {
     "bastide/layout": {"model"},
     "deploys": {
         *("commands", "facts", "operations", "remote"),  # rooms of their own
-        *("local_access", "preflight", "render", "selection"),
+        *("here", "local_access", "preflight", "render", "selection"),
     },
     "templates": {"local_access", "page"},
     "tests/rehearsal/sabotages": {"applied", "model", "rounds", "verdicts"},
@@ -56,6 +58,36 @@ def test_a_check_has_a_word() -> None:
     assert [name for name in names if name.partition("_")[0] not in WORDS] == []
 
 
+def test_a_probe_has_a_word_or_is_what_several_share() -> None:
+    names = {path.stem.partition("_")[0] for path in (ROOT / "tests" / "verify" / "probes").glob("*.py")}
+    machinery = {"batch", "engine", "scripts", "world"}
+    several = {"cluster", "nft", "reach", "systemd"}  # etcd and Postgres, the kernel's rules, ports, units
+    assert names - set(WORDS) == machinery | several
+
+
+@pytest.mark.parametrize("room", ["deploys", "hosts", "lab", "stacks", "tools"])
+def test_who_proves_does_not_ask_who_did_it(room: str) -> None:
+    """What a check expects comes from the settings, the layout, a standard or a manual; what is sent along counts, too.
+
+    Not a contract of import-linter's: it knows packages with an `__init__.py` alone.
+    """
+    found = []
+    for path in (ROOT / "tests" / "verify").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        names = [name for node in ast.walk(ast.parse(text)) for name in _imported(node)]
+        # how to speak to an object storage is nobody's answer
+        names = [name for name in names if name not in ("stacks.buckets", "stacks.buckets.client")]
+        if any(name.partition(".")[0] == room for name in names) or f'"{room}/' in text:
+            found.append(str(path.relative_to(ROOT)))
+    assert found == []
+
+
+def _imported(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.ImportFrom):
+        return [node.module or "", *(f"{node.module}.{one.name}" for one in node.names)]
+    return [one.name for one in node.names] if isinstance(node, ast.Import) else []
+
+
 def test_each_control_belongs_to_the_file_it_stands_in() -> None:
     for word, module in parts("bastide.controls").items():
         assert {one.capability for one in module.CONTROLS} == {word}
@@ -67,10 +99,19 @@ def test_each_sabotage_belongs_to_the_file_it_stands_in() -> None:
 
 
 def test_every_package_is_installed() -> None:
-    named = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    rooms = sorted({name.partition(".")[0] for name in named})
-    found = [path.parent.relative_to(ROOT) for room in rooms for path in (ROOT / room).rglob("__init__.py")]
-    assert sorted(named) == sorted(".".join(folder.parts) for folder in found)
+    where = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]
+    found = set(find_packages(str(ROOT), include=where["include"]))
+    rooms = {name for name in found if "." not in name}
+    folders = [path.parent.relative_to(ROOT) for room in rooms for path in (ROOT / room).rglob("__init__.py")]
+    assert found == {".".join(folder.parts) for folder in folders}
+    assert rooms == {"bastide", "hosts", "deploys", "stacks", "lab", "tools"}
+
+
+def test_every_folder_of_modules_is_a_package() -> None:
+    """A folder without its sentence would be found by nobody who looks for packages."""
+    rooms = {path.parent for path in ROOT.glob("*/__init__.py")} - {ROOT / "tests"}
+    folders = {module.parent for room in rooms for module in room.rglob("*.py")}
+    assert [str(folder.relative_to(ROOT)) for folder in folders if not (folder / "__init__.py").exists()] == []
 
 
 def test_requirements_are_pinned_exactly() -> None:

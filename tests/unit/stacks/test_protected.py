@@ -8,7 +8,7 @@ import pytest
 
 from bastide.errors import StackError
 from bastide.settings import ExistingServer
-from stacks.protected import protected_names, refuse_lost
+from stacks.ops.protected import protected_names, refuse_lost
 from tests.unit.bastide.proofs import SETTINGS
 
 

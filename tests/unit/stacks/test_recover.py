@@ -15,7 +15,8 @@ import requests
 
 from bastide.console import Completed
 from bastide.errors import StackError
-from stacks import pending_bucket, recover
+from bastide.pulumi_config import config_from
+from stacks.ops import pending_bucket, recover
 from tests.unit.bastide.proofs import SETTINGS
 
 OURS = {"bastide": "lab", "role": "primary"}
@@ -111,7 +112,10 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> Any:
         return Completed(0, "", "")
 
     monkeypatch.setattr(recover, "run", run)
-    monkeypatch.setattr(recover, "_client", lambda stack, root, dns=False: box.zones if dns else box.cloud)
+    keys = {"storage": {"access_key": "a", "secret_key": "s"}}
+    opened = config_from("lab", {"bastide:secrets": {"objectValue": keys, "secret": True}})
+    monkeypatch.setattr(recover, "open_config", lambda stack, root: opened)
+    monkeypatch.setattr(recover, "_client", lambda config, dns=False: box.zones if dns else box.cloud)
     return box
 
 
@@ -266,7 +270,6 @@ def test_a_bucket_that_was_made_is_taken_over(
 ) -> None:
     own = SimpleNamespace(list_buckets=lambda: {"Buckets": [{"Name": name} for name in there]})
     monkeypatch.setattr(pending_bucket, "read", lambda path: SETTINGS)
-    monkeypatch.setattr(pending_bucket, "storage_keys_of", lambda stack, root: None)
     monkeypatch.setattr(pending_bucket.buckets, "client", lambda *words: own)
     pending(ran, BUCKET)
     recover.recover("lab", Path())
@@ -286,7 +289,7 @@ def test_a_stack_of_zones_or_buckets_alone_asks_with_no_empty_token(
     ran.cloud = Refusing()
     ran.zones = SimpleNamespace(zones=Zones({"bastide": "lab"}))
     monkeypatch.setattr(
-        recover, "find_bucket", lambda stack, root, item: found if item["type"] == BUCKET["type"] else ""
+        recover, "find_bucket", lambda config, root, item: found if item["type"] == BUCKET["type"] else ""
     )
     pending(ran, resource)
     ran.deployment["resources"].remove(NETWORK)
@@ -337,5 +340,5 @@ def test_only_the_lock_of_a_dead_process_is_given_up(
 def test_a_stack_of_existing_servers_asks_no_provider(ran: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has no token, and nothing at the provider to mend."""
     ran.deployment = {"resources": [{"type": "pulumi:pulumi:Stack", "urn": "urn:stack"}]}
-    monkeypatch.setattr(recover, "_client", lambda stack, root: pytest.fail("the provider was asked"))
+    monkeypatch.setattr(recover, "open_config", lambda stack, root: pytest.fail("the provider was asked"))
     recover.recover("lab", Path())

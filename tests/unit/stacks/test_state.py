@@ -10,7 +10,7 @@ import pytest
 
 from bastide.console import run
 from bastide.errors import StackError
-from stacks import state
+from stacks.ops import state
 
 
 class Storage:
@@ -62,5 +62,5 @@ def test_a_bucket_that_holds_something_else_is_left_as_it_is(storage: Any, key: 
 
 def test_no_client_of_s3_is_imported_before_it_is_needed() -> None:
     """A third of a second, on every `make infra`."""
-    code = "import sys, stacks.recover, stacks.state, stacks.lifecycle; print('botocore' in sys.modules)"
+    code = "import sys, stacks.ops.recover, stacks.ops.state, stacks.ops.lifecycle; print('botocore' in sys.modules)"
     assert run([sys.executable, "-c", code]).stdout == "False\n"

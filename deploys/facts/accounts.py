@@ -1,0 +1,34 @@
+"""Who can log in."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from deploys.facts.fact import Fact
+from deploys.remote.facts import accounts as on_machine
+
+
+class Account(TypedDict):
+    """`login`: whether its shell lets anybody in; `password`: whether it has one; `home_keys`: key files at home."""
+
+    uid: int
+    home: str
+    login: bool
+    shell: str
+    password: bool
+    expired: bool
+    groups: list[str]
+    home_keys: list[str]
+
+
+class AccountsState(TypedDict):
+    """Accounts by name; names of key files and of sudoers files that are not ours; homes of accounts that are gone."""
+
+    accounts: dict[str, Account]
+    key_files: list[str]
+    sudoers: list[str]
+    homes: list[str]
+
+
+ACCOUNTS = Fact(on_machine.accounts)
+"""All that could log in, and those that are asked for."""

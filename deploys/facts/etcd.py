@@ -1,0 +1,47 @@
+"""etcd's members."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+from deploys.facts.fact import Fact
+from deploys.remote.facts import etcd as on_machine
+
+
+class MemberRequest(TypedDict):
+    """Paths; `health`: the member's URL, or ""; `ctl`: who asks the cluster as root, or "" to ask nothing of it."""
+
+    data: str
+    forming: str
+    health: str
+    folder: str
+    ctl: str
+
+
+class MemberState(TypedDict):
+    """Whether it has data, whether they are of a cluster that is still forming, whether it runs and sees a quorum.
+
+    Of the cluster: whether passwords count, whether root comes in with ours; its users, and its members: by name, or
+    by peer URL before their first start.
+    """
+
+    data: bool
+    forming: bool
+    active: bool
+    healthy: bool
+    auth: bool
+    opens: bool
+    users: list[str]
+    members: list[str]
+
+
+class MembersState(TypedDict):
+    """What etcdctl says of each member that answers (endpoint status, JSON), and the names of all by id."""
+
+    status: list[dict[str, Any]]
+    members: dict[str, str]
+
+
+ETCD_MEMBER = Fact(on_machine.etcd_member)
+ETCD_MEMBERS = Fact(on_machine.etcd_members)
+"""Asked by a path: bastide-etcdctl."""

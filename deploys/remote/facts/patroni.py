@@ -1,0 +1,60 @@
+"""Runs on the machine: its Patroni."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import ssl
+import sys
+from pathlib import Path
+
+from deploys.remote.facts.common import at, output, read
+from deploys.remote.facts.https import answer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from deploys.facts.patroni import PatroniRequest, PatroniState
+
+
+def patroni(wanted: PatroniRequest) -> PatroniState:
+    """What it says of itself, of the cluster, and of the settings that all members share; and whose data lie there."""
+    said: dict[str, Any] = dict.fromkeys(("patroni", "cluster", "config"))
+    context = None
+    for name in said:
+        with contextlib.suppress(OSError, ValueError):
+            context = context or ssl.create_default_context(cafile=str(at(wanted["ca"])))
+            said[name] = answer(f"{wanted['url']}/{name}", context)
+    data = at(wanted["data"])
+    return {
+        "memory_mb": _memory_mb(),
+        "patroni": said["patroni"],
+        "cluster": said["cluster"],
+        "config": said["config"],
+        "knows": said["config"] is not None and said["config"] == _json(data / "patroni.dynamic.json"),
+        "data": _data_of(data),
+        "installed": output("/usr/lib/postgresql/17/bin/postgres", "--version").strip(),
+    }
+
+
+def _data_of(folder: Path) -> str:
+    """Whose data lie in a data directory: a system identifier, "?" for what is no whole one, "" for none."""
+    with contextlib.suppress(OSError):
+        # the first field of ControlFileData (PostgreSQL 17, src/include/catalog/pg_control.h), in the machine's order
+        text = (folder / "global/pg_control").read_bytes()[:8]
+        return str(int.from_bytes(text, sys.byteorder))
+    with contextlib.suppress(OSError):
+        return "?" if any(folder.iterdir()) else ""
+    return ""
+
+
+def _json(path: Path) -> Any:  # noqa: ANN401 - JSON
+    with contextlib.suppress(OSError, ValueError):
+        return json.loads(path.read_text())
+    return None
+
+
+def _memory_mb() -> int:
+    lines = read("/proc/meminfo").splitlines()
+    return int(next((line.split()[1] for line in lines if line.startswith("MemTotal:")), 0)) // 1024

@@ -1,0 +1,1 @@
+"""What `python -m hosts` can do."""

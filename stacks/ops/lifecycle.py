@@ -1,0 +1,105 @@
+"""The local cloud of a stack, started by its command and forgotten after it; and the word before a destroy."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from bastide.console import run, say
+from bastide.errors import StackError
+from bastide.files import write_whole
+from bastide.machines import build_dir
+from bastide.stackfile import SETTINGS_KEY, dump, load, read, stack_path
+from stacks.ops.init import opened, passphrase_env
+
+
+def lab_up(stack: str, root: Path) -> None:
+    """Start the local cloud that `settings.lab` asks for; nothing when it asks for none.
+
+    Raises `CommandFailed` when it does not come up; its own words have been shown then.
+    """
+    settings = read(stack_path(stack, root))
+    if settings.lab is None:
+        return
+    build = build_dir(stack, root)
+    build.mkdir(parents=True, exist_ok=True)
+    config = opened(stack, root)
+    if not config.token:
+        raise StackError(f"the API token of stack {stack} cannot be read", f"run `python -m stacks init {stack}`")
+    flags = [
+        "--port", str(settings.lab.port),
+        "--token-file", "-",
+        "--authorized-key", f"{root / Path(settings.users.automation.identity).expanduser()}.pub",
+        "--info", str(build / "lab.json"),
+    ]  # fmt: skip
+    words = [config.token]
+    if settings.storage:
+        keys = config.storage_keys()
+        words += [keys.access, keys.secret.get_secret_value()]
+        flags += ["--storage", _storage_server()]
+    # its output is the user's: the lab says what it does and what is missing
+    up = [sys.executable, "-m", "lab", "--name", stack, "up", *flags]
+    run(up, input="\n".join(words) + "\n", cwd=root, show=True)
+    if settings.storage:
+        _settle_storage(stack, root)
+
+
+def lab_forget(stack: str, root: Path) -> None:
+    """Drop the state and the host keys that speak of a removed local cloud's machines. The stack file stays.
+
+    Raises `StackError` for a stack that does not live in the local cloud.
+    """
+    if read(stack_path(stack, root)).lab is None:
+        raise StackError(f"the stack {stack} is a real one", f"`make destroy stack={stack}` is for those")
+    try:
+        env = passphrase_env(stack, root, lab=True)
+    except StackError:
+        env = {"PULUMI_CONFIG_PASSPHRASE": ""}  # gone with build/, and the state with it: there is nothing to open
+    done = run(
+        ["pulumi", "stack", "rm", "--force", "--yes", "--preserve-config", stack], cwd=root, env=env, check=False
+    )
+    if not done.ok and "no stack named" not in done.stderr:
+        raise StackError(
+            f"the state of stack {stack} cannot be removed: {done.stderr.strip()}", "mend it, and run it again"
+        )
+    (root / "stacks" / f"{stack}.known_hosts").unlink(missing_ok=True)
+    for left in ("lab.json", "inventory.json", "ssh_config", "storage.crt"):
+        (build_dir(stack, root) / left).unlink(missing_ok=True)
+    say(f"stack {stack}: state and host keys of its machines removed, {stack_path(stack)} kept")
+
+
+def refuse_protected(stack: str, root: Path) -> None:
+    """Raise `StackError` while the stack's servers are protected, with the way to lift it."""
+    if read(stack_path(stack, root)).protection:
+        raise StackError(
+            f"the stack {stack} is protected: nothing is destroyed while settings.protection is true",
+            f"set protection: false in {stack_path(stack)}, run `make infra stack={stack}`, then this again",
+        )
+
+
+def _storage_server() -> str:
+    found = shutil.which("minio")
+    if found is None:
+        raise StackError("the local cloud's object storage (minio) is not on PATH", "run `make setup`, then `make lab`")
+    return found
+
+
+def _settle_storage(stack: str, root: Path) -> None:
+    """Write into the stack file where the local cloud's object storage answers, and its certificate under build/.
+
+    Its address is the lab's to choose. Nothing is written when the file says so already.
+    """
+    build = build_dir(stack, root)
+    found = json.loads((build / "lab.json").read_text(encoding="utf-8"))["storage"]
+    certificate = build / "storage.crt"
+    if not certificate.exists() or certificate.read_text(encoding="utf-8") != found["certificate"]:
+        write_whole(certificate, found["certificate"])
+    file = stack_path(stack, root)
+    document = load(file)
+    storage = document["config"][SETTINGS_KEY]["storage"]
+    wanted = {"endpoint": found["endpoint"], "certificate": str(certificate.relative_to(root))}
+    if any(storage.get(key) != value for key, value in wanted.items()):
+        storage.update(wanted)
+        write_whole(file, dump(document), mode=0o600)

@@ -1,0 +1,108 @@
+"""What turns the checks of etcd's members red, for which reason, and that nothing is judged without databases."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.unit.bastide.proofs import SETTINGS, inventory
+from tests.verify import test_etcd as checked
+from tests.verify.probes import etcd
+from tests.verify.probes.cluster import Said
+from tests.verify.probes.world import Observation, now
+
+PRIMARY, STANDBY, WITNESS = inventory().machines
+
+
+def observation(data: object) -> Observation:
+    return Observation("psql", data, now(), 0.0)
+
+
+def voter(**changed: Any) -> Observation:
+    status = {"header": {"cluster_id": 1, "member_id": 1}, "leader": 3}
+    members = [{"name": name, "ID": number} for number, name in enumerate(SETTINGS.etcd_members, 1)]
+    own = {"status": dict.fromkeys(SETTINGS.etcd_members, status), "members": members, **changed}
+    return observation(Said(own, {}))
+
+
+def test_voters_that_disagree_are_named() -> None:
+    def judge(seen: Observation) -> None:
+        checked.test_all_voters_agree(seen, SETTINGS, PRIMARY, inventory(), [].append)
+
+    judge(voter())
+    all_ = voter().data.own["status"]
+    other = {"header": {"cluster_id": 2}, "leader": 3}
+    for changed, says in (
+        ({**all_, "standby": {}}, "no answer from the voter on standby"),
+        ({**all_, "standby": other}, "several clusters"),
+        ({**all_, "standby": {**all_["standby"], "leader": 1}}, "do not agree"),
+        ({**all_, "standby": {**all_["standby"], "errors": ["NOSPACE"]}}, "raised an alarm"),
+    ):
+        with pytest.raises(AssertionError, match=says):
+            judge(voter(status=changed))
+    with pytest.raises(AssertionError, match="those who vote are primary"):
+        judge(voter(members=[{"name": "primary", "ID": 1}]))
+
+
+def test_the_witness_leads_or_something_brings_that_back() -> None:
+    def judge(timer: str, result: str, leader: int) -> None:
+        seen = voter(mover={"timer": timer, "result": result})
+        seen.data.own["status"] = {name: {"leader": leader} for name in SETTINGS.etcd_members}
+        checked.test_the_witness_leads_the_voters(seen, SETTINGS, WITNESS, [].append)
+
+    judge("active", "success", 3)
+    judge("active", "success", 1)
+    with pytest.raises(AssertionError, match="nothing brings that back"):
+        judge("inactive", "success", 1)
+    with pytest.raises(AssertionError, match="moving it fails"):
+        judge("active", "exit-code", 1)
+
+
+def test_rights_of_patroni_are_its_prefix_alone() -> None:
+    def judge(keys: str, end: str) -> None:
+        line = " ".join(("2", *(base64.b64encode(word.encode()).decode() for word in (keys, end))))
+        users = {"users": {"root": ["root"], "patroni-v1": ["bastide"]}, "rights": {"root": [], "bastide": [line]}}
+        world: Any = type("World", (), {"stack": "example"})
+        checked.test_users_have_their_own_keys_only(voter(users=users), SETTINGS, WITNESS, world, [].append)
+
+    judge("/bastide/example/", "/bastide/example0")
+    with pytest.raises(AssertionError, match="rights are other ones"):
+        judge("/", "0")
+
+
+@pytest.mark.parametrize("check", [checked.test_snapshots_are_fresh, checked.test_a_full_disk_takes_no_vote])
+def test_nothing_is_proven_without_databases(check: Callable[..., None]) -> None:
+    none = SETTINGS.model_copy(update={"postgres": None})
+    with pytest.raises(pytest.skip.Exception, match="declares no databases"):
+        check(observation(Said({}, {})), none, PRIMARY, [].append)
+
+
+def test_a_machine_without_a_vote_runs_no_voter() -> None:
+    fewer = SETTINGS.model_copy(update={"etcd": SETTINGS.etcd.model_copy(update={"voters": ("standby", "witness")})})
+    assert '"ctl"' not in etcd.member_script(fewer, PRIMARY, "example")
+    assert '"ctl"' in etcd.member_script(fewer, STANDBY, "example")
+    notes: list[str] = []
+    checked.test_all_voters_agree(observation(Said({"listening": []}, {})), fewer, PRIMARY, inventory(), notes.append)
+    assert notes == ["it has no vote, and no voter runs"]
+    with pytest.raises(AssertionError, match="no vote, and a voter listens"):
+        checked.test_all_voters_agree(
+            observation(Said({"listening": ["etcd 10.21.0.11:2379"]}, {})), fewer, PRIMARY, inventory(), [].append
+        )
+
+
+def test_accounts_of_a_machine_without_a_vote_reach_no_voter_either() -> None:
+    fewer = SETTINGS.model_copy(update={"etcd": SETTINGS.etcd.model_copy(update={"voters": ("standby", "witness")})})
+
+    def judge(root: str, other: str) -> None:
+        accounts = {"0": {"10.21.0.12:2379": root}, "65534": {"10.21.0.12:2379": other}}
+        seen = observation(Said({"listening": [], "accounts": accounts}, {}))
+        checked.test_other_accounts_have_no_way_to_it(seen, fewer, PRIMARY, [].append)
+
+    judge("open", "closed")
+    with pytest.raises(AssertionError, match="65534 of this machine gets through"):
+        judge("open", "open")
+    with pytest.raises(AssertionError, match="silence proves nothing"):
+        judge("closed", "closed")

@@ -1,0 +1,113 @@
+"""What etcd's members and the database servers share: how each is asked, and who reaches their ports from elsewhere."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from bastide.layout import etcd, postgres
+from bastide.machines import Machine
+from bastide.settings import Settings
+from tests.verify.evidence_plugin import not_provable_here
+from tests.verify.probes.engine import Once, probe
+from tests.verify.probes.reach import knocker
+from tests.verify.probes.world import NotSeen, World
+
+ETCD_PORTS = (etcd.CLIENT_PORT, etcd.PEER_PORT)
+LOCAL_PORTS = (postgres.LEADER_PORT, postgres.REPLICA_PORT, postgres.POOL_PORT)
+POSTGRES_PORTS = (postgres.PORT, postgres.PATRONI_PORT, *LOCAL_PORTS)
+_NOBODY = 65534  # Debian's base-passwd
+_once = Once()
+
+
+@dataclass(frozen=True)
+class Said:
+    """What this machine says, and what all of them say, by name."""
+
+    own: dict[str, Any]
+    all: dict[str, dict[str, Any]]
+
+
+@probe(active=True)
+def strangers(world: World, machine: Machine) -> tuple[str, dict[str, Any]]:
+    """What the prober reaches of all these ports, over IPv4 and IPv6."""
+    prober = world.inventory.prober
+    if prober is None or world.settings.postgres is None:
+        return "# no databases", {}
+    ports = (*ETCD_PORTS, *POSTGRES_PORTS)
+    addresses = filter(None, (machine.address, machine.address6))
+    outputs = world.batch(prober.name, {address: knocker(address, ports) for address in addresses})
+    shown = f"{prober.name}# connect to {machine.name}, ports {' '.join(map(str, ports))}"
+    return shown, {address: parsed(machine, done.text) for address, done in outputs.items()}
+
+
+@probe()
+def neighbours(world: World, machine: Machine) -> tuple[str, dict[str, Any]]:
+    """What another machine reaches of them past the provider's firewall (`outside`), and in the mesh (`mesh`)."""
+    sibling = elsewhere(world, machine) or next((one for one in world.inventory if one.name != machine.name), None)
+    if sibling is None or world.settings.postgres is None:
+        return "# nobody else", {}
+    ports = (*ETCD_PORTS, *POSTGRES_PORTS)
+    outputs = world.batch(
+        sibling.name,
+        {
+            "outside": knocker(machine.address_for(sibling), ports),
+            "mesh": knocker(world.settings.mesh[machine.name], ports),
+        },
+    )
+    shown = f"{sibling.name}# connect to {machine.name}, ports {' '.join(map(str, ports))}"
+    return shown, {what: parsed(machine, done.text) for what, done in outputs.items()}
+
+
+def judge_silence(
+    settings: Settings, seen: dict[str, dict[str, Any]], ports: Iterable[int], note: Callable[[str], None]
+) -> None:
+    """None of the ports gave an answer. `seen`: what the knocks of reach.py gave, by whom or where it was tried."""
+    if settings.postgres is None:
+        not_provable_here("the stack file declares no databases")
+    assert seen, "nothing was tried"
+    for where, knock in seen.items():
+        assert knock.get("ping"), f"no answer to a ping ({where}): silence proves nothing"
+        states = {port: knock["ports"].get(str(port), "not tried") for port in ports}
+        reached = [f"{port} ({state})" for port, state in states.items() if state != "filtered"]
+        assert not reached, f"{where}: port {', '.join(reached)} can be reached"
+    note(f"no answer from {', '.join(map(str, ports))} ({', '.join(seen)})")
+
+
+def sites(world: World) -> list[Machine]:
+    """The machines that carry databases."""
+    return [machine for machine in world.inventory if machine.role != "witness"]
+
+
+def elsewhere(world: World, machine: Machine) -> Machine | None:
+    """Another machine of the mesh that carries no database."""
+    return next((one for one in world.inventory if one.role == "witness" and one.name != machine.name), None)
+
+
+def accounts() -> list[int]:
+    """Numbers of accounts without a right: a known one, and one that nobody can have thought of."""
+    return [_NOBODY, secrets.randbelow(30_000) + 30_000]
+
+
+def answer(world: World, machine: Machine, script: str, what: str) -> dict[str, Any]:
+    """What a machine says to a script that prints JSON, asked once for `what`.
+
+    A round trip of its own, beside the one of batch.py: it waits for others than this machine.
+    """
+    found: dict[str, Any] = _once(
+        (world.stack, machine.name, what), lambda: parsed(machine, world.as_root(machine.name, script).text)
+    )
+    return found
+
+
+def parsed(machine: Machine, text: str) -> dict[str, Any]:
+    """The JSON that a machine printed. Raises `NotSeen` for anything else."""
+    try:
+        found: dict[str, Any] = json.loads(text)
+    except ValueError:
+        last = (text.splitlines() or ["nothing"])[-1]
+        raise NotSeen(f"{machine.name} could not be asked: {last}", "are python3, psql and etcdctl there?") from None
+    return found

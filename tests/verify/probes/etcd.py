@@ -1,0 +1,46 @@
+"""What a member of etcd says, and what it answers to whoever has less than all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bastide.layout import etcd, postgres
+from bastide.machines import Machine
+from bastide.settings import Settings
+from tests.verify.probes.cluster import ETCD_PORTS, Said, accounts, answer
+from tests.verify.probes.engine import probe
+from tests.verify.probes.scripts import script
+from tests.verify.probes.world import World
+
+
+@probe()
+def members(world: World, machine: Machine) -> tuple[str, Said]:
+    """What a member says of itself and of the others."""
+    if world.settings.postgres is None:
+        return "# no voters", Said({}, {})
+    own = answer(world, machine, member_script(world.settings, machine, world.stack), "etcd")
+    shown = "# bastide-etcdctl endpoint status; what it answers without TLS, certificate or password"
+    return shown, Said(own, {machine.name: own})
+
+
+def member_script(settings: Settings, machine: Machine, stack: str) -> str:
+    """remote/etcd_member.py with what it must know: on a machine that has no vote, only who reaches those who have."""
+    addresses = {name: settings.mesh[name] for name in settings.etcd_members}
+    votes = machine.name in addresses
+    root_only = [[address, port] for address in addresses.values() for port in ETCD_PORTS]
+    plan: dict[str, Any] = {"name": machine.name if votes else "", "root_only": root_only, "accounts": accounts()}
+    if votes:
+        plan |= {
+            "address": addresses[machine.name],
+            "endpoints": {name: f"https://{address}:{etcd.CLIENT_PORT}" for name, address in addresses.items()},
+            "client_port": etcd.CLIENT_PORT,
+            "peer_port": etcd.PEER_PORT,
+            "ctl": etcd.CTL,
+            "folder": etcd.FOLDER,
+            "snapshots": etcd.SNAPSHOTS,
+            "lead": etcd.LEAD,
+            "patroni": postgres.CONFIG,
+            "witness": machine.role == "witness",
+            "prefix": etcd.prefix(stack),
+        }
+    return script(plan, "connections", "etcd_member")

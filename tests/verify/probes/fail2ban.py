@@ -1,0 +1,205 @@
+"""What fail2ban says, what the kernel does with it, and whether it sees the operator's own failed logins.
+
+Nobody's address is banned: those tried are documentation addresses, and a spare one of the prober's own network. A
+timer on the machine lifts each such ban after a minute, also when this process is killed.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import secrets
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+from bastide.console import run
+from bastide.machines import Machine
+from tests.verify.probes.batch import ask, command
+from tests.verify.probes.engine import QUIET, probe
+from tests.verify.probes.fail2ban_state import JAIL, parse, state_command
+from tests.verify.probes.world import NotSeen, World
+
+_SEEN_SECONDS = 8
+_LIFTED_SECONDS = 60
+
+# nothing is left to be said of failures before this one
+_SILENCE = """[ -z "$(journalctl -q -t fail2ban --since '1 second ago' -n 1)" ]"""
+# From a spare address: does it answer a ping, and what becomes of a connection (port 0: not asked for)?
+_FROM_SPARE = """
+import json, socket, subprocess, sys
+spare, target, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
+def knock():
+    try: socket.create_connection((target, port), 1.5, (spare, 0)).close(); return "open"
+    except ConnectionRefusedError: return "closed"
+    except OSError: return "filtered"
+ping = subprocess.run(["ping", "-n", "-q", "-c", "1", "-W", "2", "-I", spare, target], capture_output=True)
+print(json.dumps({"ping": ping.returncode == 0, "port": knock() if port else "not asked"}))
+"""
+
+
+jails = command(
+    "bans",
+    state_command(),
+    shows="fail2ban-client get JAIL OPTION (every jail); nft -j list ruleset; fail2ban's database",
+)
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What fail2ban made of failed logins from here. `spared`: whether it ignores this address (else none was made).
+
+    `unknown` and `existing`: whether it noticed a login as a user who does not exist, and as one who does, with a wrong
+    key. `welcome`: whether a new login works after that.
+    """
+
+    spared: bool
+    unknown: bool = False
+    existing: bool = False
+    welcome: bool = False
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """What a spare address of the prober got before, during and after its ban: a ping's answer, and a port's state."""
+
+    port: int
+    before: dict[str, Any]
+    during: dict[str, Any]
+    after: dict[str, Any]
+
+
+def state(world: World, machine: Machine) -> dict[str, Any] | None:
+    """fail2ban's state, out of the one batch; None when it does not answer."""
+    return parse(ask(world, machine, jails).text)
+
+
+@probe(order=QUIET, asks=(jails,))
+def watched(world: World, machine: Machine) -> tuple[str, Watched]:
+    """Failed logins of the operator, one a kind, and the line that fail2ban writes for a spared address.
+
+    Made only when this address is spared: a check must never get the operator banned.
+    """
+    server = state(world, machine)
+    client = world.host(machine.name).run("echo $SSH_CONNECTION").stdout.split()
+    shown = f"ssh -i WRONG_KEY NAME@{machine.name}; journalctl -t fail2ban (a user who does not exist, one who does)"
+    if not client or server is None or not _ignored(client[0], server):
+        return shown, Watched(spared=False)
+    users = world.settings.users
+    existing = next(iter(sorted(users.people)), users.automation.name)
+    return shown, Watched(
+        spared=True,
+        unknown=_noticed(world, machine, f"nobody-{secrets.token_hex(4)}"),
+        existing=_noticed(world, machine, existing),
+        welcome=world.login(machine.name).ok,
+    )
+
+
+@probe()
+def held(world: World, machine: Machine) -> tuple[str, list[bool]]:
+    """Whether a ban of two documentation addresses (RFC 5737, RFC 9637) is in the kernel's sets and the database."""
+    # as fail2ban writes them: it would not find the ban of an address that is spelled otherwise
+    four, six = (
+        f"192.0.2.{secrets.randbelow(254) + 1}",
+        str(ipaddress.IPv6Network("3fff:fff::/32")[secrets.randbits(48)]),
+    )
+    script = f"{_ban(four)} && {_ban(six)}\n{state_command(four, six)}\n{_lift(four)}; {_lift(six)}"
+    done = world.as_root(machine.name, script)
+    server = parse((done.text.splitlines() or ["null"])[-1])
+    seen = server["jails"].get(JAIL, {}).get("test", [False]) if server else [False]
+    return f"fail2ban-client set {JAIL} banip 192.0.2.x (and 3fff:fff::x); nft list sets; fail2ban's database", seen
+
+
+@probe(active=True)
+def dropped(world: World, machine: Machine) -> tuple[str, Dropped]:
+    """What a spare address of the prober gets before, during and after its ban on a machine."""
+    prober = world.inventory.prober
+    if prober is None or not prober.address6 or not machine.address6:
+        raise NotSeen("the prober has no IPv6 network to take a spare address from", "give it one")
+    spare = _spare(prober.address6)
+    port = _answering_port(world)
+    device = "$(ip -6 -o route get " + machine.address6 + " | sed 's/.* dev \\([^ ]*\\).*/\\1/')"
+    add = f"ip -6 address replace {spare}/128 dev {device} nodad valid_lft {_LIFTED_SECONDS} preferred_lft 0"
+    attempt = f"python3 -c {quote(_FROM_SPARE)} {spare} {machine.address6} {port}"
+    try:
+        before = _tried(world, f"{add} && {attempt}")
+        world.as_root(machine.name, f"{_ban(spare)}\n{_until(f'nft list ruleset | grep -q {spare}')}")
+        during = _tried(world, attempt)
+        world.as_root(machine.name, _lift(spare))
+        after = _tried(world, attempt)
+    finally:
+        world.as_root(machine.name, _lift(spare))
+        world.as_root(prober.name, f"ip -6 address del {spare}/128 dev {device}")
+    shown = f"ping and connect to {port}" if port else "ping"
+    return f"{prober.name}# {shown} from a spare address; fail2ban-client set {JAIL} banip ADDRESS", Dropped(
+        port, before, during, after
+    )
+
+
+def _ignored(client: str, server: dict[str, Any]) -> bool:
+    address = ipaddress.ip_address(client)
+    return bool(server["jails"]) and all(
+        any(address in ipaddress.ip_network(word, strict=False) for word in jail["ignoreip"])
+        for jail in server["jails"].values()
+    )
+
+
+def _noticed(world: World, machine: Machine, user: str) -> bool:
+    """Whether fail2ban wrote a line of a failure after this one, in a moment when nobody else failed."""
+    with tempfile.TemporaryDirectory() as folder:
+        key = Path(folder) / "key"
+        run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "wrong", "-f", key])
+        for _ in range(3):
+            shown = world.as_root(machine.name, f"{_until(_SILENCE)}; journalctl -q -n 0 --show-cursor").text
+            cursor = shown.rpartition(": ")[2]
+            if "Offering public key" not in world.login(machine.name, "-l", user, "-i", str(key)).stderr:
+                raise NotSeen(f"{machine.name} did not take part in a login", "is ssh reachable?")
+            lines = f"journalctl -q -o cat --after-cursor={quote(cursor)}"
+            noticed = f"{lines} -t fail2ban | grep -c ' Ignore \\| Found '"
+            others = f"{lines} -t sshd -t sshd-session | grep 'Failed \\|nvalid user\\|not allowed' | grep -vcw {user}"
+            done = world.as_root(machine.name, f"{_until(f'{noticed} >/dev/null')}\n{noticed}; {others}; true")
+            seen, foreign = (int(word) for word in done.text.split()[-2:])
+            if not foreign:
+                return seen > 0
+    raise NotSeen(f"others fail to log in to {machine.name} all the time", "run the check again")
+
+
+def _tried(world: World, script: str) -> dict[str, Any]:
+    prober = world.inventory.prober
+    try:
+        found: dict[str, Any] = json.loads(world.as_root(prober.name if prober else "", script).text)
+    except ValueError:
+        raise NotSeen("the prober could not knock from a spare address", "are ip, ping and python3 there?") from None
+    return found
+
+
+def _answering_port(world: World) -> int:
+    """A TCP port that strangers may reach; 0 when there is none."""
+    if world.settings.ssh.open_to == "anywhere":
+        return world.settings.ssh.port
+    return next((item.port for item in world.settings.firewall.public if item.protocol == "tcp"), 0)
+
+
+def _spare(address6: str) -> str:
+    network = ipaddress.IPv6Network(f"{address6}/64", strict=False)
+    return str(network[secrets.randbits(48) + 2**52])
+
+
+def _ban(address: str) -> str:
+    """Ban for as long as the probe lasts: the timer that lifts it is set first."""
+    unit = f"bastide-lift-{address.replace(':', '-').replace('.', '-')}"
+    timer = f"systemd-run -q --collect --unit={unit} --on-active={_LIFTED_SECONDS}"
+    timer += f" --timer-property=AccuracySec=1s fail2ban-client unban {address}"
+    return f"{timer} && fail2ban-client set {JAIL} banip {address} >/dev/null"
+
+
+def _lift(address: str) -> str:
+    unit = f"bastide-lift-{address.replace(':', '-').replace('.', '-')}"
+    return f"fail2ban-client unban {address} >/dev/null; systemctl -q stop {unit}.timer 2>/dev/null; true"
+
+
+def _until(command: str) -> str:
+    """Wait for a command to end with 0, a few seconds at most; what it waits for is judged afterwards."""
+    return f"end=$(($(date +%s) + {_SEEN_SECONDS})); until {command} || [ $(date +%s) -ge $end ]; do sleep 0.1; done"

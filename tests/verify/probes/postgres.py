@@ -1,0 +1,124 @@
+"""What the database servers say, each beside what the others say; and what passes on the wire meanwhile."""
+
+from __future__ import annotations
+
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from bastide.layout import postgres
+from bastide.machines import Machine
+from bastide.settings import Settings
+from tests.verify.evidence_plugin import not_provable_here
+from tests.verify.probes import postgres_rights
+from tests.verify.probes.cluster import Said, accounts, answer, elsewhere, parsed, sites
+from tests.verify.probes.engine import Once, probe
+from tests.verify.probes.scripts import script, sent
+from tests.verify.probes.world import NotSeen, Observation, World
+
+_PORTS = {
+    "server": postgres.PORT,
+    "api": postgres.PATRONI_PORT,
+    "leader": postgres.LEADER_PORT,
+    "replicas": postgres.REPLICA_PORT,
+    "pool": postgres.POOL_PORT,
+}
+TLS = ("TLSv1.2", "TLSv1.3")
+"""The versions that may be spoken."""
+_once = Once()
+
+
+@probe()
+def servers(world: World, machine: Machine) -> tuple[str, Said]:
+    """What a server says of itself, beside what those of the other sites say."""
+    if world.settings.postgres is None:
+        return "# no databases", Said({}, {})
+    found = {}
+    for other in sites(world):
+        try:
+            found[other.name] = _said(world, other)
+        except NotSeen:
+            found[other.name] = {}
+    if not found[machine.name]:
+        _said(world, machine)
+    shown = "# runuser -u postgres psql (here and on the other sites); connections without TLS, certificate or password"
+    return shown, Said(found[machine.name], found)
+
+
+@probe()
+def from_elsewhere(world: World, machine: Machine) -> tuple[str, dict[str, str]]:
+    """How a server answers a machine of the mesh that carries no database; empty where there is none."""
+    other = elsewhere(world, machine)
+    if other is None or world.settings.postgres is None or machine.role == "witness":
+        return "# nobody else", {}
+    done = world.as_root(other.name, stranger_script(world.settings, machine))
+    return f"{other.name}# psql to {machine.name}, over TLS, without, and as a superuser", parsed(machine, done.text)
+
+
+@probe()
+def marked(world: World, machine: Machine) -> tuple[str, dict[str, dict[str, Any]]]:
+    """A word that is written into the stream of changes, looked for on all interfaces of all sites."""
+    if world.settings.postgres is None:
+        return "# no databases", {}
+    found: dict[str, dict[str, Any]] = _once(world.stack, lambda: _marked(world))
+    return "# tcpdump -i any, while pg_logical_emit_message writes a word into the stream of changes", found
+
+
+def own_of(settings: Settings, observation: Observation) -> dict[str, Any]:
+    """What the machine's own server says, out of what `servers` gave."""
+    if settings.postgres is None:
+        not_provable_here("the stack file declares no databases")
+    said: Said = observation.data
+    assert said.own.get("sql"), "its server does not answer its superuser"
+    return said.own
+
+
+def leader_of(settings: Settings, observation: Observation) -> str:
+    """The one server that takes writes."""
+    own_of(settings, observation)
+    found = [name for name, said in observation.data.all.items() if (said.get("sql") or {}).get("recovery") is False]
+    assert found, "no server takes writes"
+    assert len(found) == 1, f"{' and '.join(sorted(found))} both take writes"
+    return str(found[0])
+
+
+def server_script(settings: Settings, machine: Machine) -> str:
+    """remote/postgres_server.py with what it must know."""
+    addresses = {name: settings.mesh[name] for name in settings.sites}
+    plan = {
+        "name": machine.name,
+        "address": addresses[machine.name],
+        "sites": addresses,
+        "folder": postgres.FOLDER,
+        "config": postgres.CONFIG,
+        "ports": _PORTS,
+        "root_only": [[address, postgres.PATRONI_PORT] for address in addresses.values()],
+        "accounts": accounts(),
+        "somebody": somebody(settings),
+        "databases": ["postgres", *(settings.postgres.databases if settings.postgres else ())],
+        "rights": {"cluster": postgres_rights.IN_THE_CLUSTER, "database": postgres_rights.IN_A_DATABASE},
+    }
+    return script(plan, "connections", "postgres_server")
+
+
+def stranger_script(settings: Settings, machine: Machine) -> str:
+    """remote/postgres_stranger.py: it comes to the machine's address in the mesh."""
+    plan = {"address": settings.mesh[machine.name], "port": postgres.PORT, "somebody": somebody(settings)}
+    return script(plan, "connections", "postgres_stranger")
+
+
+def somebody(settings: Settings) -> list[str]:
+    """A declared role and a database that it may use; empty when there is none."""
+    databases = settings.postgres.databases if settings.postgres else {}
+    return next(([role, name] for name, database in databases.items() for role in database.roles), [])
+
+
+def _said(world: World, machine: Machine) -> dict[str, Any]:
+    return answer(world, machine, server_script(world.settings, machine), "postgres")
+
+
+def _marked(world: World) -> dict[str, dict[str, Any]]:
+    command, machines = f"{sent('wal_marker')} {secrets.token_hex(12)} {postgres.PORT}", sites(world)
+    with ThreadPoolExecutor(len(machines)) as pool:
+        found = pool.map(lambda one: parsed(one, world.as_root(one.name, command).text), machines)
+        return dict(zip((one.name for one in machines), found, strict=True))

@@ -1,0 +1,101 @@
+"""When a machine upgrades and reboots, what waits, and where its packages come from."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+from bastide.layout.updates import CONFIG, MEMORY, PROGRAM, REBOOT_TIMER, TIMERS
+from bastide.machines import Machine
+from bastide.settings import Updates
+from tests.verify.probes.batch import ask, command
+from tests.verify.probes.engine import FIRST, probe
+from tests.verify.probes.scripts import script
+from tests.verify.probes.systemd import show
+from tests.verify.probes.world import Output, World
+
+_STAMPS = """for file in /var/lib/apt/periodic/upgrade-stamp /var/lib/apt/periodic/update-stamp \
+    /var/lib/dpkg/info/unattended-upgrades.list; do
+  stat -c '%Y %n' $file 2>/dev/null
+done
+sed -n 's/^Date: /Date: /p' /var/lib/apt/lists/*-security_InRelease; true"""
+# all that are configured, then those that were ever fetched with their keys; a key that stands in a source's own file
+# comes over several lines
+_SOURCES = """python3 -I -c 'import apt_pkg
+apt_pkg.init()
+configured = apt_pkg.SourceList()
+configured.read_main_list()
+for one in configured.list: print("=", one.uri, one.dist)' &&
+apt-get indextargets --format '# $(SITE) $(RELEASE) $(SIGNED_BY)'"""
+# what a single source may say to be spared from checks (sources.list(5)); apt gives no account of it
+_SPARED = "trusted|allow-insecure|allow-weak|allow-downgrade-to-insecure|check-valid-until|check-date"
+_KEYS = """for file in /etc/apt/trusted.gpg /etc/apt/trusted.gpg.d/*; do
+  [ -e "$file" ] && { dpkg -S "$file" >/dev/null 2>&1 || echo "$file"; }
+done; true"""
+
+apt_config = command("aptconfig", "apt-config dump")
+last_runs = command(
+    "aptruns",
+    f"date +%s; {_STAMPS}",
+    shows="stat /var/lib/apt/periodic/*-stamp; grep ^Date: /var/lib/apt/lists/*-security_InRelease",
+)
+sources = command(
+    "aptsources",
+    _SOURCES,
+    shows="apt-get indextargets --format '$(SITE) $(RELEASE) $(SIGNED_BY)'; apt_pkg.SourceList of python3-apt",
+)
+spared_sources = command(
+    "aptoptions",
+    f"grep -rshiE '(^|[[ ])({_SPARED}) *[:=]' /etc/apt/sources.list /etc/apt/sources.list.d; true",
+)
+apt_keys = command(
+    "aptkeys",
+    f"{_KEYS}; dpkg --verify debian-archive-keyring",
+    shows="dpkg -S /etc/apt/trusted.gpg.d/*; dpkg --verify debian-archive-keyring",
+)
+timers = command("timers", show(*(unit for timer in TIMERS for unit in (timer, timer.replace(".timer", ".service")))))
+pending = command(
+    "pending",
+    lambda world, machine: script({"memory": MEMORY, "archives": upgraded(world.settings.updates)}, "pending"),
+    shows=f"apt_pkg.Cache of python3-apt; ls /run/reboot-required /boot; grep deleted /proc/*/maps; cat {MEMORY}",
+)
+program = command("program", f"sha256sum {PROGRAM}; cat {CONFIG}")
+
+
+@probe(order=FIRST, asks=(timers,))
+def all_timers(world: World, machine: Machine) -> tuple[str, dict[str, Output]]:
+    """The timers of every machine: windows are windows only beside each other."""
+    shown = f"# systemctl show {REBOOT_TIMER} (every machine)"
+    return shown, {other.name: ask(world, other, timers) for other in world.inventory}
+
+
+def upgraded(wanted: Updates) -> list[tuple[str, str]]:
+    """The declared archives whose packages are upgraded by themselves, as (site, suite)."""
+    return [(urlsplit(one.url).hostname or "", one.suite) for one in wanted.sources.values() if one.upgrade]
+
+
+def apt_values(output: Output) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """`apt-config dump`: single values (the last one counts, as for apt) and lists, by key."""
+    single: dict[str, str] = {}
+    lists: dict[str, list[str]] = {}
+    for key, value in re.findall(r'^(\S+) "(.*)";$', output.text, re.MULTILINE):
+        if key.endswith("::"):
+            lists.setdefault(key[:-2], []).append(value)
+        else:
+            single[key] = value
+    return single, lists
+
+
+def parsed(output: Output, problem: str) -> Any:
+    """JSON that a program printed. `problem` is the reason that is given when it is none."""
+    try:
+        return json.loads(output.text)
+    except ValueError:
+        raise AssertionError(problem) from None
+
+
+def flat(key: str) -> str:
+    """A key without its line ends, which everybody shows in their own way."""
+    return re.sub(r"[\s.]+", "", key)

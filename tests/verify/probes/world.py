@@ -1,0 +1,174 @@
+"""What a check may use: the stack's plain settings, its inventory, and a way to each machine. No secret, no Pulumi."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from testinfra.backend.base import CommandResult  # type: ignore[import-untyped]
+from testinfra.backend.ssh import SshBackend  # type: ignore[import-untyped]
+from testinfra.host import Host  # type: ignore[import-untyped]
+
+from bastide.console import Completed, run
+from bastide.errors import BastideError, StackError
+from bastide.machines import Inventory, Machine, build_dir, inventory_path, load_inventory
+from bastide.settings import Settings
+from bastide.stackfile import read, stack_path
+
+ROOT = Path(__file__).parents[3]
+CONNECT_SECONDS = 10
+_PROBE_SECONDS = 300  # every port of three machines takes a good two minutes; nothing takes longer
+
+
+class NotSeen(BastideError):
+    """A probe could not be taken: the machine does not answer, or a program is missing there."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a probe gave. `command` is how a person could repeat it, `at` when (UTC), `seconds` how long it took."""
+
+    command: str
+    data: Any
+    at: datetime
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Output:
+    """What one command on a machine printed (both outputs) and its exit code."""
+
+    code: int
+    text: str
+
+
+@dataclass(frozen=True)
+class World:
+    """One stack, seen from the operator's machine.
+
+    `silent`: machines that did not answer; `asked`: the batched commands that the session's checks need.
+    """
+
+    stack: str
+    settings: Settings
+    inventory: Inventory
+    ssh_config: Path
+    root: Path = ROOT
+    all_ports: bool = False
+    silent: set[str] = field(default_factory=set)
+    asked: set[str] = field(default_factory=set)
+
+    @property
+    def environment(self) -> Literal["lab", "cloud"]:
+        """Where the stack lives."""
+        return "lab" if self.inventory.environment == "lab" else "cloud"
+
+    def host(self, name: str) -> Host:
+        """The testinfra host of a machine or the prober: over ssh with our own configuration, never the local one."""
+        return _host(name, self.ssh_config)
+
+    def greet(self, name: str) -> None:
+        """Open the shared connection to a machine, and remember when it does not answer: nobody waits for it twice."""
+        try:
+            self.host(name).run("true")
+        except RuntimeError:
+            self.silent.add(name)
+
+    def as_root(self, name: str, script: str) -> Output:
+        """Run a shell script as root on a machine, over its one shared connection. Returns what it printed."""
+        if name in self.silent:
+            raise NotSeen(*_silence(name))
+        try:
+            prober = self.inventory.prober
+            rooted = prober is not None and name == prober.name and prober.user == "root"
+            done = self.host(name).run("sh -c %s" if rooted else "sudo -n sh -c %s", script)
+        except RuntimeError:  # testinfra's word for ssh's own exit code 255
+            raise NotSeen(*_silence(name)) from None
+        return Output(done.rc, (done.stdout if done.rc == 0 else done.stdout + done.stderr).strip())
+
+    def batch(self, name: str, commands: Mapping[str, str]) -> dict[str, Output]:
+        """Run several commands as root on a machine in one round trip, each with its own output and exit code."""
+        mark = f"--{secrets.token_hex(8)}"
+        # programs answer in one language, whatever settings.base.locale says
+        script = "export LC_ALL=C.UTF-8\n" + "".join(
+            f"echo '{mark} {key}'; ( {command}\n ) </dev/null 2>&1; code=$?; echo; echo \"{mark} $code\"\n"
+            for key, command in commands.items()
+        )
+        outputs: dict[str, Output] = {}
+        key, lines = "", list[str]()
+        for line in self.as_root(name, script).text.splitlines():
+            first, _, rest = line.partition(" ")
+            if first != mark:
+                lines.append(line)
+            elif rest in commands:
+                key, lines = rest, []
+            else:
+                outputs[key] = Output(int(rest), "\n".join(lines).strip())
+        if missing := set(commands) - set(outputs):
+            raise NotSeen(f"{name} did not answer for {', '.join(sorted(missing))}", "is sudo without password there?")
+        return outputs
+
+    def login(self, name: str, *options: str, command: str = "true") -> Completed:
+        """A fresh ssh connection of its own, with the client's account of it in `stderr`."""
+        words = ["ssh", "-F", str(self.ssh_config), "-v", "-o", "ControlMaster=no", "-o", "ControlPath=none"]
+        words += ["-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_SECONDS}", *options, name, command]
+        return run(words, check=False, timeout=CONNECT_SECONDS * 3)
+
+    def sibling(self, machine: Machine) -> Machine | None:
+        """The machine after this one that reaches it past every cloud firewall; None when there is none.
+
+        For a machine of the private network that is one of the same network; one that is in none has no such firewall
+        before it, so any other will do.
+        """
+        machines = self.inventory.machines
+        place = machines.index(machine)
+        others = [*machines[place + 1 :], *machines[:place]]
+        return next((one for one in others if one.private_address or not machine.private_address), None)
+
+
+def open_world(stack: str = "", *, all_ports: bool = False) -> World:
+    """Read what the checks need of `stack` (default: $BASTIDE_STACK, else lab).
+
+    Raises `StackError` when there is no inventory: the checks never fall back to the machine they run on.
+    """
+    stack = stack or os.environ.get("BASTIDE_STACK", "") or "lab"
+    inventory = load_inventory(inventory_path(stack, ROOT))
+    if not inventory.machines:
+        raise StackError(f"the inventory of {stack} names no machine", "run `make inventory`")
+    ssh_config = build_dir(stack, ROOT) / "ssh_config"
+    if not ssh_config.exists():
+        raise StackError(f"{ssh_config} does not exist", f"run `python -m hosts ssh-config --stack {stack}`")
+    return World(stack, read(stack_path(stack, ROOT)), inventory, ssh_config, all_ports=all_ports)
+
+
+def _silence(name: str) -> tuple[str, str]:
+    return f"{name} does not answer over ssh", f"look with `ssh -v -F build/<stack>/ssh_config {name}`"
+
+
+def now() -> datetime:
+    """The time, to the second, in UTC."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+@cache
+def _host(name: str, ssh_config: Path) -> Host:
+    backend = _OwnSsh(name, ssh_config=str(ssh_config), timeout=CONNECT_SECONDS)
+    host = Host(backend)
+    backend.set_host(host)
+    return host
+
+
+class _OwnSsh(SshBackend):  # type: ignore[misc]
+    """testinfra's ssh, started by the one function that starts programs: probes run in threads, see
+    `bastide.console._environment`."""
+
+    def run_local(self, command: str, *args: str) -> CommandResult:
+        line = self.quote(command, *args)
+        done = run(["sh", "-c", line], check=False, timeout=_PROBE_SECONDS)
+        return self.result(done.returncode, self.encode(line), done.stdout, done.stderr)

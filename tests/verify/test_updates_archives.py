@@ -1,0 +1,76 @@
+"""Where packages come from: archives that are declared, and checked against the keys that belong to them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from bastide.settings import Settings
+from tests.verify.probes import updates
+from tests.verify.probes.updates import apt_values, flat
+from tests.verify.probes.world import Observation
+
+_KEYRINGS = {"/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/keyrings/debian-archive-keyring.pgp"}
+
+
+@pytest.mark.control("updates-04")
+@pytest.mark.probe(updates.sources)
+def test_every_source_is_declared_and_checked(
+    observation: Observation, settings: Settings, note: Callable[[str], None]
+) -> None:
+    """Each source that apt would use is Debian's with Debian's keys or a declared one with its declared key."""
+    assert observation.data.code == 0, "apt cannot read its sources"
+    declared = {(source.url.rstrip("/"), source.suite): source for source in settings.updates.sources.values()}
+    configured, _, fetched = observation.data.text.partition("\n# ")
+    rows = [row.split(maxsplit=2) for row in re.split(r"^# ", fetched, flags=re.MULTILINE)]
+    keys = {(row[0].rstrip("/"), row[1]): flat("".join(row[2:])) for row in rows if len(row) > 1}
+    used = {(words[1].rstrip("/"), words[2]) for words in map(str.split, configured.splitlines())}
+    assert used, "apt has no source at all"
+    note(f"{len(used)} source(s), {len(used & set(keys))} of them fetched")
+    for site, release in sorted(used):
+        where, key = f"{site} {release}", keys.get((site, release), "")
+        if (source := declared.get((site, release))) is not None:
+            assert key in ("", flat(source.key)), f"{where} is checked against another key than the declared one"
+        else:
+            assert re.fullmatch(r"trixie(-updates|-security|-backports)?", release), f"{where} is not declared"
+            # without a key of its own, Debian's count: see test_no_key_counts_for_every_archive
+            debians = key in (*map(flat, _KEYRINGS), flat("$(SIGNED_BY)"))
+            assert debians, f"{where} is not declared, and was not found signed with Debian's keys"
+
+
+@pytest.mark.control("updates-04")
+@pytest.mark.probe(updates.spared_sources)
+def test_no_source_is_spared(observation: Observation, note: Callable[[str], None]) -> None:
+    """No source says of itself that it needs no check."""
+    note(f"{len(observation.data.text.splitlines())} sources with such an option")
+    assert observation.data.text == "", (
+        f"a source is spared from checks: {observation.data.text.splitlines()[0].strip()}"
+    )
+
+
+@pytest.mark.control("updates-04")
+@pytest.mark.probe(updates.apt_config)
+def test_no_check_is_switched_off(observation: Observation, note: Callable[[str], None]) -> None:
+    """No option of apt lets packages in whose archive is not signed, or was signed with something weak or old."""
+    single, _ = apt_values(observation.data)
+    dangerous = re.compile(
+        r"(Acquire::(Allow\w*(Insecure|Weak)\w*|Check-Valid-Until|Check-Date)|APT::Get::AllowUnauthenticated"
+        r"|Acquire::https::\S*Verify-(Peer|Host)|APT::Hashes::\S+::(Weak|Untrusted)|Acquire::AllowReleaseInfoChange)"
+    )
+    note(f"{sum(bool(dangerous.fullmatch(key)) for key in single)} options that bear on it, of {len(single)}")
+    off_is_bad = ("Check-Valid-Until", "Check-Date", "Verify-Peer", "Verify-Host", "Untrusted", "Weak")
+    for key, value in single.items():
+        if dangerous.fullmatch(key):
+            on = value.lower() in ("1", "true", "yes", "on", "with", "enable")
+            good = on if key.endswith(off_is_bad) else not on
+            assert good, f"{key} is {value}"
+
+
+@pytest.mark.control("updates-04")
+@pytest.mark.probe(updates.apt_keys)
+def test_no_key_counts_for_every_archive(observation: Observation, note: Callable[[str], None]) -> None:
+    """The keys that count for every archive are those of Debian's own package, unchanged."""
+    note(f"{len(observation.data.text.split())} others")
+    assert observation.data.text == "", f"keys that count for every archive: {', '.join(observation.data.text.split())}"
