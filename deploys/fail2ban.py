@@ -16,6 +16,7 @@ from deploys.facts.fact import FactRequest, Facts, merged
 from deploys.facts.fail2ban import FAIL2BAN
 from deploys.facts.units import UNITS
 from deploys.here import Here
+from deploys.modules import contributions
 from deploys.operations.confirmed import confirmed
 from deploys.operations.files import File, files_request
 from deploys.operations.packages import packages, packages_request
@@ -43,7 +44,8 @@ class Jail:
     """What one capability wants watched. `capability` is its word, `name` fail2ban's, `filter` as in jail.conf(5).
 
     Lines come from the journal (`journal`: matches of which one must hold, journalctl(1)) or from files (`logs`, which
-    must exist when fail2ban starts). Tries, times and what a ban does are the same for all, from the settings.
+    must exist when fail2ban starts). Tries, times and what a ban does are the same for all, from the settings. A
+    capability that has something to watch has its jails in a tuple `JAILS` of its own module.
     """
 
     capability: str
@@ -53,24 +55,6 @@ class Jail:
     logs: tuple[str, ...] = ()
 
 
-# A capability that has something to watch adds its jail here.
-JAILS = (
-    Jail(
-        capability="ssh",
-        name="sshd",
-        # the stock filter counts a refused key only for users who do not exist, and with passwords off there is
-        # nothing else to count for those who do (needs LogLevel VERBOSE, see templates/ssh)
-        filter="sshd[mode=normal, publickey=any]",
-        # Debian's own match leaves out the process that OpenSSH 9.8 and later log from. Failed logins are logged by
-        # root in the service (tried); by a program's name alone any account could have any address banned.
-        journal=("_SYSTEMD_UNIT=ssh.service _UID=0",),
-    ),
-)
-
-
-# Restarted, not reloaded: a reload keeps an old database and old rules. Bans come back from the database, but those of
-# networks that are spared by now (seen with 1.1.0). Without our files fail2ban must not run: Debian's own jail knows no
-# operators. Before the package is installed there is nothing to do: it then starts with our files.
 @deploy("fail2ban")
 def fail2ban(wanted: Wanted) -> None:
     """The jails, changed under a dead man's switch: they stay only if a new login works."""
@@ -103,6 +87,11 @@ def fact_request(wanted: Wanted) -> FactRequest:
     return merged(packages_request(PACKAGES), files_request(files), FAIL2BAN.request(None), UNITS.request([UNIT]))
 
 
+def jails() -> tuple[Jail, ...]:
+    """What all capabilities want watched."""
+    return tuple(contributions("JAILS"))
+
+
 def spared(wanted: Wanted) -> tuple[str, ...]:
     """All networks that are never banned: those of operators, of machines, and everybody in the mesh."""
     own = [address for machine in wanted.machines for address in (machine.address, machine.address6) if address]
@@ -125,7 +114,7 @@ def jail_files(wanted: Fail2ban, networks: tuple[str, ...]) -> tuple[File, ...]:
     return (
         File("/etc/fail2ban/fail2ban.d/bastide.local", server),
         File(COMMON, common),
-        *(File(_jail_path(jail), render("fail2ban/bastide-jail.local.j2", jail=jail)) for jail in JAILS),
+        *(File(_jail_path(jail), render("fail2ban/bastide-jail.local.j2", jail=jail)) for jail in jails()),
     )
 
 
@@ -149,9 +138,9 @@ exit 1
 def settle(wanted: Fail2ban) -> str:
     """The shell line that makes the files effective, and fails when somebody else's file has the last word."""
     values = {"maxretry": wanted.max_tries, "findtime": wanted.find_minutes * 60, "bantime": wanted.ban_minutes * 60}
-    answers = [f"fail2ban-client status {jail.name}" for jail in JAILS]
+    answers = [f"fail2ban-client status {jail.name}" for jail in jails()]
     same = [
-        f'[ "$(fail2ban-client get {jail.name} {key})" = {value} ]' for jail in JAILS for key, value in values.items()
+        f'[ "$(fail2ban-client get {jail.name} {key})" = {value} ]' for jail in jails() for key, value in values.items()
     ]
     filled = {"@COMMON@": COMMON, "@UNIT@": UNIT, "@ANSWERS@": " && ".join(answers), "@VALUES@": " && ".join(same)}
     line = _SETTLE
@@ -179,7 +168,7 @@ def drift(wanted: Fail2ban, networks: tuple[str, ...], facts: Facts) -> str:
         "bantime": wanted.ban_minutes * 60,
         "ignoreip": sorted(_normal(word) for word in networks),
     }
-    for name in (jail.name for jail in JAILS):
+    for name in (jail.name for jail in jails()):
         jail = server["jails"].get(name)
         if jail is None:
             return f"the jail {name} does not run"

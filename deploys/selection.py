@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol, cast
 
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
@@ -14,19 +12,10 @@ from bastide.capabilities import ON_MACHINES
 from bastide.errors import BastideError
 from bastide.settings import Settings
 from deploys.facts.fact import FactRequest, merged
-from deploys.here import Here, here_of
+from deploys.here import here_of
+from deploys.modules import deployed
 from deploys.operations.files import files_request
 from deploys.operations.revision import record_files
-
-
-class Deployed(Protocol):
-    """The module of a capability: `deploys/<word>.py`, or `deploys/<word>/deploy.py`. Its `@deploy` has its name."""
-
-    def wanted_of(self, here: Here) -> Any | None:  # noqa: ANN401 - each has a type of its own
-        """What it wants on a machine; `None` where it wants nothing."""
-
-    def fact_request(self, wanted: Any) -> FactRequest:  # noqa: ANN401
-        """All that it will ask of a machine."""
 
 
 class NotBegun(PyinfraError):
@@ -62,12 +51,6 @@ def fact_requests(only: tuple[str, ...]) -> Callable[[Host], FactRequest]:
     return of
 
 
-def deployed(word: str) -> Deployed:
-    """The module of a capability."""
-    module = importlib.import_module(f"deploys.{word}")
-    return cast("Deployed", importlib.import_module(f"{module.__name__}.deploy") if _is_folder(module) else module)
-
-
 def adopted(word: object, wanted: Settings) -> None:
     """Raise `BastideError` when `--data adopt=` names no machine that carries Postgres."""
     if word is not None:
@@ -91,7 +74,3 @@ def for_people() -> Iterator[None]:
         yield
     except BastideError as error:
         raise NotBegun(f"{error.message}\n next: {error.hint}" if error.hint else error.message) from None
-
-
-def _is_folder(module: object) -> bool:
-    return hasattr(module, "__path__")

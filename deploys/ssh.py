@@ -16,6 +16,7 @@ from deploys.facts.fact import FactRequest, Facts, merged
 from deploys.facts.nftables import TABLES
 from deploys.facts.sshd import SSHD
 from deploys.facts.units import UNITS
+from deploys.fail2ban import Jail
 from deploys.here import Here
 from deploys.operations.accounts import home_keys
 from deploys.operations.admit import admit
@@ -29,6 +30,18 @@ PACKAGES = ("openssh-server",)
 _UNITS = [UNIT, SOCKET]
 _ALIVE_COUNT = 3  # templates/ssh: ClientAliveCountMax
 
+JAILS = (
+    Jail(
+        capability="ssh",
+        name="sshd",
+        # the stock filter counts a refused key only for users who do not exist, and with passwords off there is
+        # nothing else to count for those who do (needs LogLevel VERBOSE, see templates/ssh)
+        filter="sshd[mode=normal, publickey=any]",
+        # Debian's own match leaves out the process that OpenSSH 9.8 and later log from. Failed logins are logged by
+        # root in the service (tried); by a program's name alone any account could have any address banned.
+        journal=("_SYSTEMD_UNIT=ssh.service _UID=0",),
+    ),
+)
 # Restarted, not reloaded: a reload returns before sshd has read its configuration, and the new login would then prove
 # nothing. Sessions live on (KillMode=process, and each is a process of its own). Socket activation would listen on a
 # port of its own configuration, so the service takes over from it. What sshd then really does is compared, line by

@@ -18,6 +18,7 @@ from bastide.settings import Etcd
 from deploys.etcd.beginning import Beginning
 from deploys.etcd.membership import (
     OWN_HEALTH,
+    QUORUM_CHECK,
     Members,
     access_plan,
     authority_file,
@@ -57,6 +58,9 @@ ls /var/lib/bastide-etcd/snapshot-*.db >/dev/null 2>&1 && exit 0
 problem=$({CTL} --endpoints={{own}} endpoint health 2>&1) &&
     systemctl start {KEEP}.service || {{{{ echo "$problem" >&2; journalctl -qu {KEEP} -n 5 -o cat >&2; exit 1; }}}}
 """
+
+
+QUORUM_CHECKS = (QUORUM_CHECK,)
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ from pyinfra.api.deploy import deploy
 
 from bastide.layout.firewall import TABLE
 from bastide.layout.wireguard import CONFIG, INTERFACE, UNIT
-from deploys.etcd import membership
 from deploys.facts.ask import this_host
 from deploys.facts.fact import FactRequest, merged
 from deploys.facts.nftables import TABLES
 from deploys.facts.units import UNITS
 from deploys.facts.wireguard import WIREGUARD
 from deploys.here import Here
+from deploys.modules import contributions
 from deploys.operations.admit import admit
 from deploys.operations.confirmed import confirmed
 from deploys.operations.files import File, files, files_request
@@ -29,9 +29,6 @@ from deploys.wireguard.plan import Plan, Wanted
 PACKAGES = ("iputils-ping", "wireguard-tools")
 IN_PROGRAM = "wireguard-go"
 """The package that does it where the kernel cannot."""
-QUORUM_CHECKS: tuple[str, ...] = (membership.QUORUM_CHECK,)
-"""Shell lines that must hold on every machine before the next one gets a new key. A capability whose members talk over
-the mesh adds its own: while one machine is away for a moment, all others must be there."""
 _HANDSHAKE_SECONDS = (
     40  # a lost one is tried again after 5 s, given up after 90 (wireguard.com/papers/wireguard.pdf, 6.1)
 )
@@ -84,7 +81,7 @@ def wireguard(plan: Plan) -> None:
             if len(plan.steps) > 1:
                 wait(
                     name=f"{step.title}: quorum",
-                    until=" && ".join(f"{{ {check}; }}" for check in QUORUM_CHECKS if plan.votes) or "true",
+                    until=_quorum_checks() if plan.votes else "true",
                     seconds=_HANDSHAKE_SECONDS,
                     for_what="a quorum on every machine",
                 )
@@ -93,6 +90,15 @@ def wireguard(plan: Plan) -> None:
         unit(name="interface", name_=UNIT, state="running")
     if plan.held_back:
         host.log(f"note: new keys wait for a deploy of all machines: {', '.join(plan.held_back)}")
+
+
+def _quorum_checks() -> str:
+    """The shell line that must end with 0 on every machine before the next one gets a new key.
+
+    A capability whose members talk over the mesh has such lines in a tuple `QUORUM_CHECKS` of its own module: while one
+    machine is away for a moment, all others must be there.
+    """
+    return " && ".join(f"{{ {check}; }}" for check in contributions("QUORUM_CHECKS")) or "true"
 
 
 def wanted_of(here: Here) -> Wanted:

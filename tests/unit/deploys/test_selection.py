@@ -8,7 +8,7 @@ import pytest
 
 from bastide.capabilities import ON_MACHINES
 from bastide.errors import BastideError
-from deploys import selection
+from deploys import modules, selection
 from tests.unit.deploys.box import here
 
 SITE = Path(__file__).parents[3] / "deploys/site.py"
@@ -35,7 +35,7 @@ def test_a_mistyped_capability_is_an_error():
 
 @pytest.mark.parametrize("word", ON_MACHINES)
 def test_a_capability_says_what_it_wants_and_asks_and_is_called(word):
-    module = selection.deployed(word)
+    module = modules.deployed(word)
     assert getattr(module, word).deploy_name == word
     wanted = module.wanted_of(here())
     assert wanted is None or module.fact_request(wanted)

@@ -21,7 +21,7 @@ SHARED = {
     "bastide/layout": {"model"},
     "deploys": {
         *("commands", "facts", "operations", "remote"),  # rooms of their own
-        *("here", "local_access", "preflight", "render", "selection"),
+        *("here", "local_access", "modules", "preflight", "render", "selection"),
     },
     "templates": {"local_access", "page"},
     "tests/rehearsal/sabotages": {"applied", "model", "rounds", "verdicts"},
