@@ -12,6 +12,12 @@ from deploys.facts.fact import FactRequest, merged
 from deploys.facts.packages import HALF_WAY, PACKAGES
 
 _LOG = "/var/log/bastide-apt.log"
+_FETCHED = "/run/bastide-apt-lists"
+# Fetched a moment ago, by this run most likely, and no source was added, changed or taken away since (find(1)).
+_FRESH = (
+    f'[ -n "$(find {_FETCHED} -mmin -10 2>/dev/null)" ]'
+    f' && [ -z "$(find /etc/apt/sources.list /etc/apt/sources.list.d -newer {_FETCHED} 2>/dev/null)" ]'
+)
 # a lock that somebody else holds is waited for; a changed configuration file stays (apt.conf(5), dpkg(1))
 _OPTIONS = (
     "-qq -y -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0"
@@ -21,7 +27,9 @@ _OPTIONS = (
 
 @operation()
 def packages(names: tuple[str, ...]) -> Generator[PyinfraCommand | str, None, None]:
-    """Install what is missing; nothing is upgraded, and the package lists are fetched only when something is missing.
+    """Install what is missing; nothing is upgraded.
+
+    Package lists are fetched only when something is missing, and once for what one run installs.
 
     + names: Debian package names
 
@@ -38,7 +46,7 @@ def packages(names: tuple[str, ...]) -> Generator[PyinfraCommand | str, None, No
         if facts[HALF_WAY]:
             yield _logged("dpkg --force-confdef --force-confold --configure -a")
         if missing:
-            yield _logged(f"apt-get {_OPTIONS} update")
+            yield f"{_FRESH} || {{ {_logged(f'apt-get {_OPTIONS} update')}; touch {_FETCHED}; }}"
             yield _logged(f"apt-get {_OPTIONS} install --no-install-recommends -- {' '.join(missing)}")
     finally:
         forget(host)
@@ -50,4 +58,6 @@ def packages_request(names: tuple[str, ...]) -> FactRequest:
 
 
 def _logged(line: str) -> str:
-    return f"DEBIAN_FRONTEND=noninteractive {line} >{_LOG} 2>&1 </dev/null || {{ tail -n 12 {_LOG} >&2; exit 1; }}"
+    """The line with its output in the log. When it fails the log's end is shown, and lists count as old."""
+    failed = f"rm -f {_FETCHED}; tail -n 12 {_LOG} >&2; exit 1"
+    return f"DEBIAN_FRONTEND=noninteractive {line} >{_LOG} 2>&1 </dev/null || {{ {failed}; }}"

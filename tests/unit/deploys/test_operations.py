@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
+import re
+import subprocess
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -243,12 +246,45 @@ def test_without_a_new_login_the_old_state_is_waited_for(host, knocked, monkeypa
 def test_packages(host):
     host.answer = {"packages": {"curl": True, "tree": False}, "half_way": []}
     made = commands(packages.packages, names=("tree", "curl"))
-    assert [line.split(" >")[0].split()[1] for line in made] == ["apt-get", "apt-get"]
+    assert [re.findall(r"apt-get .* (update|install)", line) for line in made] == [["update"], ["install"]]
     assert made[1].split(" >")[0].endswith("install --no-install-recommends -- tree")
     host.answer = {"packages": {"curl": True, "tree": True}, "half_way": ["tree"]}
     assert ["dpkg" in line for line in commands(packages.packages, names=("tree",))] == [True]
     host.answer = {"packages": {"curl": True, "tree": True}, "half_way": []}
     assert commands(packages.packages, names=("tree",)) == []
+
+
+def test_package_lists_are_fetched_once_until_something_changed_or_failed(host, tmp_path):
+    host.answer = {"packages": {"tree": False}, "half_way": []}
+    made = commands(packages.packages, names=("tree",))
+    sources, works = tmp_path / "etc/apt/sources.list.d", tmp_path / "works"
+    for folder in (sources, tmp_path / "run", tmp_path / "var/log"):
+        folder.mkdir(parents=True)
+    works.touch()
+    apt = tmp_path / "apt-get"
+    apt.write_text(f'#!/bin/sh\necho "$*" >>{tmp_path}/asked\n[ -e {works} ]\n')
+    apt.chmod(0o755)
+
+    def asked() -> list[str]:
+        (tmp_path / "asked").unlink(missing_ok=True)
+        for line in made:
+            script = re.sub(r"(?<![\w/])/(run|etc|var)/", rf"{tmp_path}/\1/", line)
+            env = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+            if subprocess.run(["sh", "-c", script], env=env, stderr=subprocess.DEVNULL, check=False).returncode:
+                break
+        return re.findall(r"update$|install(?= --no)", (tmp_path / "asked").read_text(), re.MULTILINE)
+
+    assert asked() == ["update", "install"]
+    assert asked() == ["install"]
+    (sources / "other.sources").touch()
+    assert asked() == ["update", "install"]
+    works.unlink()
+    assert asked() == ["install"]
+    assert asked() == ["update"]
+    works.touch()
+    assert asked() == ["update", "install"]
+    os.utime(tmp_path / "run/bastide-apt-lists", (1, 1))
+    assert asked() == ["update", "install"]
 
 
 @pytest.mark.parametrize(
