@@ -79,7 +79,7 @@ def main() -> int:
             Series("switchover", outages.switchover, half, {"max": 2}),
             Series("SIGKILL of Postgres", outages.postgres_killed, half, {"max": 4}),
             Series("power cut of the leader", outages.power_cut, options.rounds, {"p50": 22, "p95": 26}),
-            Series("power cut, etcd's leader too", partial(outages.power_cut, with_voters=True), half, {}),
+            Series("power cut, etcd's leader too", partial(outages.power_cut, with_etcd=True), half, {}),
         ]
         wanted = [one for one in found if options.only in one.name]
         whole = _measured(writers, wanted)

@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from bastide.cluster import password
-from bastide.layout.postgres import FOLDER, POOL_PORT
-from bastide.layout.postgres import PATRONI_PORT as PATRONI
+from bastide.layout.postgres import FOLDER, PATRONI_PORT, POOL_PORT
+from bastide.patroni import Member, cluster_state
 from bastide.secrets import Keyring, keyring_from
 from bastide.settings import Settings
 from bastide.stackfile import SECRETS_KEY, read
@@ -205,19 +204,20 @@ class Writers:
             raise AssertionError(f"{machine}: {text}: {done.stderr[-500:]}\n{why}")
         return done.stdout.strip()
 
-    def members(self) -> dict[str, dict[str, Any]]:
+    def members(self) -> dict[str, Member]:
         """Patroni's members by name, as the first site that answers sees them; {} when none does."""
         return next(filter(None, map(self._seen_by, self.sites)), {})
 
-    def _seen_by(self, machine: str) -> dict[str, dict[str, Any]]:
+    def _seen_by(self, machine: str) -> dict[str, Member]:
         """The members as one site's Patroni sees them; {} when it does not answer."""
-        url = f"https://{self.settings.mesh[machine]}:{PATRONI}/cluster"
+        url = f"https://{self.settings.mesh[machine]}:{PATRONI_PORT}/cluster"
         done = self.rehearsal.exec(machine, f"curl -sf -m 3 --cacert {FOLDER}/ca.crt {url}", check=False)
-        return {one["name"]: one for one in json.loads(done.stdout)["members"]} if done.ok else {}
+        seen = cluster_state(json.loads(done.stdout)) if done.ok else None
+        return {one.name: one for one in seen.members} if seen else {}
 
     def leader(self) -> str:
-        """Who leads, by Patroni; "" while nobody does."""
-        return next((name for name, one in self.members().items() if one["role"] == "leader"), "")
+        """Who leads, by Patroni, whether its server runs or not; "" while nobody does."""
+        return next((name for name, one in self.members().items() if one.leads), "")
 
     def writable(self) -> list[str]:
         """Machines whose server would take a write, by the server's own word."""
@@ -234,25 +234,25 @@ class Writers:
         if any(_roles(view) != _roles(views[0]) for view in views):
             return False
         members = views[0]
-        leads, *follow = sorted((one["role"], one["state"]) for one in members.values()) or [("", "")]
+        leads, *follow = sorted((one.role, one.state) for one in members.values()) or [("", "")]
         in_sync = [role for role, _ in follow if role == "sync_standby"]
         return (
             set(members) == set(self.sites)
             and leads == ("leader", "running")
             and {state for _, state in follow} == {"streaming"}
             and len(in_sync) == (self.settings.postgres.durability == "zero-loss")
-            and len({one["timeline"] for one in members.values()}) == 1
+            and len({one.timeline for one in members.values()}) == 1
         )
 
-    def voters_agree(self) -> bool:
-        """Whether every voter of etcd is well."""
+    def members_agree(self) -> bool:
+        """Whether every member of etcd is well."""
         asked = "timeout 10 bastide-etcdctl endpoint health"
         return all(self.rehearsal.exec(one, asked, check=False).ok for one in MACHINES)
 
     def healed(self, *, seconds: float = HEALED) -> float:
-        """Wait until cluster and voters are well, without hands. Returns how long that took."""
+        """Wait until the cluster and etcd are well, without hands. Returns how long that took."""
         began = time.monotonic()
-        wait_for(lambda: self.healthy() and self.voters_agree(), "all is well again without hands", seconds=seconds)
+        wait_for(lambda: self.healthy() and self.members_agree(), "all is well again without hands", seconds=seconds)
         assert len(self.writable()) == 1
         return time.monotonic() - began
 
@@ -269,7 +269,7 @@ class Writers:
         self.rehearsal.exec(to, f"timeout 50 patronictl -c /etc/patroni/config.yml {order}")
 
     def etcd_leader(self) -> str:
-        """Which machine leads the voters; "" when none does."""
+        """Which machine leads etcd; "" when none does."""
         for machine in MACHINES:
             words = "timeout 10 bastide-etcdctl -w json endpoint status"
             done = self.rehearsal.exec(machine, words, check=False)
@@ -296,8 +296,8 @@ def read_records(told: Told, machine: str, text: str) -> None:
             told.reasons[reason] = told.reasons.get(reason, 0) + 1
 
 
-def _roles(view: dict[str, dict[str, Any]]) -> dict[str, str]:
-    return {name: one["role"] for name, one in view.items()}
+def _roles(view: dict[str, Member]) -> dict[str, str]:
+    return {name: one.role for name, one in view.items()}
 
 
 def _keyring(rehearsal: Rehearsal) -> Keyring:

@@ -81,17 +81,17 @@ def test_all_three_come_back_from_a_reboot_at_once(writers: Writers) -> None:
     judge(outage, within=90, servers=len(set(outage.reigns)))
 
 
-def test_a_leader_with_a_full_disk_can_hand_over_and_its_voter_votes_on(writers: Writers) -> None:
+def test_a_leader_with_a_full_disk_can_hand_over_and_its_etcd_member_votes_on(writers: Writers) -> None:
     """It refuses rows and loses none; there is room again, and it follows without hands."""
     outage = outages.full_disk(writers)
     judge(outage, within=90, servers=2)
-    assert outage.notes["voters agree"]
+    assert outage.notes["members agree"]
 
 
 @pytest.mark.full("outages")
 def test_when_the_leader_of_both_loses_power_it_only_takes_longer(writers: Writers) -> None:
     """etcd elects first, and lets every lease live its whole time again."""
-    judge(outages.power_cut(writers, with_voters=True), within=50, servers=2)
+    judge(outages.power_cut(writers, with_etcd=True), within=50, servers=2)
 
 
 @pytest.mark.full("outages")

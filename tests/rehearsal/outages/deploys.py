@@ -16,16 +16,11 @@ def deploy_during(writers: Writers) -> tuple[Outage, str]:
     client = other(leader)
     lead_etcd(writers, "witness")
     watch = Watch(writers, "power cut of the leader, and a deploy before another one leads", client)
-    with writers.writing(client):
-        watch.begins()
-        with without_power(writers, leader):
-            done = writers.rehearsal.deploy(check=False)
-            writers.taken_over(client, writers.settings.mesh[leader], seconds=90)
-        healed = writers.healed()
-        writers.goes_on(client, seconds=20)
-    outage = watch.judged(healed)
-    outage.notes["deploy"] = done.returncode
-    return outage, done.stdout + done.stderr
+    with watch.failing(), without_power(writers, leader):
+        done = writers.rehearsal.deploy(check=False)
+        writers.taken_over(client, writers.settings.mesh[leader], seconds=90)
+    watch.outage.notes["deploy"] = done.returncode
+    return watch.outage, done.stdout + done.stderr
 
 
 def dies_in_a_deploy(writers: Writers) -> tuple[Outage, str]:
@@ -65,6 +60,6 @@ def dies_in_a_deploy(writers: Writers) -> tuple[Outage, str]:
         healed = writers.healed()
         rehearsal.deploy()
         writers.goes_on(client, seconds=20)
-    outage = watch.judged(healed)
-    outage.notes["deploy"] = code
-    return outage, said
+    watch.notes["deploy"] = code
+    watch.judged(healed)
+    return watch.outage, said

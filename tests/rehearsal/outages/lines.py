@@ -14,33 +14,26 @@ def cut_off(writers: Writers) -> Outage:
     """The leader's machine is cut off from everything, and its own clients go on asking it."""
     leader = writers.leader()
     client = other(leader)
-    watch = Watch(writers, "leader cut off from the others", client)
-    with writers.writing(*SITES):
-        watch.begins()
+    watch = Watch(writers, "leader cut off from the others", client, leader)
+    with watch.failing(**{client: 20, leader: 30}):
         writers.rehearsal.lab("block", leader)
         try:
             writers.taken_over(client, writers.settings.mesh[leader], seconds=90)
             # the clients beside it were told nothing since: neither yes, nor yes later
-            writable = writers.writable()
+            watch.notes["writable"] = writers.writable()
         finally:
             writers.rehearsal.lab("unblock", leader)
-        healed = writers.healed()
-        writers.goes_on(client, seconds=20)
-        writers.goes_on(leader, seconds=30)
-    outage = watch.judged(healed)
-    outage.notes["writable"] = writable
-    return outage
+    return watch.outage
 
 
 def clients_cut_off(writers: Writers) -> Outage:
     """The other site's clients do not reach the leader, all else does: nobody is replaced, and they wait."""
     leader = writers.leader()
     client = other(leader)
-    watch = Watch(writers, "clients of the other site cut off from the leader", leader)
+    watch = Watch(writers, "clients of the other site cut off from the leader", leader, client)
     table = "inet rehearsal_clients"
     way = f"meta skuid haproxy ip daddr {writers.settings.mesh[leader]} tcp dport {POSTGRES}"
-    with writers.writing(*SITES):
-        watch.begins()
+    with watch.failing(**dict.fromkeys(SITES, 30)):
         try:
             writers.rehearsal.exec(
                 client,
@@ -49,36 +42,25 @@ def clients_cut_off(writers: Writers) -> Outage:
             )
             # longer than any lease lives
             wait_for(lambda: time.monotonic() > watch.since + 25, "25 s without the other site's clients", seconds=30)
-            kept = writers.leader() == leader
+            watch.notes["leader kept"] = writers.leader() == leader
         finally:
             writers.rehearsal.exec(client, f"nft delete table {table}")
-        healed = writers.healed()
-        for site in SITES:
-            writers.goes_on(site, seconds=30)
-    waited = writers.told().stopped(client, watch.since)
-    outage = watch.judged(healed)
-    outage.notes |= {"leader kept": kept, "their wait": round(waited, 1)}
-    return outage
+    watch.outage.notes["their wait"] = round(watch.told.stopped(client, watch.since), 1)
+    return watch.outage
 
 
 def sites_apart(writers: Writers) -> Outage:
     """The two sites do not reach each other, and both reach the witness: the leader goes on, alone."""
     leader = writers.leader()
-    watch = Watch(writers, "the sites cut off from each other", leader)
-    with writers.writing(*SITES):
-        watch.begins()
+    watch = Watch(writers, "the sites cut off from each other", leader, other(leader))
+    with watch.failing(**dict.fromkeys(SITES, 30)):
         writers.rehearsal.lab("block", *SITES)
         try:
             writers.goes_on(leader, seconds=60)
-            kept = writers.leader() == leader
+            watch.notes["leader kept"] = writers.leader() == leader
         finally:
             writers.rehearsal.lab("unblock", *SITES)
-        healed = writers.healed()
-        for site in SITES:
-            writers.goes_on(site, seconds=30)
-    outage = watch.judged(healed)
-    outage.notes["leader kept"] = kept
-    return outage
+    return watch.outage
 
 
 def slow_lines(writers: Writers, delay: str, loss: str = "") -> Outage:
@@ -86,16 +68,13 @@ def slow_lines(writers: Writers, delay: str, loss: str = "") -> Outage:
     leader = writers.leader()
     client = other(leader)
     watch = Watch(writers, f"{delay} {loss} between the sites".replace("  ", " "), client)
-    with writers.writing(client):
+    with watch.failing():
         writers.rehearsal.lab("slow", *SITES, delay, *([loss] if loss else []))
         try:
+            # what making them slow took is none of it
             watch.begins()
             wait_for(lambda: time.monotonic() > watch.since + 30, "30 s on slow lines", seconds=40)
-            kept = writers.leader() == leader
+            watch.notes["leader kept"] = writers.leader() == leader
         finally:
             writers.rehearsal.lab("unslow", *SITES)
-        healed = writers.healed()
-        writers.goes_on(client, seconds=20)
-    outage = watch.judged(healed)
-    outage.notes["leader kept"] = kept
-    return outage
+    return watch.outage

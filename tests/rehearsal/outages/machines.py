@@ -11,37 +11,33 @@ from tests.rehearsal.stack import wait_for
 POWER_CUT = "power cut of the leader"
 
 
-def power_cut(writers: Writers, *, with_voters: bool = False) -> Outage:
+def power_cut(writers: Writers, *, with_etcd: bool = False) -> Outage:
     """The leader's machine loses power, with or without the leadership of etcd."""
     leader = writers.leader()
     client = other(leader)
-    lead_etcd(writers, leader if with_voters else "witness")
-    what = POWER_CUT + (", which led etcd too" if with_voters else "")
+    lead_etcd(writers, leader if with_etcd else "witness")
+    what = POWER_CUT + (", which led etcd too" if with_etcd else "")
     watch = Watch(writers, what, client)
-    with writers.writing(client):
-        watch.begins()
+    with watch.failing():
         try:
             with without_power(writers, leader):
                 writers.taken_over(client, writers.settings.mesh[leader], seconds=90)
         finally:
             lead_etcd(writers, "witness")
-        healed = writers.healed()
-        writers.goes_on(client, seconds=20)
-    return watch.judged(healed)
+    return watch.outage
 
 
 def lost(writers: Writers, *machines: str, leads_etcd: bool = False) -> Outage:
     """Machines that do not lead lose power: the witness or the standby alone are not noticed for long.
 
-    `leads_etcd`: whether the leader leads the voters, too, so that it loses its followers.
+    `leads_etcd`: whether the leader leads etcd, too, so that it loses its followers.
     """
     leader = writers.leader()
     assert leader not in machines
     lead_etcd(writers, leader if leads_etcd else "witness")
     whom = ", followers of the leader in etcd" if leads_etcd else ""
     watch = Watch(writers, f"power cut of {' and '.join(machines)}{whom}", leader)
-    with writers.writing(leader):
-        watch.begins()
+    with watch.failing():
         with without_power(writers, *machines):
             if len(machines) == 1:
                 # it is missed after ttl: nothing may happen then either
@@ -50,9 +46,8 @@ def lost(writers: Writers, *machines: str, leads_etcd: bool = False) -> Outage:
             else:
                 wait_for(lambda: not writers.writable(), "nobody leads without a quorum", seconds=40)
         writers.goes_on(leader, seconds=90)
-        healed = writers.healed()
-        lead_etcd(writers, "witness")
-    return watch.judged(healed)
+    lead_etcd(writers, "witness")
+    return watch.outage
 
 
 def all_rebooted(writers: Writers) -> Outage:
@@ -60,16 +55,14 @@ def all_rebooted(writers: Writers) -> Outage:
     leader = writers.leader()
     watch = Watch(writers, "reboot of all three at once", leader)
     boots = {one: _boot(writers, one) for one in MACHINES}
-    with writers.writing(leader):
-        watch.begins()
+    with watch.failing():
         for machine in MACHINES:
             writers.rehearsal.lab("reboot", machine)
         for machine in MACHINES:
             wait_for(lambda one=machine: _boot(writers, one) not in ("", boots[one]), f"{machine} is back", seconds=60)  # type: ignore[misc]
         writers.start(leader)
         writers.goes_on(leader, seconds=90)
-        healed = writers.healed()
-    return watch.judged(healed)
+    return watch.outage
 
 
 def full_disk(writers: Writers) -> Outage:
@@ -77,21 +70,16 @@ def full_disk(writers: Writers) -> Outage:
     leader = writers.leader()
     client = other(leader)
     watch = Watch(writers, "full disk on the leader, which is asked to hand over", client)
-    with writers.writing(client):
-        watch.begins()
+    with watch.failing():
         writers.rehearsal.lab("fill", leader)
         try:
             wait_for(lambda: "No space left" in str(writers.told().reasons), "rows are refused", seconds=60)
-            voted = writers.voters_agree()
+            watch.notes["members agree"] = writers.members_agree()
             writers.ask_to_lead(client)
             writers.taken_over(client, writers.settings.mesh[leader], seconds=60)
         finally:
             writers.rehearsal.lab("unfill", leader)
-        healed = writers.healed()
-        writers.goes_on(client, seconds=20)
-    outage = watch.judged(healed)
-    outage.notes["voters agree"] = voted
-    return outage
+    return watch.outage
 
 
 def _boot(writers: Writers, machine: str) -> str:

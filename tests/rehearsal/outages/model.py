@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from tests.rehearsal.acknowledged import SITES, Told, Writers
@@ -31,24 +31,48 @@ class Outage:
         return " ".join(f"{key}={value}" for key, value in asdict(self).items())
 
 
-@dataclass
 class Watch:
-    """One failure at work: the client that is watched, and when the failure began."""
+    """One failure at work, watched from one client's machine. Once it is over `outage` is what it cost, and `told`
+    what all clients were told.
 
-    writers: Writers
-    what: str
-    machine: str
-    since: float = 0.0
+    `also`: further machines that rows are written on.
+    """
+
+    outage: Outage
+    told: Told
+
+    def __init__(self, writers: Writers, what: str, machine: str, *also: str) -> None:
+        self.writers = writers
+        self.what = what
+        self.machine = machine
+        self.also = also
+        self.since = 0.0
+        self.notes: dict[str, Any] = {}
+
+    @contextmanager
+    def failing(self, **goes_on: float) -> Iterator[None]:
+        """The failure is made, and mended, in the block: rows are written all the while, until all is well again.
+
+        `goes_on`: within how many seconds rows are written again after that, by machine; 20 s on the watched one.
+        """
+        with self.writers.writing(self.machine, *self.also):
+            self.begins()
+            yield
+            healed = self.writers.healed()
+            for machine, seconds in (goes_on or {self.machine: 20}).items():
+                self.writers.goes_on(machine, seconds=seconds)
+        self.judged(healed)
 
     def begins(self) -> None:
         """From here on a stop is this failure's."""
         self.since = time.monotonic()
 
-    def judged(self, healed: float) -> Outage:
+    def judged(self, healed: float) -> None:
         """After the writers have ended: what they were told, against what is there."""
-        told: Told = self.writers.told()
+        told = self.writers.told()
+        self.told = replace(told)
         told.until = max(ack.at for ack in told.of(self.machine))
-        outage = Outage(
+        self.outage = Outage(
             what=self.what,
             stopped=round(told.stopped(self.machine, self.since), 2),
             healed=round(healed, 1),
@@ -57,10 +81,9 @@ class Watch:
             lost=len(self.writers.missing(told)),
             reigns=told.reigns(),
             warned=sum(ack.warned for ack in told.acks),
-            notes={"reasons": told.reasons} if told.reasons else {},
+            notes={**({"reasons": told.reasons} if told.reasons else {}), **self.notes},
         )
         self.writers.clear()
-        return outage
 
 
 def other(site: str) -> str:
@@ -81,7 +104,7 @@ def without_power(writers: Writers, *machines: str) -> Iterator[None]:
 
 
 def lead_etcd(writers: Writers, machine: str) -> None:
-    """Bring the leadership of the voters to a machine."""
+    """Bring the leadership of etcd to a machine."""
     script = (
         'id=$(timeout 10 bastide-etcdctl member list | awk -F", " -v n="$1" \'$3 == n { print $1 }\'); '
         "timeout 10 bastide-etcdctl move-leader $id"

@@ -12,12 +12,9 @@ def switchover(writers: Writers) -> Outage:
     """Somebody asks for it, as for an update of the leader's machine."""
     leader = writers.leader()
     watch = Watch(writers, "switchover", leader)
-    with writers.writing(leader):
-        watch.begins()
+    with watch.failing():
         writers.switchover(other(leader))
-        healed = writers.healed()
-        writers.goes_on(leader, seconds=20)
-    return watch.judged(healed)
+    return watch.outage
 
 
 def postgres_killed(writers: Writers) -> Outage:
@@ -25,13 +22,10 @@ def postgres_killed(writers: Writers) -> Outage:
     leader = writers.leader()
     client = other(leader)
     watch = Watch(writers, "SIGKILL of the leader's Postgres", client)
-    with writers.writing(client):
-        watch.begins()
+    with watch.failing():
         writers.rehearsal.exec(leader, f"kill -KILL {postmaster(writers, leader)}")
         writers.goes_on(client, seconds=60)
-        healed = writers.healed()
-        writers.goes_on(client, seconds=20)
-    return watch.judged(healed)
+    return watch.outage
 
 
 def postgres_stopped(writers: Writers) -> Outage:
@@ -40,17 +34,14 @@ def postgres_stopped(writers: Writers) -> Outage:
     client = other(leader)
     watch = Watch(writers, "SIGSTOP of the leader's Postgres", client)
     old = writers.settings.mesh[leader]
-    with writers.writing(client):
-        watch.begins()
+    with watch.failing():
         pid = postmaster(writers, leader)
         writers.rehearsal.exec(leader, f"pkill -STOP -P {pid}; kill -STOP {pid}")
         try:
             writers.taken_over(client, old, seconds=90)
         finally:
             writers.rehearsal.exec(leader, f"kill -CONT {pid} && pkill -CONT -P {pid} || true")
-        healed = writers.healed()
-        writers.goes_on(client, seconds=20)
-    return watch.judged(healed)
+    return watch.outage
 
 
 def never_down(writers: Writers) -> Outage:
@@ -58,15 +49,12 @@ def never_down(writers: Writers) -> Outage:
     leader = writers.leader()
     client = other(leader)
     watch = Watch(writers, "handover by a server that does not come down", client)
-    with writers.writing(client):
-        watch.begins()
+    with watch.failing():
         # not the checkpointer: the checkpoint before the handover would wait for it
         writers.rehearsal.exec(leader, f"pkill -STOP -P {postmaster(writers, leader)} -f 'background writer'")
         writers.ask_to_lead(client)
         writers.taken_over(client, writers.settings.mesh[leader], seconds=90)
-        healed = writers.healed()
-        writers.goes_on(client, seconds=20)
-    return watch.judged(healed)
+    return watch.outage
 
 
 def wrong_clock(writers: Writers, seconds: int, *, crash: bool = False) -> Outage:
@@ -107,9 +95,9 @@ def wrong_clock(writers: Writers, seconds: int, *, crash: bool = False) -> Outag
             writers.rehearsal.exec(follower, f"rm -f {folder}/wrong-clock.conf; {restart}")
         writers.healed()
         writers.goes_on(leader, seconds=20)
-    outage = watch.judged(healed)
-    outage.notes["ahead"] = ahead
-    return outage
+    watch.notes["ahead"] = ahead
+    watch.judged(healed)
+    return watch.outage
 
 
 def postmaster(writers: Writers, machine: str) -> str:
