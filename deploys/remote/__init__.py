@@ -17,6 +17,9 @@ from pathlib import Path
 from pyinfra.api.command import StringCommand
 
 COMMAND = "python3 -I -S -"
+_SENDABLE = ("bastide.patroni",)
+"""Modules of the core that need nothing but the standard library, and go along to machines."""
+_ROOT = Path(__file__).resolve().parents[2]
 # pyinfra asks for a password at the terminal when it sees sudo's own complaint: it must not get to see it
 AS_ROOT = f"sudo -n true 2>/dev/null && exec sudo -n {COMMAND}"
 NO_ROOT = "sudo does not make root without a password"
@@ -79,16 +82,16 @@ def _packed(*names: str) -> str:
 
 
 def _sources(*names: str) -> dict[str, str]:
-    """The texts of these modules by name, each after those that it imports."""
+    """The texts of these modules by name, each after those that it imports: of this folder, or of `_SENDABLE`."""
     found: dict[str, str] = {}
     for name in names:
         text = _source(name)
-        imported = re.findall(rf"^from ({re.escape(__name__)}\.[\w.]+) import ", text, re.MULTILINE)
-        found |= {**_sources(*imported), name: text}
+        imported = re.findall(r"^from ([\w.]+) import ", text, re.MULTILINE)
+        ours = [one for one in imported if one.startswith(f"{__name__}.") or one in _SENDABLE]
+        found |= {**_sources(*ours), name: text}
     return found
 
 
 @cache
 def _source(name: str) -> str:
-    path = Path(__file__).parent.joinpath(*name.removeprefix(f"{__name__}.").split("."))
-    return path.with_suffix(".py").read_text(encoding="utf-8")
+    return _ROOT.joinpath(*name.split(".")).with_suffix(".py").read_text(encoding="utf-8")

@@ -16,6 +16,8 @@ import urllib.error
 import urllib.request
 from typing import Any, NoReturn
 
+from bastide.patroni import ClusterState, Member, ServerState, cluster_state, server_state
+
 _SECONDS = 90
 # settings that a standby must not have below its leader's (PostgreSQL 17 manual, 26.4.2)
 _LEADER_FIRST = (
@@ -42,15 +44,15 @@ def roll(plan: dict[str, Any], leads: bool) -> None:
     """
     _must_not_be_paused(plan)
     _wait(plan, "all other servers to be well", lambda: not _unwell(plan))
-    if _leads(_me(plan)) != leads:
+    if _me(plan).leads != leads:
         return
-    lowered = _lowered(_call(plan, "GET", "/patroni"))
-    if lowered and not leads and _lowered(_call({**plan, "url": _leaders_url(plan)}, "GET", "/patroni")):
+    lowered = _lowered(_server(plan))
+    if lowered and not leads and _lowered(_server({**plan, "url": _leaders_url(plan)})):
         return  # the leader's turn comes first
-    if leads and not lowered and any(m["state"] == "streaming" for m in _members(plan)):
+    if leads and not lowered and any(member.streams for member in _cluster(plan).members):
         _hand_over(plan, "")
     _call(plan, "POST", "/restart", {})
-    _wait(plan, "this server to be well again", lambda: not _unwell(plan) and not _me(plan).get("pending_restart"))
+    _wait(plan, "this server to be well again", lambda: not _unwell(plan) and not _me(plan).pending_restart)
     # the next one may hand over to this one
     _wait(plan, "a standby to be in sync", lambda: _is_synced(plan))
 
@@ -58,7 +60,7 @@ def roll(plan: dict[str, Any], leads: bool) -> None:
 def switchover(plan: dict[str, Any], to: str) -> None:
     """Hand the leadership from this machine to another one; `to` names it, "" takes the best."""
     _must_not_be_paused(plan)
-    if not _leads(_me(plan)):
+    if not _me(plan).leads:
         _fail(f"{plan['name']} does not lead any more; next: `make cluster`, and again")
     if unwell := _unwell(plan):
         _fail(f"{', '.join(unwell)} is not well: nothing is handed over; next: `make cluster`")
@@ -68,24 +70,23 @@ def switchover(plan: dict[str, Any], to: str) -> None:
 def reinit(plan: dict[str, Any], force: bool) -> None:
     """Make this machine's copy anew from the leader's. Refused for a leader, without one, and for the only copy in sync
     beside the leader's unless `force`."""
-    own = _me(plan)
-    if _leads(own):
+    if _me(plan).leads:
         _fail(f"{plan['name']} leads: its data are the ones to copy; next: `make switchover`, then again")
-    leader = next((m for m in _members(plan) if _leads(m) and m["state"] == "running"), None)
-    if leader is None:
+    cluster = _cluster(plan)
+    if not cluster.leader:
         _fail("nobody leads: these data may be the last ones; next: `make cluster`, docs/how-to/lose-a-server.md")
-    in_sync = [m["name"] for m in _members(plan) if m["role"] == "sync_standby" and m["state"] == "streaming"]
+    in_sync = [member.name for member in cluster.members if member.in_sync and member.streams]
     if in_sync == [plan["name"]] and not force:
         _fail(
-            f"{plan['name']} is the only copy in sync with {leader['name']}: while it is made anew there is none; "
+            f"{plan['name']} is the only copy in sync with {cluster.leader}: while it is made anew there is none; "
             f"next: leave it as it is, or `make reinit machine={plan['name']} force=1`"
         )
-    before = _own(plan).get("postmaster_start_time")
+    before = _started(plan)
     _call(plan, "POST", "/reinitialize", {"force": True})
     _wait(
         plan,
         "the new copy to follow the leader",
-        lambda: _me(plan)["state"] == "streaming" and _own(plan).get("postmaster_start_time") not in (None, before),
+        lambda: _me(plan).streams and _started(plan) not in ("", before),
         seconds=plan.get("seconds", 3600),
     )
 
@@ -93,13 +94,12 @@ def reinit(plan: dict[str, Any], force: bool) -> None:
 def pause(plan: dict[str, Any], wanted: bool) -> None:
     """Let Patroni decide nothing any more, or again; ends when every member knows."""
     _call(plan, "PATCH", "/config", {"pause": True if wanted else None})
-    for member in [m for m in _members(plan) if m["state"] in ("running", "streaming")]:
-        url = str(member["api_url"]).removesuffix("/patroni")
+    for member in [one for one in _cluster(plan).members if one.well]:
 
-        def knows(url: str = url) -> bool:
-            return bool(_call({**plan, "url": url}, "GET", "/patroni").get("pause")) == wanted
+        def knows(url: str = member.base_url) -> bool:
+            return _server({**plan, "url": url}).paused == wanted
 
-        _wait(plan, f"{member['name']} to know", knows, seconds=30)
+        _wait(plan, f"{member.name} to know", knows, seconds=30)
 
 
 def execute(statements: list[list[str]]) -> None:
@@ -119,70 +119,70 @@ def execute(statements: list[list[str]]) -> None:
             _fail(f"{database}: {reason}")
 
 
-def _members(plan: dict[str, Any]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = _call(plan, "GET", "/cluster")["members"]
-    return found
+def _cluster(plan: dict[str, Any]) -> ClusterState:
+    """What this machine's Patroni says of all. Raises `OSError` when it says nothing of the kind."""
+    if (seen := cluster_state(_call(plan, "GET", "/cluster"))) is None:
+        raise OSError("Patroni names no members")
+    return seen
 
 
-def _me(plan: dict[str, Any]) -> dict[str, Any]:
-    return next((m for m in _members(plan) if m["name"] == plan["name"]), {"role": "", "state": "missing"})
+def _server(plan: dict[str, Any]) -> ServerState:
+    """What a Patroni says of its own server. Raises `OSError` when it says nothing of the kind."""
+    if (seen := server_state(_call(plan, "GET", "/patroni"))) is None:
+        raise OSError("Patroni does not speak of its server")
+    return seen
+
+
+def _me(plan: dict[str, Any]) -> Member:
+    return _cluster(plan).member(plan["name"]) or Member(plan["name"], role="", state="missing")
 
 
 def _unwell(plan: dict[str, Any]) -> list[str]:
     """Servers that do not run or stream; all of them while nobody leads."""
-    members = _members(plan)
-    if not any(m["role"] in ("leader", "primary") and m["state"] == "running" for m in members):
-        return [m["name"] for m in members]
-    return [m["name"] for m in members if m["state"] not in ("running", "streaming")]
+    return [member.name for member in _cluster(plan).unwell]
 
 
-def _leads(member: dict[str, Any]) -> bool:
-    return member["role"] in ("leader", "primary")
-
-
-def _own(plan: dict[str, Any]) -> dict[str, Any]:
-    """What this machine's Patroni says of itself; nothing while it is in the midst of something."""
+def _started(plan: dict[str, Any]) -> str:
+    """When this machine's server was started; "" while Patroni is in the midst of something."""
     try:
-        found: dict[str, Any] = _call(plan, "GET", "/patroni")
+        return _server(plan).started
     except OSError:
-        return {}
-    return found
+        return ""
 
 
 def _leaders_url(plan: dict[str, Any]) -> str:
     """The leader's Patroni: what it says of itself is newer than what it told etcd."""
-    return next(str(m["api_url"]).removesuffix("/patroni") for m in _members(plan) if _leads(m))
+    return next(member.base_url for member in _cluster(plan).members if member.leads)
 
 
-def _lowered(own: dict[str, Any]) -> list[str]:
+def _lowered(own: ServerState) -> list[str]:
     """Settings that wait for a restart and that the leader must lower first."""
-    reasons = own.get("pending_restart_reason", {})
-    return [name for name in _LEADER_FIRST if name in reasons and _falls(reasons[name])]
+    return [name for name in _LEADER_FIRST if name in own.pending and _falls(*own.pending[name])]
 
 
-def _falls(values: dict[str, Any]) -> bool:
+def _falls(before: str, after: str) -> bool:
     try:
-        return int(values["new_value"]) < int(values["old_value"])
-    except (KeyError, TypeError, ValueError):
+        return int(after) < int(before)
+    except ValueError:
         return False
 
 
 def _hand_over(plan: dict[str, Any], to: str) -> None:
     _wait(plan, "a standby to be in sync", lambda: _is_synced(plan))
     _call(plan, "POST", "/switchover", {"leader": plan["name"], **({"candidate": to} if to else {})})
-    _wait(plan, "the new leader", lambda: not _leads(_me(plan)) and not _unwell(plan))
+    _wait(plan, "the new leader", lambda: not _me(plan).leads and not _unwell(plan))
 
 
 def _is_synced(plan: dict[str, Any]) -> bool:
     """Whether somebody could take over without a loss, where that is promised and somebody follows."""
-    members = _members(plan)
+    members = _cluster(plan).members
     if not _call(plan, "GET", "/config").get("synchronous_mode") or len(members) < 2:
         return True
-    return any(m["role"] == "sync_standby" and m["state"] == "streaming" for m in members)
+    return any(member.in_sync and member.streams for member in members)
 
 
 def _must_not_be_paused(plan: dict[str, Any]) -> None:
-    if _call(plan, "GET", "/cluster").get("pause"):
+    if _cluster(plan).paused:
         _fail("the cluster is paused: nothing is restarted or handed over; next: `make resume`, then again")
 
 

@@ -191,14 +191,14 @@ class Patroni:
 
     def __init__(self, *members: dict[str, Any], own: dict[str, Any] | None = None, pause: bool = False) -> None:
         self.members = list(members)
-        self.own = own or {}
+        self.own = {"state": "running", **(own or {})}
         self.leader_waits = True
         self.config: dict[str, Any] = {"synchronous_mode": True, **({"pause": True} if pause else {})}
         self.calls: list[tuple[str, str, Any]] = []
 
     def call(self, plan: dict[str, Any], method: str, path: str, body: object = None) -> Any:
         if path == "/patroni" and "primary" in plan.get("url", ""):
-            return self.own if self.leader_waits else {}
+            return self.own if self.leader_waits else {"state": "running"}
         if method != "GET":
             self.calls.append((method, path, body))
         if path == "/switchover":
