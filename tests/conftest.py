@@ -26,7 +26,8 @@ TESTS = Path(__file__).parent
 FIRST = ("test_lint", "test_provider", "test_flow", "test_sabotage", "test_postgres")
 # of memory: what a lab of three machines, its commands and a worker take at the most
 WORKER_MB = 3000
-MOST_WORKERS = 3
+# A lab keeps a third of a core busy by itself, and making one costs 200 CPU seconds: three were slower than two
+MOST_WORKERS = 2
 
 _TURNS = pytest.StashKey[Turns]()
 _INTERRUPTED = pytest.StashKey[bool]()
@@ -107,7 +108,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """For `-n auto`: as many as there are cores; where labs are made as many as there is memory for, at most three.
+    """For `-n auto`: as many as there are cores; where labs are made as many as there is memory for, at most two.
 
     A part that is asked for by name runs in this process, and says what it does as it goes.
     """
