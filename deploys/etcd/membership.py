@@ -20,6 +20,7 @@ from bastide.layout.etcd import (
     LEAD_SCRIPT,
     OWN_ENDPOINT,
     PEER_PORT,
+    READ_OWN_ENDPOINT,
     SNAPSHOTS,
     UNIT,
     prefix,
@@ -33,8 +34,7 @@ from deploys.operations.files import File
 from deploys.render import render
 
 PACKAGES = ("etcd-client", "etcd-server", "nftables")
-# a machine that an older release deployed has it in a comment alone
-_OWN = f"$(cat {OWN_ENDPOINT} 2>/dev/null || sed -n 's/^# own: //p' {FOLDER}/root.env)"
+_OWN = f"$({READ_OWN_ENDPOINT})"
 OWN_HEALTH = f"ETCDCTL_ENDPOINTS={_OWN} {CTL} endpoint health"
 """Whether this member sees a quorum: its answer needs one. Others may be away: a lost one is brought back like this."""
 QUORUM_CHECK = f"[ ! -e {FOLDER}/join.env ] || [ -e {FORMING} ] || {OWN_HEALTH}"

@@ -9,6 +9,7 @@ from typing import Any
 
 from bastide.console import run
 from bastide.errors import CommandFailed
+from bastide.layout.etcd import READ_OWN_ENDPOINT
 from bastide.machines import Machine
 
 _CONNECT_SECONDS = 10
@@ -22,15 +23,15 @@ echo "failed $(systemctl --failed --plain --no-legend | cut -d ' ' -f 1 | tr '\\
 echo "disk_used $(df --output=pcent / | tail -n 1 | tr -dc 0-9)"
 echo "disk_free_mb $(df -BM --output=avail / | tail -n 1 | tr -dc 0-9)"
 echo "keyring $(cat /etc/bastide/keyring 2>/dev/null)"
-# as any machine of the mesh may ask Patroni; and this voter's own answer, which needs a quorum
+# as any machine of the mesh may ask Patroni; and this etcd member's own answer, which needs a quorum
 patroni=$(sed -n 's/^  connect_address: //p' /etc/patroni/config.yml 2>/dev/null | head -n 1)
 get() { curl -sf -m 4 "$@" | tr -d '\\n'; }
 [ -z "$patroni" ] || echo "cluster $(get --cacert /etc/bastide/postgres/ca.crt "https://$patroni/cluster")"
-voter=$(sed -n 's/^# own: //p' /etc/etcd/root.env 2>/dev/null)
+member=$({READ_OWN_ENDPOINT})
 cd /etc/etcd 2>/dev/null
-[ -z "$voter" ] || echo "voter $(get --cacert ca.crt --cert server.crt --key server.key "$voter/health")"
+[ -z "$member" ] || echo "voter $(get --cacert ca.crt --cert server.crt --key server.key "$member/health")"
 echo "revision $(cat /etc/bastide/revision 2>/dev/null)"
-"""
+""".replace("{READ_OWN_ENDPOINT}", READ_OWN_ENDPOINT)
 
 
 @dataclass(frozen=True)

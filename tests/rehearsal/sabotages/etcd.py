@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bastide.layout.etcd import READ_OWN_ENDPOINT
 from tests.rehearsal.sabotages.model import NFT, SHARED, STANDBY, WITNESS, Sabotage
 
 # two of three have to run, and the users are the same for all
@@ -10,7 +11,7 @@ _ETCD = ("etcd",)
 _UNSTEADY = (*_ETCD, SHARED)
 _ENV = "/etc/default/etcd"
 _CTL = "bastide-etcdctl"
-_OWN = "$(sed -n 's/^# own: //p' /etc/etcd/root.env)"
+_OWN = f"$({READ_OWN_ENDPOINT})"
 _ELSEWHERE = "/srv/sabotage"
 
 
