@@ -48,7 +48,7 @@ def writers(rehearsal: Rehearsal) -> Iterator[Writers]:
 def day_two(rehearsal: Rehearsal, name: str, *data: str, check: bool = True) -> Completed:
     """One of the deploys for the running cluster, as its make target calls it; a read-only one is asked with --dry."""
     how = ["--dry"] if name == "cluster_status" else ["-y", "--fail-percent", "0"]
-    words = ["pyinfra", *how, "hosts/inventory.py", f"deploys/{name}.py"]
+    words = ["pyinfra", *how, "hosts/inventory.py", f"deploys/commands/{name}.py"]
     words += [word for one in data for word in ("--data", one)]
     done = run(words, cwd=rehearsal.root, env=rehearsal.env, check=False, timeout=180)
     assert done.ok or not check, done.stdout[-2000:] + done.stderr[-2000:]
