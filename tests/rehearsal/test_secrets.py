@@ -152,9 +152,11 @@ def test_no_process_and_no_temporary_file_shows_a_secret(rehearsal: Rehearsal) -
     seen = rehearsal.exec("primary", f"stat -c '%a %U' {PATH}; cp {PATH} /tmp/loose; chmod 644 /tmp/loose")
     assert seen.stdout.split() == ["600", "root"]
     with Watcher(secrets, here, without=rehearsal.root, lab=lab) as watcher:
-        rehearsal.exec("primary", "sleep 1")
+        # how long a round takes depends on what lies in this host's /tmp
+        wait_for(
+            lambda: any("/tmp/loose 0644" in place for place in tuple(watcher.found)), "the watcher sees it", seconds=60
+        )
     rehearsal.exec("primary", "rm /tmp/loose")
-    assert any("/tmp/loose 0644" in place for place in watcher.found)
 
 
 def test_no_file_of_the_stack_holds_a_secret(rehearsal: Rehearsal) -> None:
@@ -170,6 +172,8 @@ def test_no_file_of_the_stack_holds_a_secret(rehearsal: Rehearsal) -> None:
     assert leaked == []
 
 
+# it measures the gap of a handshake, which a neighbour's load makes longer
+@pytest.mark.alone
 def test_the_master_is_changed_in_two_steps(rehearsal: Rehearsal) -> None:
     """v2 beside v1, a deploy, v1 goes: derived secrets change, no server does, and a second plan is empty."""
     assert deploy_canary(rehearsal).ok
