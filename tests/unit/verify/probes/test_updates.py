@@ -18,8 +18,8 @@ from tests.verify import test_updates as checked
 from tests.verify.probes.remote import pending
 from tests.verify.probes.updates import upgraded
 
-SECURITY = ("Debian", "Debian-Security", "deb.debian.org", "stable-security", "trixie-security")
-STABLE = ("Debian", "Debian", "deb.debian.org", "stable", "trixie")
+SECURITY = ("Debian", "Debian-Security", "archive.example", "stable-security", "trixie-security")
+STABLE = ("Debian", "Debian", "archive.example", "stable", "trixie")
 OURS = ("somebody", "somebody", "archive.example.eu", "main", "trixie-main")
 
 
