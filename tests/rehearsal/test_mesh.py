@@ -34,7 +34,9 @@ def test_what_somebody_changes_by_hand_is_set_right(rehearsal: Rehearsal) -> Non
     by_hand += f" wg set wg0 peer $(key {mesh['witness']}) remove; ip link set wg0 mtu 1500;"
     by_hand += f" wg set wg0 peer $(key {mesh['primary']}) allowed-ips 0.0.0.0/0"
     rehearsal.exec("standby", by_hand)
-    assert rehearsal.dry() == {"wireguard | mesh": ["standby"]}
+    # cut off from its leader, an etcd cannot say whether its own part is as it should be
+    found = {name: machines for name, machines in rehearsal.dry().items() if not name.startswith("etcd | ")}
+    assert found == {"wireguard | mesh": ["standby"]}
     rehearsal.deploy("--data", "only=wireguard")
     assert rehearsal.verify("--control", "wireguard-02", "--control", "wireguard-04", check=False).ok
 
