@@ -62,6 +62,7 @@ def test_a_killed_up_is_completed_by_the_next(stack: Rehearsal, moment: float) -
     completed(stack)
 
 
+@pytest.mark.full("killed-twice")
 def test_two_kills_are_completed_by_the_next(stack: Rehearsal) -> None:
     """While machines are made, and then between two voters' first starts.
 
