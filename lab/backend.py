@@ -89,6 +89,9 @@ class Machines(Protocol):
     def rebuild(self, spec: MachineSpec) -> None:
         """A new disk from the image; the machine is off before and after."""
 
+    def grow_disk(self, machine_id: int, size_gb: int) -> None:
+        """Make the disk and its file system as big as that, at least as big as they are; the machine is off."""
+
     def delete(self, machine_id: int) -> None:
         """Cut the power and remove all of it. No error when it does not exist."""
 

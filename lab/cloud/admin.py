@@ -19,6 +19,8 @@ def operations() -> list[tuple[str, str, Handler]]:
         ("DELETE", "/faults", clear_faults),
         ("GET", "/requests", requests),
         ("DELETE", "/requests", forget_requests),
+        ("GET", "/downtime", downtime),
+        ("DELETE", "/downtime", forget_downtime),
     ]
 
 
@@ -47,4 +49,18 @@ def requests(cloud: Cloud, call: Call) -> Reply:
 def forget_requests(cloud: Cloud, call: Call) -> Reply:
     """DELETE /_lab/requests."""
     cloud.faults.forget_counts()
+    return Reply(204)
+
+
+def downtime(cloud: Cloud, call: Call) -> Reply:
+    """GET /_lab/downtime: the names of the servers that were off at the same time when most of them were."""
+    with cloud.state.read() as tables:
+        names = {key: server["name"] for key, server in tables.servers.items()}
+    return Reply(200, {"most_off": sorted(names.get(key, f"server {key}, deleted") for key in cloud.downtime.most())})
+
+
+def forget_downtime(cloud: Cloud, call: Call) -> Reply:
+    """DELETE /_lab/downtime."""
+    with cloud.state.read() as tables:
+        cloud.downtime.forget(tables.servers)
     return Reply(204)

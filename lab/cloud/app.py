@@ -45,7 +45,7 @@ def create_app(
     """
     state = State(state_file)
     actions = Actions(state, lambda: rfc3339(clock()), action_delay)
-    cloud = Cloud(state, machines, actions, Faults(), clock)
+    cloud = Cloud(state, machines, actions, Faults(), clock=clock)
     actions.use(verbs(cloud))
     public = Endpoints(cloud, token_sha256)
     routes = [Route(f"/v1{path}", public.api(path, do), methods=[method]) for method, path, do in operations()]

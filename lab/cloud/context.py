@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from lab.backend import Machines
 from lab.cloud.actions import Actions, rfc3339
+from lab.cloud.downtime import Downtime
 from lab.cloud.faults import Faults
 from lab.cloud.state import State
 
@@ -29,6 +30,7 @@ class Cloud:
     machines: Machines
     actions: Actions
     faults: Faults
+    downtime: Downtime = field(default_factory=Downtime)
     clock: Clock = wall_clock
     _locks: dict[int, threading.RLock] = field(default_factory=dict)
     _guard: threading.Lock = field(default_factory=threading.Lock)

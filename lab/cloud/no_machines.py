@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bastide.errors import LabError
 from lab.backend import FirewallRule, MachineSpec, PowerState, PrivateNic, VolumeSpec
@@ -76,6 +76,14 @@ class NoMachines:
             if told.power != "off":
                 self.broken.append(f"machine {spec.id} was rebuilt while it was running")
             told.spec = spec
+
+    def grow_disk(self, machine_id: int, size_gb: int) -> None:
+        """See `Machines`."""
+        with self._alone("grow_disk", machine_id):
+            told = self._told(machine_id)
+            if told.power != "off":
+                self.broken.append(f"the disk of machine {machine_id} grew while it was running")
+            told.spec = replace(told.spec, disk_gb=size_gb)
 
     def delete(self, machine_id: int) -> None:
         """See `Machines`."""

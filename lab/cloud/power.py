@@ -22,8 +22,10 @@ _PHASES = {
     "stop": "stopping",
     "restart": "starting",
     "rebuild": "rebuilding",
+    "change_type": "migrating",
     "delete": "deleting",
 }
+LOCKING = frozenset(_PHASES.values())
 
 
 def poweron(cloud: Cloud, call: Call) -> Reply:

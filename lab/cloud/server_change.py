@@ -8,7 +8,7 @@ from lab.cloud import catalog
 from lab.cloud.call import Call, Reply
 from lab.cloud.collection import get
 from lab.cloud.context import Cloud
-from lab.cloud.errors import ApiError, invalid_input, protected, unsupported
+from lab.cloud.errors import ApiError, invalid_input, protected
 from lab.cloud.fields import Fields
 from lab.cloud.placement_groups import check_room
 from lab.cloud.power import check_free, power_of
@@ -36,7 +36,10 @@ def rebuild(cloud: Cloud, call: Call) -> Reply:
 
 
 def change_type(cloud: Cloud, call: Call) -> Reply:
-    """POST /servers/{id}/actions/change_type: the disk keeps its size (upgrade_disk must be false)."""
+    """POST /servers/{id}/actions/change_type, of a server that is off, and stays off.
+
+    With upgrade_disk the disk grows to the new type's, and never shrinks again.
+    """
     fields = Fields(call.body)
     wanted = fields.reference("server_type")
     bigger_disk = fields.flag("upgrade_disk", False)
@@ -50,10 +53,9 @@ def change_type(cloud: Cloud, call: Call) -> Reply:
         fits = kind["architecture"] == old["architecture"] and kind["disk"] >= server["disk_gb"]
         if kind["deprecated"] or not fits or server["location"] not in sold:
             raise ApiError(422, "invalid_server_type", f"server type {kind['name']} does not fit for this server")
-        if bigger_disk and kind["disk"] != server["disk_gb"]:
-            raise unsupported("the local cloud cannot grow disks: send upgrade_disk false (keep_disk true)")
-        server["server_type"] = kind["name"]
-        action = _begin(cloud, tables, server, "change_server_type", "create")
+        change = {"server_type": kind["name"], "disk_gb": kind["disk"] if bigger_disk else server["disk_gb"]}
+        # what the server is changes when the machine has: a change that fails leaves it what it was
+        action = _begin(cloud, tables, server, "change_server_type", "change_type", **change)
     return Reply(201, {"action": cloud.actions.launch([action])[0]})
 
 
@@ -93,6 +95,6 @@ def _check_off(cloud: Cloud, server: Record) -> None:
         raise ApiError(422, "server_not_stopped", f"server '{server['name']}' must be powered off first")
 
 
-def _begin(cloud: Cloud, tables: Tables, server: Record, command: str, verb: str) -> int:
-    work = {"verb": verb, "lane": f"server:{server['id']}", "server": server["id"]}
+def _begin(cloud: Cloud, tables: Tables, server: Record, command: str, verb: str, **more: object) -> int:
+    work = {"verb": verb, "lane": f"server:{server['id']}", "server": server["id"], **more}
     return cloud.actions.begin(tables, command, [("server", server["id"])], work)

@@ -13,7 +13,7 @@ from lab.cloud.fields import Fields
 from lab.cloud.firewall_targets import firewalls_of
 from lab.cloud.listing import listed
 from lab.cloud.placement_groups import shown as shown_group
-from lab.cloud.power import check_free, statuses
+from lab.cloud.power import LOCKING, check_free, statuses
 from lab.cloud.primary_ips import owns, set_dns_ptr
 from lab.cloud.publishing import publish
 from lab.cloud.state import Record, Tables
@@ -130,7 +130,7 @@ def shown(tables: Tables, server: Record, status: str) -> Record:
         "image": catalog.find(catalog.images(), str(server["image"]), "image"),
         "labels": server["labels"],
         "protection": server["protection"],
-        "locked": status in ("initializing", "starting", "stopping", "rebuilding", "deleting"),
+        "locked": status in LOCKING,
         "public_net": {
             "ipv4": _public(tables, server["ipv4"]),
             "ipv6": _public(tables, server["ipv6"]),

@@ -38,6 +38,7 @@ def verbs(cloud: Cloud) -> dict[str, Verb]:
         "shutdown": shutdown,
         "reboot": reboot,
         "rebuild": rebuild,
+        "change_type": change_type,
         "delete": delete,
         "set_public": set_public,
         "attach": attach,
@@ -75,6 +76,7 @@ def start(cloud: Cloud, work: Record, progress: Progress) -> None:
             _push(cloud, key)
             progress(30)
             cloud.machines.start(key)
+            cloud.downtime.on(key)
         _note(cloud, key, power="off" if how else "running", dark=bool(how))
 
 
@@ -82,6 +84,7 @@ def stop(cloud: Cloud, work: Record, progress: Progress) -> None:
     """Pull the plug."""
     key = work["server"]
     with cloud.machine(key):
+        cloud.downtime.off(key)
         cloud.machines.power_cut(key)
         _note(cloud, key, power="off", dark=False)
 
@@ -96,6 +99,7 @@ def restart(cloud: Cloud, work: Record, progress: Progress) -> None:
 def shutdown(cloud: Cloud, work: Record, progress: Progress) -> None:
     """Ask the machine's system to power off."""
     with cloud.machine(work["server"]):
+        cloud.downtime.off(work["server"])
         cloud.machines.shutdown(work["server"])
 
 
@@ -117,10 +121,23 @@ def rebuild(cloud: Cloud, work: Record, progress: Progress) -> None:
     start(cloud, work, lambda percent: None)
 
 
+def change_type(cloud: Cloud, work: Record, progress: Progress) -> None:
+    """Let the machine be of another type from its next start on; it stays off."""
+    key = work["server"]
+    with cloud.machine(key):
+        server = {**_server(cloud, key), "server_type": work["server_type"], "disk_gb": work["disk_gb"]}
+        progress(20)
+        cloud.machines.grow_disk(key, work["disk_gb"])
+        progress(60)
+        cloud.machines.create(machine_spec(cloud, server))
+        _note(cloud, key, server_type=work["server_type"], disk_gb=work["disk_gb"])
+
+
 def delete(cloud: Cloud, work: Record, progress: Progress) -> None:
     """Remove the machine, then its record and what goes with it; volumes stay, primary IPs unless auto_delete."""
     key = work["server"]
     with cloud.machine(key):
+        cloud.downtime.off(key)
         cloud.machines.delete(key)
     with cloud.state.change() as tables:
         if key not in tables.servers:

@@ -57,6 +57,18 @@ def mount(record: Record) -> None:
         run(["mount", "-t", "overlay", f"bastide-{record.place.id}", "-o", options, record.root])
 
 
+def grow(record: Record, size_gb: int) -> None:
+    """Make the disk bigger, and the file system on it, which a provider's image grows at its next boot by itself."""
+    mount(record)
+    image = record.folder / "disk.img"
+    if not image.exists() or image.stat().st_size >= size_gb << 30:
+        return  # a plain folder is as big as the host's file system
+    os.truncate(image, size_gb << 30)
+    loop = run(["findmnt", "--noheadings", "--output", "SOURCE", record.folder / "disk"]).stdout.strip()
+    run(["losetup", "--set-capacity", loop])
+    run(["resize2fs", loop])
+
+
 def wipe(record: Record) -> None:
     """Unmount and remove the disk; the machine must be off."""
     unmount_below(record.folder)

@@ -53,6 +53,12 @@ class Driver:
             disk.wipe(record)
         self.create(spec)
 
+    def grow_disk(self, machine_id: int, size_gb: int) -> None:
+        """Make it bigger."""
+        record = self._existing(machine_id)
+        with record.lock():
+            disk.grow(record, size_gb)
+
     def delete(self, machine_id: int) -> None:
         """Cut the power and remove all of it but its volumes."""
         record = self._record(machine_id)

@@ -6,6 +6,7 @@ from typing import Any
 
 import hcloud
 import pytest
+from hcloud.actions import ActionFailedException
 from hcloud.images import Image
 from hcloud.locations import Location
 from hcloud.server_types import ServerType
@@ -140,12 +141,60 @@ def test_change_of_type(client: Any, api: Api) -> None:
     path = f"/servers/{server.id}/actions/change_type"
     assert api.error("POST", path, {"server_type": "cx33", "upgrade_disk": False}) == (422, "server_not_stopped")
     client.servers.power_off(server).wait_until_finished()
-    assert api.error("POST", path, {"server_type": "cx33", "upgrade_disk": True}) == (422, "unsupported_error")
     assert api.error("POST", path, {"server_type": "cax21", "upgrade_disk": False}) == (422, "invalid_server_type")
     client.servers.change_type(server, ServerType(name="cx33"), upgrade_disk=False).wait_until_finished()
     server.reload()
     assert (server.server_type.name, server.primary_disk_size) == ("cx33", 40)
     assert api.machines.machines[server.id].spec.cpus == 4
+    client.servers.change_type(server, ServerType(name="cx23"), upgrade_disk=False).wait_until_finished()
+    server.reload()
+    assert (server.server_type.name, server.status) == ("cx23", "off")
+
+
+def test_change_of_type_with_its_disk_has_no_way_back(client: Any, api: Api) -> None:
+    server = client.servers.get_by_id(api.server()["id"])
+    client.servers.power_off(server).wait_until_finished()
+    client.servers.change_type(server, ServerType(name="cx33"), upgrade_disk=True).wait_until_finished()
+    server.reload()
+    assert (server.server_type.name, server.primary_disk_size) == ("cx33", 80)
+    assert api.machines.machines[server.id].spec.disk_gb == 80
+    back = {"server_type": "cx23", "upgrade_disk": False}
+    assert api.error("POST", f"/servers/{server.id}/actions/change_type", back) == (422, "invalid_server_type")
+
+
+def test_change_of_type_that_fails_leaves_the_server_off_and_what_it_was(client: Any, api: Api) -> None:
+    server = client.servers.get_by_id(api.server()["id"])
+    client.servers.power_off(server).wait_until_finished()
+    api.machines.failing.add("grow_disk")
+    action = client.servers.change_type(server, ServerType(name="cx33"), upgrade_disk=False)
+    with pytest.raises(ActionFailedException):
+        action.wait_until_finished()
+    server.reload()
+    assert (server.server_type.name, server.status) == ("cx23", "off")
+
+
+@pytest.mark.parametrize("api", [{"action_delay": 0.4}], indirect=True)
+def test_a_server_whose_type_changes_is_migrating(client: Any, api: Api) -> None:
+    server = client.servers.get_by_id(api.server()["id"])
+    client.servers.power_off(server).wait_until_finished()
+    action = client.servers.change_type(server, ServerType(name="cx33"), upgrade_disk=False)
+    server.reload()
+    assert (server.status, server.locked, server.server_type.name) == ("migrating", True, "cx23")
+    action.wait_until_finished()
+
+
+def test_how_many_were_off_at_once_is_counted(client: Any, api: Api) -> None:
+    first, second = (client.servers.get_by_id(api.server(name=name)["id"]) for name in ("one", "two"))
+    assert api.ok("GET", "/_lab/downtime") == {"most_off": []}
+    for server in (first, second):
+        client.servers.power_off(server).wait_until_finished()
+        client.servers.power_on(server).wait_until_finished()
+    assert len(api.ok("GET", "/_lab/downtime")["most_off"]) == 1
+    client.servers.shutdown(first).wait_until_finished()
+    client.servers.delete(second).wait_until_finished()
+    assert api.ok("GET", "/_lab/downtime") == {"most_off": ["one", f"server {second.id}, deleted"]}
+    api.ok("DELETE", "/_lab/downtime")
+    assert api.ok("GET", "/_lab/downtime") == {"most_off": ["one"]}
 
 
 def test_placement_groups(client: Any, api: Api) -> None:
