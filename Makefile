@@ -2,7 +2,7 @@
 # Every target only shortens commands that also work by themselves; see `make help`.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help fit sudo up down setup lab infra preview plan drift status deploy verify prove page bans unban cluster switchover reinit pause resume db-password vpn inventory env check doctor destroy backup-state test test-full test-groups unit lint bench bench-failover
+.PHONY: help fit sudo up down setup lab infra preview resize plan drift status deploy verify prove page bans unban cluster switchover reinit pause resume db-password vpn inventory env check doctor destroy backup-state test test-full test-groups unit lint bench bench-failover
 
 # without stack= the stack is `lab`, and its file is made from the example; with lab=1 that holds for any other name
 ifeq ($(origin stack),undefined)
@@ -17,6 +17,7 @@ person ?=
 keygen ?=
 to ?=
 machine ?=
+disk ?=
 force ?=
 adopt ?=
 role ?=
@@ -88,6 +89,9 @@ drift: ## what is not as it was made, at the provider and on the machines; chang
 
 status: ## one line a machine: how it is, from which revision, how fresh its proofs are
 	@$(IN) python -m hosts status --stack $(stack)
+
+resize: ## give one server the type that the stack file says, the others well     machine=NAME [disk=1] [force=1]
+	@$(IN) python -m hosts resize --stack $(stack) --machine '$(machine)' $(if $(disk),--grow-disk) $(if $(force),--force)
 
 deploy: ## pyinfra: harden and configure the machines      [only=ssh,users] [limit=standby]
 	@$(IN) $(SHOWN) pyinfra -y --fail-percent 0 hosts/inventory.py deploys/site.py $(if $(only),--data only=$(only)) $(if $(adopt),--data 'adopt=$(adopt)') $(if $(limit),--limit $(limit))

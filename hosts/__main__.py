@@ -16,6 +16,7 @@ from hosts.commands import (
     inventory,
     plan,
     rekey,
+    resize,
     ssh_config,
     status,
     vpn,
@@ -27,7 +28,7 @@ COMMANDS = tuple(
     for module in (
         *(enroll, inventory, ssh_config),
         *(access, plan, drift, status, doctor),
-        *(rekey, vpn, db_password),
+        *(rekey, resize, vpn, db_password),
     )
 )
 

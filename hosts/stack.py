@@ -155,7 +155,11 @@ def _machines(outputs: Any, settings: Settings) -> tuple[Machine, ...]:  # noqa:
         if name in found and name in settings.made and not found[name].volume
     ]
     if differences:
-        raise StackError("settings and machines differ: " + "; ".join(differences), "run `pulumi up` first")
+        moved = all(" has the location " in text for text in differences)
+        hint = "put it back: no server is moved by an edit; docs/how-to/lose-a-server.md says how to replace one"
+        raise StackError(
+            "settings and machines differ: " + "; ".join(differences), hint if moved else "run `pulumi up` first"
+        )
     return tuple(found[name] for name in settings.servers)
 
 

@@ -15,7 +15,11 @@ from stacks.network import PrivateNetwork
 
 # A server is replaced by a person's decision (a raised generation and `pulumi up --replace`), never because a newer
 # image came out, a key was added or this program writes its user_data in another way.
-NEVER_REPLACED_BY = ("image", "sshKeys", "userData")
+NEVER_REPLACED_BY = ("image", "sshKeys", "userData", "location")
+# For each of these the provider pulls the plug of a server that runs, of all at once whose property was edited, and
+# leaves it off when the change is refused (terraform-provider-hcloud 1.68, internal/server/resource.go). A type is
+# changed by `make resize`, one server at a time; the others by nobody, so far.
+NEVER_CUT_OFF_BY = ("serverType", "publicNets", "placementGroupId", "iso", "rescue")
 
 
 @dataclass(frozen=True)
@@ -113,10 +117,17 @@ class Servers(pulumi.ComponentResource):
             # the provider wants both or neither
             delete_protection=settings.protection,
             rebuild_protection=settings.protection,
+            keep_disk=True,
+            # what is deleted is told before: Postgres and etcd end in order
+            shutdown_before_deletion=True,
             opts=pulumi.ResourceOptions(
-                parent=self, protect=settings.protection, ignore_changes=list(NEVER_REPLACED_BY)
+                parent=self,
+                protect=settings.protection,
+                ignore_changes=[*NEVER_REPLACED_BY, *NEVER_CUT_OFF_BY],
             ),
         )
+        made.server_type.apply(lambda now: _warn_of_type(name, now, server.type))
+        made.location.apply(lambda now: _warn_of_location(name, now, server.location))
         return MadeServer(made, ipv4, ipv6)
 
     def _address(self, name: str, kind: str, server: Server, labels: dict[str, str]) -> hcloud.PrimaryIp:
@@ -128,7 +139,24 @@ class Servers(pulumi.ComponentResource):
             auto_delete=False,
             delete_protection=self._settings.protection,
             labels=labels,
-            opts=pulumi.ResourceOptions(parent=self, protect=self._settings.protection),
+            # an address cannot move, and a new one of the same name cannot be made beside it
+            opts=pulumi.ResourceOptions(parent=self, protect=self._settings.protection, ignore_changes=["location"]),
+        )
+
+
+def _warn_of_type(name: str, now: str, wanted: str) -> None:
+    if now != wanted:
+        pulumi.warn(
+            f"{name} is a {now}, the stack file says {wanted}: `pulumi up` changes no server's type, since that cuts "
+            f"its power; next: make resize machine={name} stack={pulumi.get_stack()}"
+        )
+
+
+def _warn_of_location(name: str, now: str, wanted: str) -> None:
+    if now != wanted:
+        pulumi.warn(
+            f"{name} stands in {now}, the stack file says {wanted}: no server is moved by an edit; "
+            "next: put it back, or see docs/how-to/lose-a-server.md"
         )
 
 

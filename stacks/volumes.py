@@ -46,7 +46,10 @@ class Volumes(pulumi.ComponentResource):
             format="ext4",
             labels={"bastide": pulumi.get_stack(), "role": server.role},
             delete_protection=settings.protection,
-            opts=pulumi.ResourceOptions(parent=self, protect=settings.protection),
+            # what is on it would be gone: no edited word makes a volume anew
+            opts=pulumi.ResourceOptions(
+                parent=self, protect=settings.protection, ignore_changes=["location", "format"]
+            ),
         )
         attachment = hcloud.VolumeAttachment(
             f"{name}-volume",

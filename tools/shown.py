@@ -17,6 +17,8 @@ _TAIL_LINES = 40
 # pyinfra's own routine; everything else that a machine says is for people (notes, first contacts, refusals)
 _ROUTINE = ("Connected", "Ready: ", "No changes", "Success", "Skipped")
 _TOTAL = re.compile(r"^\s*Grand total\s+(\d+)\s+(\S+)\s+(\S+)\s+(\S+)", re.MULTILINE)
+# what the program says of the stack (`pulumi.warn`), in the diagnostics at the end
+_WARNING = re.compile(r"^ {4}warning: (.+)$", re.MULTILINE)
 _RESOURCES = re.compile(r"^Resources:\n((?:[ \t]+.+\n)+)", re.MULTILINE)
 
 
@@ -45,6 +47,8 @@ def account(text: str) -> Iterator[str]:
     for name, said in machine_lines(text):
         if not said.startswith(_ROUTINE):
             yield f"[{name}] {said}"
+    for said in dict.fromkeys(_WARNING.findall(text)):
+        yield f"! {said}"
     if found := _RESOURCES.search(text):
         yield ", ".join(" ".join(line.split()) for line in found[1].splitlines())
     if found := _TOTAL.search(text):

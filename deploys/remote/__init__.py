@@ -17,7 +17,7 @@ from pathlib import Path
 from pyinfra.api.command import StringCommand
 
 COMMAND = "python3 -I -S -"
-_SENDABLE = ("bastide.patroni",)
+_SENDABLE = ("bastide.hold", "bastide.patroni")
 """Modules of the core that need nothing but the standard library, and go along to machines."""
 _ROOT = Path(__file__).resolve().parents[2]
 # pyinfra asks for a password at the terminal when it sees sudo's own complaint: it must not get to see it

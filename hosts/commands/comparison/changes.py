@@ -142,7 +142,11 @@ class Changes:
         if not self.count:
             return f"{self.kind}: nothing differs"
         # `pulumi up` by itself asks the provider nothing: only a refresh shows it what somebody changed there
-        steps = ["`pulumi up --refresh`" if self.kind == "drift" else "`make infra`"] if self.resources else []
+        resized = [resource.name for resource in self.resources if resource.op == "resize"]
+        others = len(self.resources) > len(resized)
+        steps = ["`pulumi up --refresh`" if self.kind == "drift" else "`make infra`"] if others else []
+        # one at a time, each with a shutdown: said here, before anything is begun
+        steps += [f"`make resize machine={name}`" for name in resized]
         steps += ["`make infra`"] if any(m.state == "off" for m in self.machines) else []
         steps += ["`make deploy`"] if new or any(machine.operations for machine in self.machines) else []
         enrolled = f"; not reached yet: {len(new)} machines would be enrolled" if new else ""

@@ -15,7 +15,7 @@ from bastide.console import say, step
 from bastide.errors import StackError
 from hosts.commands.comparison.changes import Changes, Kind, MachineChange
 from hosts.commands.comparison.dry_run import machine_changes
-from hosts.commands.comparison.preview import preview, resource_changes
+from hosts.commands.comparison.preview import preview, resource_changes, type_changes
 from hosts.stack import Stack, load_stack, provider_access
 from hosts.transport.provider_api import Provider
 
@@ -61,7 +61,8 @@ def compare(stack: str, root: Path, kind: Kind) -> Changes:
             found = tuple(_without_revision(machine) for machine in found)
         if kind == "drift" and any(machine.state == "silent" for machine in found):
             found = _explained(loaded, found)
-        resources = tuple(resource_changes(previewing.result()))
+        steps = previewing.result()
+        resources = (*resource_changes(steps), *type_changes(steps, settings))
     return Changes(stack, kind, resources, found)
 
 

@@ -13,16 +13,18 @@ from typing import Any
 
 from bastide.console import run, tail_of
 from bastide.errors import StackError
+from bastide.settings import Settings
 from hosts.commands.comparison.changes import ResourceChange
 
 _PULUMI_SECONDS = 300.0
 # steps of a preview that change nothing at the provider
+_SERVER = "hcloud:index/server:Server"
 _IDLE = {"same", "refresh", "read", "read-replacement", "discard"}
 
 
 def preview(stack: str, root: Path, *, refresh: bool) -> list[dict[str, Any]]:
     """All steps of a preview. Raises `StackError` when Pulumi refuses."""
-    words = ["pulumi", "preview", "--json", "--non-interactive", "--stack", stack]
+    words = ["pulumi", "preview", "--json", "--show-sames", "--non-interactive", "--stack", stack]
     done = run([*words, *(["--refresh"] if refresh else [])], cwd=root, check=False, timeout=_PULUMI_SECONDS)
     try:
         report = json.loads(done.stdout)
@@ -49,6 +51,15 @@ def resource_changes(steps: list[dict[str, Any]]) -> Iterator[ResourceChange]:
             yield ResourceChange("update", kind, name, _input_diff(step))
         else:
             yield ResourceChange(str(step["op"]), kind, name)
+
+
+def type_changes(steps: list[dict[str, Any]], settings: Settings) -> Iterator[ResourceChange]:
+    """Servers of another type than the stack file says, which is no step of Pulumi's: `make resize` changes a type."""
+    for step in steps:
+        kind, name = str(step["urn"]).split("::")[-2:]
+        now = ((step.get("oldState") or {}).get("outputs") or {}).get("serverType")
+        if kind.endswith(_SERVER) and now and name in settings.made and now != settings.made[name].type:
+            yield ResourceChange("resize", "Server", name, (f"type: {now} -> {settings.made[name].type}",))
 
 
 def _input_diff(step: Mapping[str, Any]) -> tuple[str, ...]:

@@ -9,8 +9,8 @@ import sys
 import pytest
 from pyinfra.connectors.util import CommandOutput, OutputLine
 
+from bastide import hold as script
 from deploys.operations import hold as operation
-from deploys.remote import hold as script
 from tests.unit.deploys.test_operations import Fake
 
 

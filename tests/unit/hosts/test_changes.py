@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from bastide.stackfile import read
 from hosts.commands.comparison.changes import Changes, FileChange, Kind, MachineChange, ResourceChange
 from hosts.commands.comparison.dry_run import said_of
-from hosts.commands.comparison.preview import resource_changes
+from hosts.commands.comparison.preview import resource_changes, type_changes
 
 FIREWALL = ResourceChange("update", "Firewall", "firewall", ("+ 443",))
 WELL = MachineChange("primary", "compared")
@@ -50,6 +52,24 @@ def test_machines_of_which_the_same_is_to_be_said_stand_together() -> None:
 
 def test_a_secret_file_shows_that_it_differs_and_nothing_else() -> None:
     assert list(FileChange("/etc/key", secret=True, note="").lines()) == ["      /etc/key (secret content differs)"]
+
+
+def test_another_type_is_done_by_a_resize_and_not_by_pulumi() -> None:
+    steps = [
+        {
+            "op": "same",
+            "urn": f"urn:pulumi:lab::bastide::bastide:index:Servers$hcloud:index/server:Server::{name}",
+            "oldState": {"outputs": {"serverType": now}},
+        }
+        for name, now in (("primary", "cx33"), ("standby", "cx23"))
+    ]
+    settings = read(Path("stacks/Pulumi.example.yaml"))
+    assert settings.made["primary"].type == settings.made["standby"].type == "cx23"
+    found = tuple(type_changes(steps, settings))
+    assert found == (ResourceChange("resize", "Server", "primary", ("type: cx33 -> cx23",)),)
+    last = list(Changes("lab", "plan", found, (WELL,)).lines())[-1]
+    assert last == "plan: 1 differ; next: `make resize machine=primary`"
+    assert "`make infra` and `make resize" in list(Changes("lab", "plan", (FIREWALL, *found), (WELL,)).lines())[-1]
 
 
 def test_the_next_step_of_drift_at_the_provider_is_a_refresh() -> None:

@@ -14,6 +14,7 @@ OWN = {
     "drift": ["--json"],
     "status": ["--json"],
     "rekey": ["--finish"],
+    "resize": ["--machine", "--grow-disk", "--force"],
     "vpn": ["--person", "--new-key"],
     "db-password": ["--role", "--to"],
 }
@@ -39,7 +40,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
 def test_a_command_knows_its_own_arguments_and_no_others(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     own = OWN.get(name, [])
     for flag in {flag for flags in OWN.values() for flag in flags}:
-        value = ["x"] if flag in ("--person", "--role", "--to") else []
+        value = ["x"] if flag in ("--machine", "--person", "--role", "--to") else []
         if flag in own:
             assert vars(parser().parse_args([name, flag, *value]))[flag[2:].replace("-", "_")] in (True, "x")
         else:

@@ -38,6 +38,11 @@ def test_pulumis_sum_is_told() -> None:
     assert list(account(PULUMI)) == ["+ 1 created, 17 unchanged"]
 
 
+def test_what_the_program_says_of_the_stack_is_told() -> None:
+    said = "Diagnostics:\n  pulumi:pulumi:Stack (bastide-lab):\n    warning: primary is a cx23\n\n"
+    assert list(account(said + PULUMI)) == ["! primary is a cx23", "+ 1 created, 17 unchanged"]
+
+
 def test_a_failure_shows_the_end_and_keeps_the_exit_code(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     log = tmp_path / "log" / "deploy.log"
     code = shown([sys.executable, "-c", "import sys; print('why'); sys.exit(3)"], log)

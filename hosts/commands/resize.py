@@ -1,0 +1,234 @@
+"""`resize`: give one server the type that the stack file says, alone, without a loss, and on again whatever happens.
+
+`pulumi up` never does it: it would cut the power of every server whose type was edited, all at once, and leave off
+those that the provider refuses to change (stacks/servers.py).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import getpass
+import json
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from bastide import hold
+from bastide.command_line import Command, Parser
+from bastide.console import run, say, step
+from bastide.errors import StackError
+from bastide.settings import Settings
+from hosts.commands.health.observation import Observation, observe
+from hosts.commands.health.others import against_going_down, is_back, leads
+from hosts.enrolment.first_contact import open_strictly, target
+from hosts.stack import Stack, load_stack, provider_access
+from hosts.transport.client import PinnedClient
+from hosts.transport.made_server import MadeServer
+from hosts.transport.ssh_config import write_ssh_config
+
+_DOWN_SECONDS = 180.0
+_WELL_SECONDS = 300.0
+_HANDOVER_SECONDS = 60.0
+_PYINFRA_SECONDS = 300.0
+_PULUMI_SECONDS = 300.0
+_HOLD = "sudo -n python3 -I -S -"
+
+
+def resize(stack: str, root: Path, name: str, *, grow_disk: bool, force: bool) -> None:
+    """Give the machine `name` its type; a run that was stopped is completed by the next one.
+
+    `grow_disk`: its disk becomes that of the new type, too, and can never shrink again. `force`: go on though others
+    are not well. Raises `StackError` before anything is done when it must not be; afterwards the server is on again.
+    """
+    loaded = load_stack(stack, root)
+    wanted = _wanted(loaded.settings, name)
+    server = MadeServer(provider_access(stack, root), _id(loaded, name), name)
+    if server.type == wanted and not grow_disk:
+        _say_has_it(server, loaded, wanted)
+        return
+    kind = server.fitting(wanted, grow_disk=grow_disk)
+    say(f"{name}: {server.type} becomes {wanted} ({kind.cores} cores, {kind.memory:g} GB of memory)")
+    say(f"  its disk grows from {server.disk_gb} to {kind.disk} GB, and cannot shrink again" if grow_disk
+        else f"  its disk keeps its {server.disk_gb} GB (disk=1 grows it, with no way back)")  # fmt: skip
+    with _held(loaded, besides=name if server.status() == "off" else ""):
+        was_leader = _prepared(loaded, name, force=force)
+        with _signals(_interrupt):
+            try:
+                with step(f"{name} goes down in order"):
+                    if not server.shut_down(_DOWN_SECONDS):
+                        raise StackError(
+                            f"{name} did not go down within {_DOWN_SECONDS:.0f} s; nothing was changed",
+                            f"`journalctl -b` on {name} says what it waits for; then the same command again",
+                        )
+                with step(f"{name} becomes {wanted}"):
+                    server.change_type(kind, grow_disk=grow_disk)
+            finally:
+                with _signals(_not_now), step(f"{name} is switched on"):
+                    server.power_on()
+        with step(f"{name} is well again"):
+            _wait_well(loaded, name)
+        _settle(stack, root, name)
+    say(f"{name} is {wanted} now")
+    if was_leader:
+        say(f" next: `make switchover to={name}` if it shall lead again")
+
+
+def _wanted(settings: Settings, name: str) -> str:
+    if name not in settings.servers:
+        what = f"no server is called {name}" if name else "which server?"
+        raise StackError(what, f"`make resize machine={next(iter(settings.made), 'NAME')}`")
+    if name not in settings.made:
+        raise StackError(
+            f"{name} is somebody else's server: its owner resizes it",
+            "docs/how-to/existing-server.md; shut it down first",
+        )
+    return settings.made[name].type
+
+
+def _id(stack: Stack, name: str) -> str:
+    return next(machine.id for machine in stack.machines if machine.name == name)
+
+
+def _say_has_it(server: MadeServer, stack: Stack, wanted: str) -> None:
+    """Complete what was stopped after the change: the server may still be off, the state still be the old one."""
+    if server.status() == "off":
+        with step(f"{server.name} is switched on"):
+            server.power_on()
+        with step(f"{server.name} is well again"):
+            _wait_well(stack, server.name)
+    _settle(stack.name, stack.root, server.name)
+    say(f"{server.name} is {wanted}; to give it another type, write it into the stack file first")
+
+
+def _prepared(stack: Stack, name: str, *, force: bool) -> bool:
+    """See that the machine may go down, and hand over what it leads. Returns whether it led."""
+    seen = _seen(stack)
+    reasons = list(against_going_down(name, seen))
+    reasons += _stops_writes(stack.settings, name)
+    if reasons and not force:
+        raise StackError(
+            f"{name} must not go down now: {'; '.join(reasons)}", "mend that first; force=1 does it anyway"
+        )
+    for reason in reasons:
+        say(f"! {reason}")
+    if not leads(name, seen):
+        return False
+    with step(f"{name} hands the database over"):
+        words = ["pyinfra", "-y", "--fail-percent", "0", "hosts/inventory.py", "deploys/commands/switchover.py"]
+        run(words, cwd=stack.root, env={"BASTIDE_STACK": stack.name}, timeout=_PYINFRA_SECONDS)
+        _wait(lambda: f"{name} still leads" if leads(name, _seen(stack)) else "", _HANDOVER_SECONDS)
+    return True
+
+
+def _stops_writes(settings: Settings, name: str) -> Iterator[str]:
+    database = settings.postgres
+    if database is None or settings.servers[name].role == "witness":
+        return
+    if database.durability == "zero-loss" and database.without_standby == "stop" and len(settings.sites) == 2:
+        yield "with settings.postgres.without_standby: stop nobody can write while one of two sites is down"
+
+
+def _wait_well(stack: Stack, name: str) -> None:
+    _wait(lambda: is_back(name, _seen(stack)), _WELL_SECONDS)
+
+
+def _wait(problem: Callable[[], str], seconds: float) -> None:
+    """Until `problem` finds none. Raises `StackError` with the last one after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while found := problem():
+        if time.monotonic() > deadline:
+            raise StackError(found, "`make status` says how it is; then the same command again")
+        time.sleep(1)
+
+
+def _seen(stack: Stack) -> list[Observation]:
+    config = write_ssh_config(stack.inventory(), stack.root)
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(lambda machine: observe(machine, config, stack.root), stack.machines))
+
+
+@contextlib.contextmanager
+def _held(stack: Stack, besides: str) -> Iterator[None]:
+    """Hold every machine as a deploy does (decision 0015): no deploy, no reboot of its own, no second resize meanwhile.
+
+    `besides` is one that is off and cannot be asked. Raises `StackError` when somebody holds one.
+    """
+    with contextlib.ExitStack() as connections:
+        for machine in stack.machines:
+            if machine.name == besides:
+                continue
+            goal = target(stack.name, stack.root, stack.settings, machine, None)
+            client = connections.enter_context(contextlib.closing(open_strictly(goal, say)))
+            if other := _hold(client):
+                since = time.strftime("%H:%M:%S", time.localtime(other["since"]))
+                raise StackError(
+                    f"{other['who']} works on {machine.name} since {since}; nothing has been changed",
+                    "wait until that is done, then the same command again",
+                )
+        yield
+
+
+def _hold(client: PinnedClient) -> dict[str, Any]:
+    program = Path(hold.__file__).read_text(encoding="utf-8")
+    stdin, stdout, stderr = client.exec_command(_HOLD, timeout=30)
+    stdin.write(f"{program}\nhold({f'{getpass.getuser()}@{socket.gethostname()} (resize)'!r})\n")
+    stdin.channel.shutdown_write()
+    said = stdout.read().decode()
+    if stdout.channel.recv_exit_status() != 0:
+        raise StackError(f"it does not say whether somebody works on it: {stderr.read().decode().strip()}", "log in")
+    found: dict[str, Any] = json.loads(said)
+    return found
+
+
+def _interrupt(number: int, frame: object) -> None:
+    """Ends what is being done; what is to be done at the end is done."""
+    raise KeyboardInterrupt
+
+
+def _not_now(number: int, frame: object) -> None:
+    say("! it would stay off: wait until it is on")
+
+
+@contextlib.contextmanager
+def _signals(handler: Callable[[int, object], None]) -> Iterator[None]:
+    """What ends a program (Ctrl-C, kill, a closed terminal) goes to `handler`."""
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
+
+
+def _settle(stack: str, root: Path, name: str) -> None:
+    """Have Pulumi's state say what the server is now: `pulumi up` has nothing to do with it, and `plan` reads it."""
+    with step("the state learns it"):
+        exported = run(["pulumi", "stack", "export", "--stack", stack], cwd=root, timeout=_PULUMI_SECONDS).stdout
+        servers = [
+            str(item["urn"])
+            for item in json.loads(exported)["deployment"].get("resources") or []
+            if item["type"] == "hcloud:index/server:Server" and str(item["urn"]).endswith(f"::{name}")
+        ]
+        words = ["pulumi", "refresh", "--yes", "--skip-preview", "--non-interactive", "--stack", stack]
+        run([*words, *(word for urn in servers for word in ("--target", urn))], cwd=root, timeout=_PULUMI_SECONDS)
+
+
+def _arguments(parser: Parser) -> None:
+    parser.add_argument("--machine", default="", help="the server, by its name in the stack file")
+    parser.add_argument("--grow-disk", action="store_true", help="its disk, too; it can never shrink again")
+    parser.add_argument("--force", action="store_true", help="though other machines are not well")
+
+
+def _run(options: argparse.Namespace, root: Path) -> int:
+    resize(options.stack, root, options.machine, grow_disk=options.grow_disk, force=options.force)
+    return 0
+
+
+COMMAND = Command(
+    "resize", "give one server the type that the stack file says, and see it well again", _run, _arguments
+)
