@@ -69,7 +69,7 @@ setup: ## install what is missing: Debian packages, .venv, Pulumi and its provid
 	@$(VENV)/python -m tools install
 
 lab: ## start the local cloud, when the stack file has the key settings.lab
-	@$(IN) python -m stacks init $(stack) $(if $(lab),--lab)
+	@$(IN) python -m stacks init $(stack) --no-file $(if $(lab),--lab)
 	@$(IN) python -m stacks lab-up $(stack)
 
 infra: ## pulumi up: make servers, networks, firewalls

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from bastide.console import exit_with, say
+from bastide.controls import count
 from bastide.reference import reference_page
 from bastide.schema import SCHEMA_PATH, schema_text
 from bastide.stackfile import read
@@ -25,7 +26,8 @@ def main() -> int:
     options = parser.parse_args()
     if options.verb == "check":
         settings = read(options.file)
-        say(f"{options.file}: no mistake ({len(settings.servers)} servers, {len(settings.users.people)} people)")
+        people = count(len(settings.users.people), "person", "people")
+        say(f"{options.file}: no mistake ({count(len(settings.servers), 'server')}, {people})")
         return 0
     if options.verb == "reference":
         Path("docs/reference/settings.md").write_text(reference_page(), encoding="utf-8")

@@ -64,19 +64,23 @@ class Authority:
         dns: Iterable[str] = (),
         addresses: Iterable[str] = (),
         server: bool = True,
+        client: bool = True,
         common_name: bool = True,
     ) -> Certificate:
         """The certificate of `name` in the period that `at` lies in, good for TLS clients, and servers where wanted.
 
         `dns` and `addresses` are what clients may call it. A server is a client, too: etcd's gateway calls its own
-        server with the server's certificate. `common_name`: whether the subject names it; etcd's gateway refuses
-        clients whose certificates have one, since it would not count.
+        server with the server's certificate; with `client=False` it opens nothing. `common_name`: whether the subject
+        names it; etcd's gateway refuses clients whose certificates have one, since it would not count.
         """
         version = self.keyring.newest
         number = (at - _EPOCH) // PERIOD
         begin = _EPOCH + number * PERIOD
         key = self._key(f"{name}/{number}", version)
-        usages = [ExtendedKeyUsageOID.CLIENT_AUTH, *([ExtendedKeyUsageOID.SERVER_AUTH] if server else [])]
+        usages = [
+            *([ExtendedKeyUsageOID.CLIENT_AUTH] if client else []),
+            *([ExtendedKeyUsageOID.SERVER_AUTH] if server else []),
+        ]
         others = [x509.DNSName(word) for word in dns]
         others_ip = [x509.IPAddress(ipaddress.ip_address(word)) for word in addresses]
         root = self._root(version)

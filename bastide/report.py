@@ -130,7 +130,8 @@ def make_report(stack: str, root: Path = Path(), *, now: datetime | None = None)
         )
     at = now or datetime.now(UTC)
     values = facts(settings, inventory)
-    verdicts = tuple(judge(one, values, settings, inventory, evidence, at) for one in CONTROLS)
+    spoken_of = [one for one in CONTROLS if one.needs(settings)]
+    verdicts = tuple(judge(one, values, settings, inventory, evidence, at) for one in spoken_of)
     return Report(stack, settings, inventory, evidence, verdicts, _sabotage(root), _failover(root))
 
 
@@ -145,7 +146,7 @@ def judge(
     """Whether a control is proven on every machine it speaks of: the worst machine decides."""
     rows: list[Row] = []
     found: list[tuple[State, str, str, str]] = []
-    for machine in control.machines(inventory):
+    for machine in control.machines(inventory, settings):
         row = evidence.row(control.id, machine.name)
         if row is None or row.machine_id != machine.id:
             since = "the server was replaced since" if row else "it was not looked at yet"

@@ -20,6 +20,7 @@ from ruamel.yaml.error import YAMLError
 from bastide.errors import SettingsError, StackError
 from bastide.settings import Settings
 from bastide.settings.common import Mistakes
+from bastide.settings.placeholders import CHANGE, placeholders
 from bastide.settings.servers import belongs_to_other
 
 SETTINGS_KEY = "bastide:settings"
@@ -88,12 +89,19 @@ def parse(data: Any, source: str) -> Settings:  # noqa: ANN401 - whatever a YAML
 
     Raises `SettingsError` with one line a mistake: `<source>: settings.<path>: <expectation> (got <value>)`.
     """
+    not_yours = dict(placeholders(_plain(data))) if isinstance(data, Mapping) and not data.get("lab") else {}
+    mistakes = [_not_yours(source, data, *found) for found in not_yours.items()]
     try:
-        return Settings.model_validate(_plain(data))
+        settings = Settings.model_validate(_plain(data))
     except ValidationError as error:
         items = [dict(item) for item in error.errors(include_url=False)]
-        mistakes = [sentence for item in items for sentence in _sentences(source, data, item)]
+        # a value that is not the user's own is named as that, and not judged
+        judged = [item for item in items if not _hangs_on(_path_of(item), not_yours)]
+        mistakes += [sentence for item in judged for sentence in _sentences(source, data, item)]
         raise SettingsError(mistakes, _see_example()) from None
+    if mistakes:
+        raise SettingsError(mistakes, "write your own values there; see stacks/Pulumi.example.yaml for what each means")
+    return settings
 
 
 def load(path: Path) -> CommentedMap:
@@ -142,6 +150,13 @@ def dump(document: CommentedMap) -> str:
     return stream.getvalue()
 
 
+def _not_yours(source: str, data: Any, path: str, value: str) -> str:  # noqa: ANN401
+    parts = [int(part) if part.isdigit() else part for part in path.split(".")]
+    line = _line_of(data, parts)
+    what = "is for you to write" if CHANGE in value else "is the example's, not yours"
+    return f"{source}{f':{line}' if line else ''}: settings.{path}: {what} (got {_short(value)})"
+
+
 def _plain(data: Any) -> Any:  # noqa: ANN401
     """Lists become tuples (the model is frozen and strict), ruamel's own types become Python's."""
     if isinstance(data, Mapping):
@@ -174,10 +189,26 @@ def _sentences(source: str, data: Any, item: dict[str, Any]) -> list[str]:  # no
     return found
 
 
-def _sentence(source: str, data: Any, item: dict[str, Any]) -> str:  # noqa: ANN401
+def _hangs_on(path: str, not_yours: Mapping[str, str]) -> bool:
+    """Whether it is said of such a value, or of a list that lacks it."""
+    return any(one == path or (path and one.startswith(f"{path}.")) for one in not_yours)
+
+
+def _path_of(item: dict[str, Any]) -> str:
+    return ".".join(str(part) for part in _place_of(item))
+
+
+def _place_of(item: dict[str, Any]) -> list[Any]:
     place = [part for part in item["loc"] if part != "[key]"]
-    # of a server, pydantic names the model that it was judged by, which the file does not
-    server_kind = str(place.pop(2)) if place[:1] == ["servers"] and len(place) > 2 else ""
+    if place[:1] == ["servers"] and len(place) > 2:
+        # of a server, pydantic names the model that it was judged by, which the file does not
+        del place[2]
+    return place
+
+
+def _sentence(source: str, data: Any, item: dict[str, Any]) -> str:  # noqa: ANN401
+    place, given = _place_of(item), [part for part in item["loc"] if part != "[key]"]
+    server_kind = str(given[2]) if len(given) > len(place) else ""
     at_key = "[key]" in item["loc"]
     path = ".".join(["settings", *(str(part) for part in place)])
     line = _line_of(data, place)

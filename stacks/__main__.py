@@ -33,10 +33,12 @@ def _init_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--lab", action="store_true", help="make a missing stack file from the example, for the local cloud"
     )
+    parser.add_argument("--existing", action="store_true", help="a new file's server is one that somebody else made")
+    parser.add_argument("--no-file", action="store_true", help="complete a stack that has its file; make none")
 
 
 def _init(options: Namespace, root: Path) -> int:
-    init_stack(options.stack, root, lab=options.lab)
+    init_stack(options.stack, root, lab=options.lab, begin=not options.no_file, existing=options.existing)
     return 0
 
 
@@ -72,7 +74,7 @@ def _state_bucket(options: Namespace, root: Path) -> int:
 COMMANDS = (
     Command(
         "init",
-        "make what the stack lacks: its state, its master secret, for a lab stack the whole file",
+        "make what the stack lacks: a small stack file; and once that is complete, its state and its master secret",
         _init,
         _init_arguments,
     ),

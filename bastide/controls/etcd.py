@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bastide.controls.model import Control, count
+from bastide.controls.model import Control, count, failover
 from bastide.machines import Inventory
 from bastide.settings import Settings
 
@@ -13,6 +13,7 @@ CONTROLS = (
         "Which database server leads is decided by {voters} in {voter_places}: {quorum} of them have to agree.",
         "No single server can decide by itself, and losing one, with the place it stands in, stops no decision.",
         claims=(28, 94),
+        needs=failover,
     ),
     Control(
         "etcd-02",
@@ -27,6 +28,7 @@ CONTROLS = (
         "Among the voters the one at neither site leads, so that losing a site never takes both leaders at once.",
         "Two elections one after the other would take twice as long.",
         roles=("witness",),
+        needs=failover,
         claims=(94,),
     ),
     Control(

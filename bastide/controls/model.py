@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
 from bastide.machines import Inventory, Machine
-from bastide.settings import Role
+from bastide.settings import Role, Settings
 
 ALL_ROLES: tuple[Role, ...] = ("primary", "standby", "witness")
 # A nightly run may fail to start once before the page loses a sentence about who can get in ...
@@ -16,12 +16,33 @@ DAYS = timedelta(days=2)
 WEEK = timedelta(days=8)
 
 
+def always(settings: Settings) -> bool:
+    """What holds for one server as for many."""
+    return True
+
+
+def several(settings: Settings) -> bool:
+    """What is said of servers among each other."""
+    return len(settings.servers) > 1
+
+
+def standby(settings: Settings) -> bool:
+    """What is said of data at two sites."""
+    return bool(settings.by_role("standby"))
+
+
+def failover(settings: Settings) -> bool:
+    """What is said of who leads: with a standby, and votes that outlive the loss of one."""
+    return standby(settings) and len(settings.etcd_members) != 1
+
+
 @dataclass(frozen=True)
 class Control:
     """One thing that is claimed, and what a proof of it is worth.
 
     `subject` names it without claiming anything (used when it is not proven), `sentence` is the claim, `why` says what
-    a customer has from it. `max_age` is how old a proof may be.
+    a customer has from it. `max_age` is how old a proof may be. `needs` says of which stacks it speaks at all: of the
+    others it is neither checked nor printed.
     """
 
     id: str
@@ -31,6 +52,7 @@ class Control:
     max_age: timedelta = DAYS
     roles: tuple[Role, ...] = ALL_ROLES
     claims: tuple[int, ...] = ()
+    needs: Callable[[Settings], bool] = always
 
     @property
     def capability(self) -> str:
@@ -41,8 +63,10 @@ class Control:
         """The sentence about one stack; `values` come from `facts`."""
         return self.sentence.format(**values)
 
-    def machines(self, inventory: Inventory) -> tuple[Machine, ...]:
-        """The machines on which it must be proven."""
+    def machines(self, inventory: Inventory, settings: Settings) -> tuple[Machine, ...]:
+        """The machines on which it must be proven; none in a stack that it does not speak of."""
+        if not self.needs(settings):
+            return ()
         return tuple(machine for machine in inventory if machine.role in self.roles)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bastide.controls.model import Control, count, join
+from bastide.controls.model import Control, count, failover, join, standby
 from bastide.machines import Inventory, Machine
 from bastide.settings import Role, Settings
 
@@ -18,6 +18,7 @@ CONTROLS = (
         "Every change in the databases streams to {standbys}, at most {lag} behind when looked at; {commits}.",
         "When a site is lost, the other one has what was written.",
         roles=_SITES,
+        needs=standby,
         claims=(28, 94, 95),
     ),
     Control(
@@ -42,6 +43,7 @@ CONTROLS = (
         "What the databases send to the other site cannot be read on the way, not in the mesh either.",
         "Data is encrypted a second time inside of the encrypted network: one mistake does not show it.",
         roles=_SITES,
+        needs=standby,
         claims=(13,),
     ),
     Control(
@@ -66,6 +68,7 @@ CONTROLS = (
         "One server takes writes at any time, by the votes; to change that takes a certificate and a password.",
         "Two servers that both take writes would each lose what the other one was told.",
         roles=_SITES,
+        needs=failover,
         claims=(94,),
     ),
     Control(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bastide.controls.model import Control, count
+from bastide.controls.model import Control, count, several
 from bastide.machines import Inventory
 from bastide.settings import Settings
 
@@ -13,6 +13,7 @@ CONTROLS = (
         "What a server sends to another one's address in the mesh leaves it encrypted, by WireGuard.",
         "Neither a provider nor anybody else on the way can read or change what the servers tell each other.",
         claims=(13,),
+        needs=several,
     ),
     Control(
         "wireguard-02",
@@ -34,6 +35,7 @@ CONTROLS = (
         "Every server reaches every other one over the mesh.",
         "What must not travel in the open has no reason to.",
         claims=(13,),
+        needs=several,
     ),
 )
 

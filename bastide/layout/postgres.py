@@ -13,6 +13,8 @@ PORT, PATRONI_PORT = 5432, 8008
 LEADER_PORT, REPLICA_PORT, POOL_PORT = 5000, 5001, 6432
 """Where each site's HAProxy routes to whoever leads and to the replicas, and its PgBouncer listens; loopback only."""
 ACCOUNT = "postgres"
+POOL_ACCOUNT, POOL_FOLDER, POOL_SOCKETS = "pgbouncer", "/etc/pgbouncer", "/run/pgbouncer"
+"""PgBouncer's own: every program on a site speaks to it before it logs in, so it can read nothing of the server's."""
 UNIT = "patroni.service"
 FOLDER = "/etc/bastide/postgres"
 """Certificates."""

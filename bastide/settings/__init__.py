@@ -7,6 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from bastide.settings import rules
 from bastide.settings.base import Base, Journal
 from bastide.settings.common import Area, Mistakes, Name, key_blob
 from bastide.settings.company import Company
@@ -106,8 +107,8 @@ class Settings(Area):
 
     @model_validator(mode="after")
     def _platform(self) -> Self:
-        """Rules between servers: two sites in two countries and a witness in a third location."""
-        problems = [*self._roles(), *self._addresses()]
+        """Rules between servers: one primary; standbys in another country; a witness in a location of its own."""
+        problems = [*rules.roles(self), *rules.addresses(self)]
         problems += [
             f"servers.{name}: is taken by something else; choose another name" for name in _TAKEN & set(self.servers)
         ]
@@ -116,13 +117,13 @@ class Settings(Area):
             problems.append("firewall.public names a port twice")
         if ("tcp", self.ssh.port) in taken:
             problems.append("firewall.public opens the ssh port: say ssh.open_to: anywhere if that is meant")
-        problems += self._mesh(self.wireguard) if self.wireguard else []
+        problems += rules.mesh(self, self.wireguard) if self.wireguard else []
         if self.ssh.open_to == "vpn" and not (self.wireguard and self.wireguard.administrators):
             problems.append("ssh.open_to: vpn needs wireguard with an administrator, or nobody would get in")
         problems += self.dns.problems(tuple(self.servers)) if self.dns else []
         if (minutes := len(self.servers) * self.updates.reboot.minutes_apart) > 24 * 60:
             problems.append(f"updates.reboot: the windows of all servers take {minutes} minutes, a day has 1440")
-        problems += self._cluster()
+        problems += rules.cluster(self)
         if problems:
             raise Mistakes(problems)
         return self
@@ -178,7 +179,15 @@ class Settings(Area):
         standbys = self.by_role("standby").items()
         far = [one for one in standbys if primary and one[1].place.country != primary[1].place.country]
         chosen = {one[0] for one in (primary, next(iter(far), None), witness) if one}
+        if len(chosen) < 3:
+            # two votes outlive no loss, as one does: until there are three, the primary's is the only one
+            chosen = {primary[0]} if primary else set()
         return tuple(name for name in self.servers if name in chosen)
+
+    @property
+    def etcd_administrator(self) -> str:
+        """Who makes users and counts votes for all etcd members: the witness, or without one the first that votes."""
+        return next(iter(self.by_role("witness")), next(iter(self.etcd_members), ""))
 
     @property
     def one_at_a_time(self) -> list[str]:
@@ -191,105 +200,3 @@ class Settings(Area):
     def by_role(self, role: Role) -> dict[str, AnyServer]:
         """The servers that have this role, by name."""
         return {name: server for name, server in self.servers.items() if server.role == role}
-
-    def _roles(self) -> list[str]:
-        problems = []
-        primaries, standbys, witnesses = (self.by_role(role) for role in ("primary", "standby", "witness"))
-        if len(primaries) != 1:
-            problems.append(f"servers must have exactly one primary (got {len(primaries)})")
-        if not standbys:
-            problems.append("servers must have at least one standby")
-        if len(witnesses) != 1:
-            problems.append(f"servers must have exactly one witness, or no failover is safe (got {len(witnesses)})")
-        for primary in primaries.values():
-            sites = [server.place for server in (primary, *standbys.values())]
-            countries = {place.country for place in sites}
-            if standbys and len(countries) < 2:
-                problems.append(f"servers: primary and standby must stand in two countries (all in {countries.pop()})")
-            cities = {(place.country, place.city.casefold()) for place in sites}
-            if any((w.place.country, w.place.city.casefold()) in cities for w in witnesses.values()):
-                problems.append("servers: the witness must stand in a location of its own")
-        return problems
-
-    def _cluster(self) -> list[str]:
-        if self.postgres is None:
-            return []
-        problems = []
-        if self.wireguard is None:
-            problems.append("postgres needs wireguard: its parts speak to each other in the mesh only")
-        if (needed := self.postgres.connections(len(self.sites))) > self.postgres.max_connections:
-            problems.append(
-                f"postgres.max_connections must be at least {needed} for what all databases' connections come to on "
-                f"{len(self.sites)} sites (got {self.postgres.max_connections}); raise it or lower connections"
-            )
-        voters = self.etcd_members
-        problems += [f"etcd.voters: there is no server {name}" for name in voters if name not in self.servers]
-        if len(set(voters)) != len(voters):
-            problems.append("etcd.voters names a server twice")
-        if len(voters) < 3 or len(voters) % 2 == 0:
-            problems.append(
-                f"etcd.voters must be an odd number, three or more (got {len(voters)}): "
-                "an even one survives no more losses than one fewer"
-            )
-        if not set(voters) & set(self.by_role("witness")):
-            problems.append("etcd.voters must name the witness: it votes when the sites cannot agree")
-        places = [server.place for name in voters if (server := self.servers.get(name))]
-        problems += [
-            f"etcd.voters: {places.count(place)} of {len(voters)} stand in {place.city}: "
-            "the majority would be lost with it"
-            for place in dict.fromkeys(places)
-            if places.count(place) > len(voters) // 2
-        ]
-        return problems
-
-    def _addresses(self) -> list[str]:
-        problems: list[str] = []
-        seen: dict[str, str] = {}
-        subnet = ipaddress.IPv4Network(self.network.subnet)
-        for name, server in self.made.items():
-            address = ipaddress.IPv4Address(server.private_address)
-            if address not in subnet:
-                problems.append(f"servers.{name}.private_address must lie in network.subnet {subnet} (got {address})")
-            elif address in (subnet[0], subnet[-1]) or str(address) == self.network.gateway:
-                problems.append(f"servers.{name}.private_address {address} is reserved (network, broadcast or gateway)")
-            if (other := seen.setdefault(str(address), name)) != name:
-                problems.append(f"servers.{name}.private_address {address} is already that of {other}")
-        for key in ("address", "address6", "host_key"):
-            owners: dict[str, str] = {}
-            for name, existing in self.existing.items():
-                value = getattr(existing, key)
-                if value and (other := owners.setdefault(value, name)) != name:
-                    problems.append(f"servers.{name}.{key} is already that of {other}")
-        return problems
-
-    def _mesh(self, wanted: Wireguard) -> list[str]:
-        problems = []
-        whole = ipaddress.IPv4Network(wanted.range)
-        if whole.overlaps(ipaddress.IPv4Network(self.network.range)):
-            problems.append(f"wireguard.range {whole} and network.range {self.network.range} overlap")
-        for word in self.firewall.operators:
-            operators = ipaddress.ip_network(word)
-            if isinstance(operators, ipaddress.IPv4Network) and operators.overlaps(whole):
-                problems.append(
-                    f"firewall.operators: {operators} overlaps wireguard.range {whole}: administrators are let in from "
-                    "the mesh by themselves"
-                )
-        if any((port.protocol, port.port) == ("udp", wanted.port) for port in self.firewall.public):
-            problems.append(f"firewall.public names the port of wireguard, which is open by itself: {wanted.port}/udp")
-        addresses = {f"servers.{name}.mesh_address": address for name, address in self.mesh.items()}
-        problems += [
-            f"servers.{name}.mesh_address is required: a server that somebody else made has no place of its own in "
-            f"wireguard.range {whole}"
-            for name in self.servers
-            if name not in self.mesh
-        ]
-        addresses |= {
-            f"wireguard.administrators.{name}.address": one.address for name, one in wanted.administrators.items()
-        }
-        owners: dict[str, str] = {}
-        for place, address in addresses.items():
-            if problem := wanted.problem_with(address):
-                problems.append(f"{place} {problem}")
-            if (other := owners.setdefault(address, place)) != place:
-                problems.append(f"{place} {address} is already {other}")
-        return problems

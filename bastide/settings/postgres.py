@@ -37,10 +37,10 @@ def _role(value: str) -> str:
 
 
 def _database(value: str) -> str:
-    # PgBouncer knows no way to send a name with this ending elsewhere than to the replicas
-    if value.lower() in _TAKEN_DATABASES or value.endswith("_replica"):
+    # a name with such an ending is PgBouncer's for another way to a database
+    if value.lower() in _TAKEN_DATABASES or value.endswith(("_replica", "_session")):
         raise ValueError("is a name of PostgreSQL's or the platform's own; choose another")
-    # PgBouncer takes 63 characters, and calls the replicas' way NAME_replica
+    # PgBouncer takes 63 characters, and calls the other ways NAME_replica and NAME_session
     if len(value) > 55:
         raise ValueError("must have at most 55 characters: its replicas are reached as NAME_replica")
     return _identifier(value)
@@ -65,6 +65,13 @@ class Database(Area):
     """Extensions that come with PostgreSQL, made by the platform."""
     connections: Annotated[int, Field(ge=1, le=200)] = 20
     """Connections to the server that each role may use at once on each site; PgBouncer shares them out."""
+    session_connections: Annotated[int, Field(ge=1, le=50)] = 3
+    """Further ones that a client keeps for as long as it is connected (NAME_session): dumps, migrations, LISTEN."""
+
+    @property
+    def most_connections(self) -> int:
+        """All that a role may use at once on each site."""
+        return self.connections + self.session_connections
 
     @model_validator(mode="after")
     def _one_owner(self) -> Self:
@@ -97,7 +104,7 @@ class Postgres(Area):
 
     def connections(self, sites: int) -> int:
         """How many the pools of so many sites may use together, and ten for replication, Patroni and people."""
-        return sites * sum(one.connections * len(one.roles) for one in self.databases.values()) + 10
+        return sites * sum(one.most_connections * len(one.roles) for one in self.databases.values()) + 10
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

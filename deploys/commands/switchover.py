@@ -10,7 +10,8 @@ from pyinfra.context import host
 
 from deploys.commands import cluster as running
 from deploys.facts.ask import this_host
-from deploys.operations.postgres import switchover
+from deploys.operations.postgres import clients_wait, switchover
+from deploys.postgres.routing import pause_plan
 from deploys.selection import a_site, for_people
 
 with for_people():
@@ -22,5 +23,6 @@ with for_people():
     running.may_hand_over(seen, to)
 
 if cluster:
+    clients_wait(name="clients wait", plan=pause_plan(cluster), before_restart=False, _sudo=True)
     plan = running.plan(cluster, host.data.keyring)
     switchover(name=f"hand over to {to or 'whoever is in sync'}", plan=plan, to=to, _sudo=True)

@@ -2,7 +2,7 @@
 
 A member comes in one of two ways, told by what all machines of the run say of themselves: nobody has data of a cluster
 yet, then all begin one together; or somebody has, then whoever has none joins it, in place of what it was before.
-Who has no vote any more is dismissed by the witness, and only then stopped.
+Who has no vote any more is dismissed by the administrator (the witness, where there is one), and only then stopped.
 """
 
 from __future__ import annotations
@@ -65,12 +65,12 @@ QUORUM_CHECKS = (QUORUM_CHECK,)
 
 @dataclass(frozen=True)
 class Wanted:
-    """The settings, the members as this machine sees them, the masters, and who is asked whether a member counts."""
+    """The settings, the members as this machine sees them, the masters, and who administers all members."""
 
     etcd: Etcd
     members: Members
     keyring: Keyring
-    witness: str
+    administrator: str
 
 
 @deploy("etcd")
@@ -89,7 +89,7 @@ def wanted_of(here: Here) -> Wanted | None:
     if not settings.etcd_members:
         return None
     members = members_of(settings, here.machine, here.stack)
-    return Wanted(settings.etcd, members, here.keyring, witness=next(iter(settings.by_role("witness"))))
+    return Wanted(settings.etcd, members, here.keyring, settings.etcd_administrator)
 
 
 def fact_request(wanted: Wanted) -> FactRequest:
@@ -132,7 +132,7 @@ def _member(wanted: Wanted, beginning: Beginning) -> None:
     files(name="root's access", name_="etcd-root", wanted=root_files(members, keyring))
     phase(name="every member is ready to begin")
     plan = join_plan(members, keyring, begins=beginning.begins, dismisses=beginning.whole)
-    if members.witness and beginning.whole and not beginning.begins:
+    if members.administers and beginning.whole and not beginning.begins:
         dismiss(name="who votes no more", plan=plan)
     if beginning.begins:
         join(name="begin the cluster", plan=plan)
@@ -156,7 +156,7 @@ def _member(wanted: Wanted, beginning: Beginning) -> None:
             settle=_restart(members, ()),
             _serial=True,
         )
-    if members.witness:
+    if members.administers:
         access(name="users and passwords", plan=access_plan(members, keyring))
     unit(name="server", name_=UNIT, state="running")
     files(
@@ -174,7 +174,7 @@ def _no_vote(wanted: Wanted, *, whole: bool) -> None:
     facts = ask(host, fact_request(wanted))
     seen = facts[ETCD_MEMBER]
     if whole:
-        leave(name="no member runs", plan=leave_plan(members), witness=wanted.witness)
+        leave(name="no member runs", plan=leave_plan(members), administrator=wanted.administrator)
     elif seen["data"] or seen["active"]:
         host.log("note: its member has no vote in the stack file and counts still; next: `make deploy` of all machines")
         return
@@ -213,5 +213,5 @@ def _asked(members: Members) -> MemberRequest:
         "forming": FORMING,
         "health": f"{members.endpoint}/health" if members.votes else "",
         "folder": FOLDER,
-        "ctl": CTL if members.witness else "",
+        "ctl": CTL if members.administers else "",
     }

@@ -45,13 +45,17 @@ QUORUM_CHECK = f"[ ! -e {FOLDER}/join.env ] || [ -e {FORMING} ] || {OWN_HEALTH}"
 class Members:
     """What a machine must know: itself, and the mesh addresses of all that vote, by name. `mesh`: those of all
     machines; `volume`: its device, or "". On a machine that has no vote `name` is not among the addresses.
+    `administers`: users and votes of all members are set up from here; `site`: Patroni is here, too; `leads`: it shall
+    lead the members, since it stands at no site.
     """
 
     name: str
     stack: str
     addresses: dict[str, str]
     mesh: tuple[str, ...]
-    witness: bool
+    administers: bool
+    site: bool
+    leads: bool
     volume: str = ""
 
     @property
@@ -82,19 +86,28 @@ def members_of(settings: Settings, machine: Machine, stack: str) -> Members:
     """Those who vote as one machine sees them."""
     addresses = {name: settings.mesh[name] for name in settings.etcd_members}
     everybody = tuple(settings.mesh.values())
-    return Members(machine.name, stack, addresses, everybody, machine.role == "witness", machine.volume)
+    return Members(
+        machine.name,
+        stack,
+        addresses,
+        everybody,
+        administers=machine.name == settings.etcd_administrator,
+        site=machine.name in settings.sites,
+        leads=machine.role == "witness" and len(addresses) > 1,
+        volume=machine.volume,
+    )
 
 
 def packages_of(members: Members) -> tuple[str, ...]:
     """On a site also what makes the account `postgres`: the rules of the guard name it."""
     if not members.votes:
         return ("nftables", "postgresql-common")
-    return PACKAGES if members.witness else (*PACKAGES, "postgresql-common")
+    return (*PACKAGES, "postgresql-common") if members.site else PACKAGES
 
 
 def local_access_of(members: Members) -> LocalAccess:
     """etcd's ports are for etcd, Patroni (as postgres) and root; the peers' too, though they ask for a certificate."""
-    accounts = ["root", *(["etcd"] if members.votes else []), *([] if members.witness else ["postgres"])]
+    accounts = ["root", *(["etcd"] if members.votes else []), *(["postgres"] if members.site else [])]
     # all machines', whoever votes: the same rule before a vote moves and after it
     return LocalAccess("etcd", "etcd", (CLIENT_PORT, PEER_PORT), members.mesh, tuple(accounts))
 
@@ -213,7 +226,7 @@ def access_plan(members: Members, keyring: Keyring) -> dict[str, object]:
 
 def timers(members: Members) -> list[str]:
     """The timers of one member."""
-    return [f"{KEEP}.timer", *([f"{LEAD}.timer"] if members.witness else [])]
+    return [f"{KEEP}.timer", *([f"{LEAD}.timer"] if members.leads else [])]
 
 
 def upkeep_files(wanted: Etcd, members: Members) -> tuple[File, ...]:
@@ -222,13 +235,13 @@ def upkeep_files(wanted: Etcd, members: Members) -> tuple[File, ...]:
         (f"{KEEP}.service", {"days": wanted.snapshot_days, "own": members.endpoint}),
         (f"{KEEP}.timer", {"minute": 7 + 10 * list(members.addresses).index(members.name)}),
     ]
-    if members.witness:
+    if members.leads:
         found += [(f"{LEAD}.service", {}), (f"{LEAD}.timer", {})]
     units = [
         File(f"/etc/systemd/system/{name}", render(f"etcd/{name}.j2", ctl=CTL, unit=UNIT, **values))
         for name, values in found
     ]
-    if members.witness:
+    if members.leads:
         text = render("etcd/etcd-lead.j2", ctl=CTL, own=members.endpoint)
         units.append(File(LEAD_SCRIPT, text, mode=0o755))
     return tuple(units)

@@ -63,11 +63,11 @@ def without_vote(members: list[str], peers: dict[str, str]) -> list[str]:
 
 
 @operation()
-def leave(plan: dict[str, Any], witness: str) -> Commands:
-    """Stop this machine's member and leave nothing of it: when the witness's cluster does not count it any more.
+def leave(plan: dict[str, Any], administrator: str) -> Commands:
+    """Stop this machine's member and leave nothing of it: when the administrator's cluster does not count it any more.
 
     + plan: as `deploys/remote/etcd.py` has it
-    + witness: the host that is asked
+    + administrator: the host that is asked
     """
     host = this_host()
     facts = ask(host)
@@ -76,16 +76,16 @@ def leave(plan: dict[str, Any], witness: str) -> Commands:
         host.noop("no member, and nothing of one")
         return
     try:
-        yield FunctionCommand(_counts_nobody_else, (plan["peers"], witness), {})
+        yield FunctionCommand(_counts_nobody_else, (plan["peers"], administrator), {})
         yield remote.command("etcd", "leave", plan)
     finally:
         forget(host)
 
 
-def _counts_nobody_else(state: State, host: Host, peers: dict[str, str], witness: str) -> bool:
-    """Whether the witness says who votes, and that is nobody but `peers`; says so when not."""
+def _counts_nobody_else(state: State, host: Host, peers: dict[str, str], administrator: str) -> bool:
+    """Whether the administrator says who votes, and that is nobody but `peers`; says so when not."""
     members: list[str] = []
-    asked = state.inventory.get_host(witness)
+    asked = state.inventory.get_host(administrator)
     # there is no answer while the leadership of the members moves, as it does after one of them has left
     for _ in range(_ASKED):
         forget(asked)
@@ -98,7 +98,7 @@ def _counts_nobody_else(state: State, host: Host, peers: dict[str, str], witness
     if members and not strangers:
         return True
     why = f"counts {', '.join(strangers)} still" if members else "does not say who votes"
-    host.log_styled(f"its member stays: {witness} {why}; next: the same again", fg="red", log_func=logger.error)
+    host.log_styled(f"its member stays: {administrator} {why}; next: the same again", fg="red", log_func=logger.error)
     return False
 
 

@@ -78,6 +78,22 @@ def switchover(plan: dict[str, Any], to: str) -> Commands:
 
 
 @operation()
+def clients_wait(plan: dict[str, Any], before_restart: bool) -> Commands:
+    """Have the clients of this site's pool wait for the next leader, for some seconds at most.
+
+    + plan: as `deploys/remote/pool.py` has it, but for the leader
+    + before_restart: only if the leader waits for a restart, before which it hands over
+    """
+    host = this_host()
+    cluster = cluster_by(ask(host)[PATRONI])
+    leader = cluster.member(cluster.leader)
+    if leader is None or len(cluster.members) < 2 or (before_restart and not leader.pending_restart):
+        host.noop("nobody hands over")
+        return
+    yield remote.command("pool", "wait_out", {**plan, "leader": leader.name})
+
+
+@operation()
 def reinit(plan: dict[str, Any], force: bool) -> Commands:
     """Make this machine's copy of the data anew from the leader's.
 

@@ -23,7 +23,7 @@ from deploys.local_access import LocalAccess, close_to_others
 from deploys.operations.files import File, files, files_request
 from deploys.operations.packages import packages, packages_request
 from deploys.operations.phase import phase
-from deploys.operations.postgres import databases, own_passwords, roll, shared_settings
+from deploys.operations.postgres import clients_wait, databases, own_passwords, roll, shared_settings
 from deploys.operations.units import unit
 from deploys.operations.wait import wait
 from deploys.postgres.patroni import (
@@ -38,7 +38,15 @@ from deploys.postgres.patroni import (
     shared,
 )
 from deploys.postgres.rights import access, own_access, shape
-from deploys.postgres.routing import RELOAD_HAPROXY, RELOAD_PGBOUNCER, haproxy_file, pool_files
+from deploys.postgres.routing import (
+    MAKE_POOL_ACCOUNT,
+    RELOAD_HAPROXY,
+    RELOAD_PGBOUNCER,
+    haproxy_file,
+    pause_plan,
+    pool_account_file,
+    pool_files,
+)
 
 # haproxy and pgbouncer: on every site. python3-etcd: without it Debian's Patroni knows no etcd. postgresql-17 brings
 # its contrib modules along.
@@ -70,6 +78,9 @@ def postgres(wanted: Wanted) -> None:
         close_to_others(local_access_of(cluster), facts)
         files(name="authorities", name_="postgres-ca", wanted=authority_files(keyring), settle=RELOAD_TRUST)
         own_passwords(name="passwords among members", keys=own_access(keyring))
+        # before the servers' certificates change: it must not ask of them what they no longer say
+        files(name="account of the pool", name_="pool-account", wanted=(pool_account_file(),), settle=MAKE_POOL_ACCOUNT)
+        files(name="pool", name_="pgbouncer", wanted=pool_files(cluster, keyring), settle=RELOAD_PGBOUNCER)
     phase(name="every machine trusts the authorities")
     if site:
         files(
@@ -117,6 +128,7 @@ def postgres(wanted: Wanted) -> None:
         roll(name="changes that need a restart", plan=rest_plan(cluster, keyring), leads=False, _serial=True)
     phase(name="replicas are as wanted")
     if site:
+        clients_wait(name="clients wait meanwhile", plan=pause_plan(cluster), before_restart=True)
         roll(
             name="the same for the leader, after a switchover",
             plan=rest_plan(cluster, keyring),
@@ -136,7 +148,6 @@ def postgres(wanted: Wanted) -> None:
             keys=access(cluster.postgres, keyring),
         )
         files(name="way to the leader", name_="haproxy", wanted=(haproxy_file(cluster),), settle=RELOAD_HAPROXY)
-        files(name="pool", name_="pgbouncer", wanted=pool_files(cluster, keyring), settle=RELOAD_PGBOUNCER)
         unit(name="way to the leader runs", name_="haproxy.service", state="running")
         unit(name="pool runs", name_="pgbouncer.service", state="running")
 
@@ -161,6 +172,7 @@ def fact_request(wanted: Wanted) -> FactRequest:
         *certificate_files(cluster, keyring),
         *member_files(cluster, keyring, {}),
         haproxy_file(cluster),
+        pool_account_file(),
         *pool_files(cluster, keyring),
     )
     return merged(

@@ -46,11 +46,11 @@ def authority_files(keyring: Keyring) -> tuple[File, ...]:
 
 
 def certificate_files(wanted: Cluster, keyring: Keyring) -> tuple[File, ...]:
-    """The machine's own for Postgres, Patroni and PgBouncer (which reaches any server at its own loopback), and one
-    for etcd's clients."""
+    """The machine's own for Postgres and Patroni, in its own name and at its own address only; and one for etcd's
+    clients."""
     at = datetime.now(UTC)
     own = Authority(keyring, "postgres").issue(
-        wanted.me.name, at, dns=(wanted.me.name, "localhost"), addresses=(wanted.me.address, "127.0.0.1")
+        wanted.me.name, at, dns=(wanted.me.name,), addresses=(wanted.me.address,)
     )
     client = Authority(keyring, "etcd").issue(
         f"{wanted.me.name}-patroni", at, dns=(wanted.me.name,), server=False, common_name=False

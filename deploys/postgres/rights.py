@@ -278,7 +278,7 @@ def _own_extensions(seen: DatabasesState) -> Iterator[Statement]:
 def _limit(wanted: Shape, role: str) -> int:
     """On all sites together, in all its databases."""
     databases = wanted.postgres.databases.values()
-    return wanted.sites * sum(database.connections for database in databases if role in database.roles)
+    return wanted.sites * sum(database.most_connections for database in databases if role in database.roles)
 
 
 def _has(key: SecretStr, digest: str) -> bool:

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from pydantic import SecretStr
 
 from bastide import cluster
+from bastide.authority import Authority
 from bastide.cluster import Cluster
-from bastide.layout.postgres import ACCOUNT, FOLDER, LEADER_PORT, PATRONI_PORT, POOL_PORT, PORT, REPLICA_PORT
+from bastide.layout.postgres import (
+    FOLDER,
+    LEADER_PORT,
+    PATRONI_PORT,
+    POOL_ACCOUNT,
+    POOL_FOLDER,
+    POOL_PORT,
+    POOL_SOCKETS,
+    PORT,
+    REPLICA_PORT,
+)
 from bastide.secrets import Keyring
 from deploys.operations.files import File
 from deploys.render import render
@@ -15,12 +28,29 @@ RELOAD_HAPROXY = """\
 haproxy -q -c -f /etc/haproxy/haproxy.cfg && systemctl -q enable haproxy || exit 1
 systemctl -q is-active haproxy && systemctl reload haproxy || systemctl restart haproxy
 """
-# where it listens is read at its start alone, and Debian's package has it listen at ::1 as well
-RELOAD_PGBOUNCER = """\
+_SYSUSERS = "/etc/sysusers.d/bastide-pgbouncer.conf"
+MAKE_POOL_ACCOUNT = f"systemd-sysusers {_SYSUSERS}"
+# Where it listens is read at its start alone, and Debian's package has it listen at ::1 as well; whose account it runs
+# as and how many files it may open are, too.
+_RELOAD = f"""\
 systemctl daemon-reload; systemctl -q enable pgbouncer || exit 1
 ss -Hltnp | grep '"pgbouncer"' | grep -qvF ' 127.0.0.1:' && systemctl stop pgbouncer
-systemctl -q is-active pgbouncer && systemctl reload pgbouncer || systemctl restart pgbouncer
+pid=$(systemctl show -P MainPID pgbouncer)
+[ "$(stat -c %U /proc/$pid)" = {POOL_ACCOUNT} ] && grep -q 'open files *{{files}} ' /proc/$pid/limits &&
+    systemctl reload pgbouncer || systemctl restart pgbouncer
 """
+CLIENTS = 2000
+"""Clients that a pool takes at once."""
+# for each client one file, for each connection to a server one; and its own (PgBouncer 1.24 manual, max_client_conn)
+FILES = CLIENTS + 1000 + 100
+RELOAD_PGBOUNCER = _RELOAD.format(files=FILES)
+# What common drivers send and a pool cannot keep for one client among many (PgBouncer 1.24 manual,
+# ignore_startup_parameters): JDBC extra_float_digits, Go's and Node's pools timeouts. Not search_path: whoever relies
+# on it would work in other tables than it thinks.
+IGNORED = (
+    *("extra_float_digits", "statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"),
+    *("idle_session_timeout", "transaction_timeout", "geqo", "jit", "default_transaction_isolation"),
+)
 
 
 def haproxy_file(wanted: Cluster) -> File:
@@ -61,11 +91,56 @@ def pool_files(wanted: Cluster, keyring: Keyring) -> tuple[File, ...]:
         replica_port=REPLICA_PORT,
         port=POOL_PORT,
         folder=FOLDER,
+        own_folder=POOL_FOLDER,
+        sockets=POOL_SOCKETS,
+        clients=CLIENTS,
+        ignored=IGNORED,
+    )
+    # a server's certificate only: it opens neither a server nor Patroni, whoever gets hold of it
+    own = Authority(keyring, "postgres").issue(
+        f"{wanted.me.name}-pool", datetime.now(UTC), dns=("localhost",), addresses=("127.0.0.1",), client=False
     )
     lines = [
         f'"{role}" "{cluster.role_verifier(keyring, role).get_secret_value()}"\n' for role in wanted.postgres.roles
     ]
     return (
-        File("/etc/pgbouncer/pgbouncer.ini", text, owner=ACCOUNT, group=ACCOUNT),
-        File("/etc/pgbouncer/userlist.txt", SecretStr("".join(lines)), mode=0o600, owner=ACCOUNT, group=ACCOUNT),
+        File(f"{POOL_FOLDER}/pgbouncer.ini", text, owner=POOL_ACCOUNT, group=POOL_ACCOUNT),
+        File(
+            f"{POOL_FOLDER}/userlist.txt",
+            SecretStr("".join(lines)),
+            mode=0o600,
+            owner=POOL_ACCOUNT,
+            group=POOL_ACCOUNT,
+        ),
+        File(f"{POOL_FOLDER}/server.crt", own.certificate),
+        File(f"{POOL_FOLDER}/server.key", own.key, mode=0o400, owner=POOL_ACCOUNT, group=POOL_ACCOUNT),
+        File(
+            "/etc/systemd/system/pgbouncer.service.d/bastide.conf",
+            render(
+                "postgres/pgbouncer.conf.j2", files=FILES, account=POOL_ACCOUNT, folder=FOLDER, sockets=POOL_SOCKETS
+            ),
+        ),
     )
+
+
+def pause_plan(wanted: Cluster) -> dict[str, object]:
+    """What `deploys/remote/pool.py` must know to have clients wait while the leadership moves.
+
+    `drain`: a transaction that takes longer is cut off by the switchover, as it would be without a pause; together with
+    a switchover it stays under the five seconds that a request can wait.
+    """
+    console = ("psql", "-XAtq", "-h", POOL_SOCKETS, "-p", str(POOL_PORT), "-U", POOL_ACCOUNT, "-d", "pgbouncer")
+    return {
+        "databases": list(wanted.postgres.databases),
+        # its own account is its administrator, at its socket alone (PgBouncer 1.24 manual, "Admin console")
+        "admin": ["setpriv", f"--reuid={POOL_ACCOUNT}", f"--regid={POOL_ACCOUNT}", "--clear-groups", *console],
+        "url": f"https://{wanted.me.address}:{PATRONI_PORT}",
+        "ca": f"{FOLDER}/ca.crt",
+        "drain": 2.0,
+        "longest": 12.0,
+    }
+
+
+def pool_account_file() -> File:
+    """sysusers.d(5): the account that the pool runs as."""
+    return File(_SYSUSERS, f'u! {POOL_ACCOUNT} - "Pool of database connections" /\n')

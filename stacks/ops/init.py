@@ -20,22 +20,30 @@ from bastide.lab_name import check_lab_name
 from bastide.machines import build_dir
 from bastide.pulumi_config import StackConfig, open_config
 from bastide.secrets import new_master
+from bastide.settings.placeholders import CHANGE
 from bastide.stackfile import SECRETS_KEY, SETTINGS_KEY, dump, load, read, stack_path
+from stacks.ops.new_file import write_new_file
 
 EXAMPLE = Path("stacks/Pulumi.example.yaml")
 _FOR_EDITORS = "# yaml-language-server: $schema=../docs/reference/stack-file.schema.json"
 _PORTS = range(20000, 30000)
 
 
-def init_stack(stack: str, root: Path, *, lab: bool) -> None:
+def init_stack(stack: str, root: Path, *, lab: bool, begin: bool = False, existing: bool = False) -> None:
     """Make whatever the stack still lacks. Each part is made once and never overwritten, so it can be run again.
 
     With `lab` a missing stack file is made from the example, with fresh keys, a free port, and a passphrase file under
-    build/. Without, a missing file is an error: a real stack is a person's decision.
+    build/. With `begin` a small one is written (`existing`: for a server that somebody else made), and nothing else is
+    done: it is its owner's to complete. Else a missing file is an error: a real stack is a person's decision.
     Raises `StackError`, `SettingsError` or `LabError`; `CommandFailed` when pulumi refuses.
     """
     file = stack_path(stack, root)
     made = []
+    if not file.exists() and begin and not lab:
+        identity = write_new_file(stack, file, existing=existing)
+        say(f"made {file.relative_to(root)}, and the key of its automation account, {identity}")
+        say(f" next: write what is marked {CHANGE} there; `make check stack={stack}` says when it is complete")
+        return
     if not file.exists():
         if not lab:
             read(file)  # raises, and says what to do

@@ -56,9 +56,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A check runs once for each machine that one of its controls speaks of."""
     if "machine" not in metafunc.fixturenames:
         return
-    inventory = metafunc.config.stash[_WORLD].inventory
+    world = metafunc.config.stash[_WORLD]
     ids = [str(word) for mark in metafunc.definition.iter_markers("control") for word in mark.args]
-    machines = dict.fromkeys(machine for word in ids for machine in control(word).machines(inventory))
+    machines = dict.fromkeys(
+        machine for word in ids for machine in control(word).machines(world.inventory, world.settings)
+    )
     metafunc.parametrize("machine", machines, ids=lambda machine: machine.name, scope="session")
 
 

@@ -82,7 +82,11 @@ class EvidencePlugin:
         by_node = any("::" in argument for argument in session.config.args)
         partial = {key for key, items in groups.items() if by_node or len(items) < len(expected[key])}
         inventory = self.world.inventory
-        wanted = {(control.id, machine) for control in CONTROLS for machine in control.machines(inventory)}
+        wanted = {
+            (control.id, machine)
+            for control in CONTROLS
+            for machine in control.machines(inventory, self.world.settings)
+        }
         run_ = Run(
             stack=self.world.stack,
             environment=self.world.environment,

@@ -9,7 +9,7 @@ import pytest
 
 from bastide.controls import count
 from bastide.controls.postgres import CERTIFICATE_DAYS
-from bastide.layout.postgres import LEADER_PORT, PATRONI_PORT, POOL_PORT, PORT, REPLICA_PORT
+from bastide.layout.postgres import LEADER_PORT, PATRONI_PORT, POOL_FOLDER, POOL_PORT, PORT, REPLICA_PORT
 from bastide.machines import Machine
 from bastide.settings import Settings
 from tests.verify.evidence_plugin import not_provable_here
@@ -178,6 +178,21 @@ def test_the_routes_end_at_the_leader(
         line = next((one for one in own["pool"] if one.startswith(f"{name} = ")), "")
         assert f"host=127.0.0.1 port={LEADER_PORT} dbname={name} " in line, f"the pool leads {name} elsewhere"
     note(f"127.0.0.1:{LEADER_PORT} to {leader}, {REPLICA_PORT} to {aside.get('name', 'nobody')}")
+
+
+@pytest.mark.control("postgres-09")
+@pytest.mark.probe(postgres.servers)
+def test_the_pool_takes_as_many_as_it_says_and_can_read_nothing_else(
+    observation: Observation, settings: Settings, note: Note
+) -> None:
+    """PgBouncer may open a file for each client and connection, and runs as an account of its own."""
+    own = own_of(settings, observation)
+    limits = own["pool_limits"]
+    files, clients, account = int(limits["files"]), int(limits["clients"]), limits["account"]
+    assert files > clients, f"PgBouncer may open {files} files, and promises {clients} clients"
+    assert account == "pgbouncer", f"PgBouncer runs as {account}"
+    assert f"{POOL_FOLDER}/server.key" in own["keys"], "PgBouncer has no key of its own"
+    note(f"{files} files, as {account}")
 
 
 @pytest.mark.control("postgres-09")

@@ -91,7 +91,7 @@ def run(machines: Inventory, *, complete: bool = True) -> Run:
 def all_green(machines: Inventory | None = None, settings: Settings = SETTINGS) -> Evidence:
     """Every control proven on every machine it speaks of."""
     machines = machines or inventory()
-    rows = [row(one.id, machine, settings=settings) for one in CONTROLS for machine in one.machines(machines)]
+    rows = [row(one.id, machine, settings=settings) for one in CONTROLS for machine in one.machines(machines, settings)]
     return Evidence(run=run(machines), rows=tuple(rows))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bastide.controls import CONTROLS
 from bastide.errors import SettingsError, StackError
 from bastide.settings import Settings
 from bastide.stackfile import load, parse, read
@@ -98,7 +99,7 @@ WRONG = [
     ("servers.primary.role", "boss", "settings.servers.primary.role: must be one of 'primary', 'standby' or 'witness' (got boss)"),
     ("servers.standby.location", "nbg1", "settings.servers: primary and standby must stand in two countries (all in DE)"),
     ("servers.standby.role", "primary", "settings.servers must have exactly one primary (got 2)"),
-    ("servers.witness", REMOVED, "settings.servers must have exactly one witness, or no failover is safe (got 0)"),
+    ("servers.standby.role", "witness", "settings.servers must have one witness at most: it breaks ties (got 2)"),
     ("servers.standby.private_address", "10.20.0.11", "settings.servers.standby.private_address 10.20.0.11 is already that of primary"),
     ("servers.standby.private_address", "10.21.0.12", "settings.servers.standby.private_address must lie in network.subnet 10.20.0.0/24 (got 10.21.0.12)"),
     ("servers.standby.private_address", "10.20.0.1", "settings.servers.standby.private_address 10.20.0.1 is reserved (network, broadcast or gateway)"),
@@ -346,3 +347,35 @@ def test_a_missing_file_says_where_to_begin(tmp_path: Path) -> None:
     with pytest.raises(StackError) as caught:
         read(tmp_path / "Pulumi.none.yaml")
     assert "Pulumi.example.yaml" in caught.value.hint
+
+
+def shape(*servers: str, **changes: Any) -> Settings:
+    """The example with these of its servers alone."""
+    data = example()
+    data["servers"] = {name: data["servers"][name] for name in servers}
+    for path, value in changes.items():
+        put(data, path.replace("__", "."), value)
+    return parse(data, "file")
+
+
+@pytest.mark.parametrize(
+    ("servers", "members", "administrator"),
+    [
+        (("primary",), ("primary",), "primary"),
+        (("primary", "standby"), ("primary",), "primary"),
+        (("primary", "witness"), ("primary",), "witness"),
+        (("primary", "standby", "witness"), ("primary", "standby", "witness"), "witness"),
+    ],
+)
+def test_any_number_of_servers(servers: tuple[str, ...], members: tuple[str, ...], administrator: str) -> None:
+    settings = shape(*servers)
+    assert (settings.etcd_members, settings.etcd_administrator) == (members, administrator)
+    spoken_of = {one.id for one in CONTROLS if one.needs(settings)}
+    assert ("postgres-01" in spoken_of) == ("standby" in servers)
+    assert ("postgres-07" in spoken_of) == ("etcd-01" in spoken_of) == (len(members) == 3)
+    assert ("wireguard-04" in spoken_of) == (len(servers) > 1)
+
+
+def test_who_waits_for_nobody_could_wait_for_ever() -> None:
+    with pytest.raises(SettingsError, match="stop needs a standby: nobody could ever write"):
+        shape("primary", postgres__without_standby="stop")

@@ -87,9 +87,9 @@ def test_nothing_of_a_voter_goes_before_its_cluster_counts_it_no_more(
 
 def test_a_machine_with_nothing_of_a_voter_is_left_alone(said: Any) -> None:
     said.answers = [NOTHING]
-    assert list(etcd.leave._inner(plan=PLAN, witness="witness")) == []
+    assert list(etcd.leave._inner(plan=PLAN, administrator="witness")) == []
     left: dict[str, Any]
     for left in ({"etcd_member": {**NOTHING["etcd_member"], "data": True}}, {"files": {"/etc/etcd": {}}}):
         said.answers = [NOTHING | left]
-        proof, _ = etcd.leave._inner(plan=PLAN, witness="witness")
+        proof, _ = etcd.leave._inner(plan=PLAN, administrator="witness")
         assert proof.function is etcd._counts_nobody_else, "before anything goes"

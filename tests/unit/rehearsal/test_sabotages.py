@@ -10,7 +10,7 @@ from bastide.controls import control
 from tests.rehearsal.sabotages import SABOTAGES, Sabotage
 from tests.rehearsal.sabotages.model import ANY, STANDBY, WITNESS
 from tests.rehearsal.sabotages.rounds import rounds
-from tests.unit.bastide.proofs import inventory
+from tests.unit.bastide.proofs import SETTINGS, inventory
 
 
 def _wrong(control_id: str, what: str, machines: tuple[str, ...] = ANY, **more: Any) -> Sabotage:
@@ -42,7 +42,7 @@ def test_no_two_of_a_round_share_a_row_or_what_they_touch() -> None:
 
 def test_their_controls_are_proven_wherever_they_may_be_done() -> None:
     for sabotage in SABOTAGES:
-        proven = {machine.name for machine in control(sabotage.control).machines(inventory())}
+        proven = {machine.name for machine in control(sabotage.control).machines(inventory(), SETTINGS)}
         assert set(sabotage.machines) <= proven, sabotage.name
 
 

@@ -39,7 +39,7 @@ class Machines:
         rows = [
             proofs.row(one, machine, *(proofs.check("failed", text) for text in self._broken(one, machine.name)))
             for one in ids
-            for machine in control(one).machines(machines)
+            for machine in control(one).machines(machines, proofs.SETTINGS)
             if machine.name in names
         ]
         save(Evidence(run=proofs.run(machines), rows=tuple(rows)), self.build / "sabotage-evidence.json")

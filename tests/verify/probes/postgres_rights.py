@@ -192,4 +192,5 @@ def _less(there: Iterable[str], wanted: set[str], where: str) -> Iterator[str]:
 
 def _connections(postgres: Postgres, role: str) -> int:
     """How many a role may use at once on one site, in all its databases."""
-    return sum(database.connections for database in postgres.databases.values() if role in database.roles)
+    theirs = [database for database in postgres.databases.values() if role in database.roles]
+    return sum(database.connections + database.session_connections for database in theirs)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         reach_as,
     )
 
+_POOL_FILE = "/etc/pgbouncer/pgbouncer.ini"
 _FACTS = """
 select json_build_object(
   'recovery', pg_is_in_recovery(),
@@ -69,13 +71,14 @@ def server(plan: dict[str, Any]) -> dict[str, Any]:
                 ("replicas", plan["ports"]["replicas"], 1),
             )
         }
-        pool_file = Path("/etc/pgbouncer/pgbouncer.ini").read_text(encoding="utf-8")
+        pool_file = Path(_POOL_FILE).read_text(encoding="utf-8")
         return {
             "sql": _json(facts.result()),
             "rights": rights.result(),
             "api": api.result(),
             "tries": {what: found.result() for what, found in tries.items()},
             "routes": {what: [one.result() for one in found] for what, found in routes.items()},
+            "pool_limits": _pool_limits(),
             "pool": [line.strip() for line in pool_file.splitlines() if " = host=" in line],
             "listening": listening(("postgres", "patroni", "haproxy", "pgbouncer")),
             "sockets": _sockets(),
@@ -156,7 +159,18 @@ def _wrong_password(plan: dict[str, Any], address: str, port: int) -> dict[str, 
 def _route(plan: dict[str, Any], port: int) -> dict[str, Any]:
     """Whom a listener of HAProxy leads to, by the name on the server's certificate."""
     trust = client(f"{plan['folder']}/ca.crt")
-    return postgres("127.0.0.1", port, "somebody", "postgres", trust, "localhost")
+    # it is the name that is to be learnt: no server calls itself by this address
+    trust.check_hostname = False
+    return postgres("127.0.0.1", port, "somebody", "postgres", trust)
+
+
+def _pool_limits() -> dict[str, str]:
+    """Whose account the pool runs as, how many clients it promises to take, and how many files it may open for them."""
+    promised = re.findall(r"^max_client_conn = (\d+)$", Path(_POOL_FILE).read_text(encoding="utf-8"), re.MULTILINE)
+    pid = output("systemctl", "show", "-P", "MainPID", "pgbouncer").strip()
+    lines = Path(f"/proc/{pid}/limits").read_text(encoding="utf-8").splitlines()
+    files = next(line.split()[3] for line in lines if line.startswith("Max open files"))
+    return {"account": Path(f"/proc/{pid}").owner(), "files": files, "clients": promised[0]}
 
 
 def _sockets() -> list[str]:

@@ -1,0 +1,80 @@
+"""Runs on a site as root: has the clients of its PgBouncer wait while the leadership of the databases moves.
+
+Standard library only, since it is sent to the machine as it stands here. A transaction that is at work is let end; new
+ones wait in the pool, see no error, and go on with whoever leads then.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from typing import Any
+
+from bastide.patroni import cluster_state
+
+_ASK_SECONDS = 3
+
+
+def wait_out(plan: dict[str, Any]) -> None:
+    """Pause the pools, and end; they go on by themselves when somebody else leads, or after a while.
+
+    `plan`: databases (names of pools), admin (words of psql to PgBouncer's own console), leader (who leads now), url
+    (of this machine's Patroni), ca, drain (seconds that transactions at work have to end), longest (seconds after which
+    the pools go on whatever happened). What cannot be paused is said, and is no error: it is as it was without this.
+    """
+    heard, told = os.pipe()
+    if os.fork():
+        os.close(told)
+        with os.fdopen(heard) as answer:
+            print(answer.read().strip())
+        return
+    # this part outlives the command: nobody waits for its outputs
+    os.setsid()
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(nowhere, number)
+    os.close(heard)
+    try:
+        paused = _pause(plan)
+        os.write(told, b"paused" if paused else b"not paused: transactions go on for longer than they may")
+        os.close(told)
+        if paused:
+            _until_led(plan)
+    finally:
+        for name in plan["databases"]:
+            _console(plan, f'RESUME "{name}"').wait()
+        os._exit(0)
+
+
+def _pause(plan: dict[str, Any]) -> bool:
+    waiting = [_console(plan, f'PAUSE "{name}"') for name in plan["databases"]]
+    deadline = time.monotonic() + plan["drain"]
+    for one in waiting:
+        try:
+            one.wait(max(deadline - time.monotonic(), 0.01))
+        except subprocess.TimeoutExpired:
+            one.kill()
+    return all(one.returncode == 0 for one in waiting)
+
+
+def _until_led(plan: dict[str, Any]) -> None:
+    """Until somebody else leads with a server that runs."""
+    deadline = time.monotonic() + plan["longest"]
+    words = ("curl", "-sf", "-m", str(_ASK_SECONDS), "--cacert", plan["ca"], f"{plan['url']}/cluster")
+    while time.monotonic() < deadline:
+        said = subprocess.run(words, capture_output=True, text=True, check=False).stdout
+        try:
+            seen = cluster_state(json.loads(said))
+        except ValueError:
+            seen = None
+        if seen and seen.leader not in ("", plan["leader"]):
+            return
+        time.sleep(0.1)
+
+
+def _console(plan: dict[str, Any], command: str) -> subprocess.Popen[bytes]:
+    silent = subprocess.DEVNULL
+    words = [*plan["admin"], "-c", command]
+    return subprocess.Popen(words, stdin=silent, stdout=silent, stderr=silent, cwd="/", close_fds=True)
