@@ -22,9 +22,8 @@ STALE_DAYS = 30
 
 # The longest first: they begin first. The first one's stack is `rehearsal`, whose figures other stacks' pages print.
 LABS = {
-    "flow": "from nothing to the page, the provider's faults, sabotages, what is looked at day by day",
-    "database": "the cluster under failures, its day two, what goes wrong in the midst of a deploy",
-    "machines": "secrets, lock-outs, bans, updates, the mesh",
+    "flow": "from nothing to the page, the provider's faults, sabotages, lock-outs, the mesh, day by day",
+    "database": "the cluster under failures and its day two, faults in a deploy, secrets, bans, updates",
     "killed": "`make up` from nothing, killed (in groups of `make test-full` only)",
     "members": "machines that come to the cluster and leave it",
     "existing": "a machine that somebody else made",
@@ -34,6 +33,10 @@ LABS = {
 }
 
 FULL = {
+    "provider": "zones, volumes, first contacts: what is imported, destroyed, killed",
+    "drift": "what somebody changes at the console, breaking the glass, another master, the mesh alone",
+    "faults": "a destroyed server, one that dies in a deploy, a pause, another owner, others' data",
+    "resize": "servers of another type, one at a time",
     "ports": "all 65,535 ports from outside",
     "killed-early": "`make up` killed at any moment of its first 20 s",
     "killed-midway": "... between 20 and 40 s",

@@ -150,7 +150,9 @@ def _show(record: Record, volume: Volume) -> None:
     folder, link = _devices(record), _link(record, volume)
     if link.is_symlink():
         return
-    loop = next(iter(_loops(volume)), "") or run(["losetup", "--find", "--show", volume.image]).stdout.strip()
+    # it ends with us: one that outlived a kill would make a second device beside that of the next try
+    make = ["setpriv", "--pdeathsig", "KILL", "losetup", "--find", "--nooverlap", "--show", str(volume.image)]
+    loop = next(iter(_loops(volume)), "") or run(make).stdout.strip()
     name = next(name for name in _NAMES if not (folder / name).exists())
     # mknod(2) minds the umask
     os.mknod(folder / name, 0o660 | stat.S_IFBLK, Path(loop).stat().st_rdev)

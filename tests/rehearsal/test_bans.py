@@ -12,7 +12,7 @@ import pytest
 
 from tests.rehearsal.stack import Rehearsal, wait_for
 
-LAB = "machines"
+LAB = "database"
 
 MACHINE = "standby"
 SPARE = "::bad:1"  # a second address of the prober, in its own network

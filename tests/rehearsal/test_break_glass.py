@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from bastide.console import run
 from tests.rehearsal.stack import Rehearsal, wait_for
 
@@ -13,6 +15,7 @@ LAB = "flow"
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "break-glass.md"
 
 
+@pytest.mark.full("drift")
 def test_a_cloud_firewall_in_the_way(rehearsal: Rehearsal) -> None:
     """Somebody emptied its rules at the console. The page's commands need the API only."""
     (found,) = rehearsal.api("GET", "/v1/firewalls")["firewalls"]

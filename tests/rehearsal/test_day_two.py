@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from bastide.console import Completed, run
 from tests.rehearsal.stack import Rehearsal, wait_for
 
@@ -84,6 +86,7 @@ def test_a_mistake_ends_with_1_and_two_lines(rehearsal: Rehearsal) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.full("drift")
 def test_what_somebody_changed_at_the_console_and_on_a_machine_is_drift(rehearsal: Rehearsal) -> None:
     rules = firewall(rehearsal)["rules"]
     extra = {"direction": "in", "protocol": "tcp", "port": "3306", "source_ips": ["0.0.0.0/0"]}
@@ -105,6 +108,7 @@ def test_what_somebody_changed_at_the_console_and_on_a_machine_is_drift(rehearsa
     assert len(firewall(rehearsal)["rules"]) == len(rules)
 
 
+@pytest.mark.full("drift")
 def test_a_machine_that_is_off_is_drift_and_stands_in_the_status(rehearsal: Rehearsal) -> None:
     rehearsal.lab("crash", "witness")
     try:

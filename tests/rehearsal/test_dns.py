@@ -98,6 +98,7 @@ def test_the_second_preview_is_silent_whatever_the_texts_are(
         assert "".join(pieces).replace('\\"', '"').replace("\\\\", "\\") == LONG
 
 
+@pytest.mark.full("provider")
 def test_what_exists_is_imported_as_the_how_to_says(
     rehearsal: Rehearsal, with_dns: Callable[[Callable[[Any], None]], Any]
 ) -> None:
@@ -148,6 +149,7 @@ def refused_then_let_go(rehearsal: Rehearsal, client: hcloud.Client) -> None:
     assert [zone.name for zone in client.zones.get_all()] == [ZONE]
 
 
+@pytest.mark.full("provider")
 def test_a_zone_is_destroyed_and_made_again(
     rehearsal: Rehearsal, with_dns: Callable[[Callable[[Any], None]], Any]
 ) -> None:
@@ -166,6 +168,7 @@ def test_a_zone_is_destroyed_and_made_again(
     rehearsal.verify(*words, "--evidence", str(rehearsal.build / "dns-evidence.json"))
 
 
+@pytest.mark.full("provider")
 @pytest.mark.parametrize("kind", ["Zone", "ZoneRrset"])
 def test_what_a_killed_up_had_begun_is_taken_over(rehearsal: Rehearsal, kind: str) -> None:
     """The state as kill -9 leaves it: the resources exist, the state says that their making was begun."""

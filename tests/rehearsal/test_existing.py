@@ -64,6 +64,7 @@ def test_it_is_a_stock_machine_that_the_api_does_not_know(owned: Rehearsal) -> N
     assert {server["name"] for server in owned.api("GET", "/v1/servers")["servers"]} == {"standby", "witness"}
 
 
+@pytest.mark.full("provider")
 def test_another_host_key_than_the_declared_one_is_refused_before_a_login(owned: Rehearsal) -> None:
     with owned.settings_changed("servers.primary.host_key", ELSEWHERE):
         said = owned.make("deploy", check=False)
@@ -80,6 +81,7 @@ def test_another_host_key_than_the_declared_one_is_refused_before_a_login(owned:
     owned.make("infra")
 
 
+@pytest.mark.full("provider")
 def test_a_first_contact_that_was_killed_is_completed(owned: Rehearsal) -> None:
     """Killed when the account appears: it may have its key by then or not, and no record says anything of it."""
     words = [sys.executable, "-m", "hosts", "enroll", "--stack", STACK]

@@ -65,6 +65,7 @@ def test_a_second_pulumi_up_is_told_who_holds_the_stack(rehearsal: Rehearsal) ->
     rehearsal.make("infra")
 
 
+@pytest.mark.full("faults")
 def test_a_machine_that_dies_in_a_deploy_stops_it_everywhere(rehearsal: Rehearsal) -> None:
     """--fail-percent 0: the others stop at the same operation, so that the machines are not changed by halves."""
     with rehearsal.settings_changed(*ANOTHER_SETTING):
@@ -86,6 +87,7 @@ def test_a_machine_that_dies_in_a_deploy_stops_it_everywhere(rehearsal: Rehearsa
     rehearsal.deploy()
 
 
+@pytest.mark.full("faults")
 def test_a_destroyed_server_is_made_again_by_one_up_and_one_deploy(rehearsal: Rehearsal) -> None:
     """Somebody lifted its protection at the console and deleted it, while settings.protection is true.
 

@@ -19,7 +19,7 @@ from lab import registry
 from lab.place import PROBER
 from tests.rehearsal.stack import Rehearsal, wait_for
 
-LAB = "machines"
+LAB = "flow"
 
 PERSON = "bruno"
 CONFIG = "/etc/wireguard/wg0.conf"
@@ -83,6 +83,7 @@ def test_an_operator_who_is_not_in_the_mesh_cannot_close_all_other_ways(at_home:
     assert at_home.dry("--limit", "witness", *ONLY) == {}
 
 
+@pytest.mark.full("drift")
 def test_ssh_is_open_to_the_mesh_alone_and_opens_again(at_home: Rehearsal) -> None:
     """By an operator who is in the mesh: closed to all others, deployed and proven over it, and open again."""
     inventory = ("python", "-m", "hosts", "inventory", "--stack", at_home.stack)

@@ -106,6 +106,7 @@ def test_it_is_handed_over_by_word(rehearsal: Rehearsal, writers: Writers) -> No
     writers.healed()
 
 
+@pytest.mark.full("faults")
 def test_a_pause_is_not_forgotten(rehearsal: Rehearsal, writers: Writers) -> None:
     assert "next: `make resume` as soon as you are done" in said(day_two(rehearsal, "pause"))
     try:
@@ -186,6 +187,7 @@ def test_a_newer_release_rolls_through_in_one_deploy(rehearsal: Rehearsal, write
     writers.healed()
 
 
+@pytest.mark.full("faults")
 def test_another_owner_gets_what_the_first_one_made_and_nothing_is_dropped(
     rehearsal: Rehearsal, writers: Writers
 ) -> None:
@@ -222,6 +224,7 @@ def test_a_copy_is_made_anew_by_name_and_not_the_only_one(rehearsal: Rehearsal, 
     writers.healed()
 
 
+@pytest.mark.full("faults")
 def test_the_data_of_another_cluster_are_refused_and_not_wiped(rehearsal: Rehearsal, writers: Writers) -> None:
     leader = writers.leader()
     (other,) = set(SITES) - {leader}

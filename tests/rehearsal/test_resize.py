@@ -76,6 +76,7 @@ def test_edited_types_stop_nobody_and_the_plan_says_what_to_run(rehearsal: Rehea
     assert types(rehearsal) == before
 
 
+@pytest.mark.full("resize")
 def test_the_leader_is_resized_and_nothing_is_lost(rehearsal: Rehearsal, writers: Writers) -> None:
     writers.switchover("primary")
     began = time.monotonic()
@@ -98,6 +99,7 @@ def test_the_leader_is_resized_and_nothing_is_lost(rehearsal: Rehearsal, writers
     assert types(rehearsal)["primary"] == ("cx23", "running")
 
 
+@pytest.mark.full("resize")
 def test_a_change_that_the_provider_refuses_leaves_the_server_on(rehearsal: Rehearsal, writers: Writers) -> None:
     rehearsal.api("POST", "/_lab/faults", {"action": "change_server_type", "message": "no room", "count": 1})
     with another_type(rehearsal, "standby"):
@@ -109,6 +111,7 @@ def test_a_change_that_the_provider_refuses_leaves_the_server_on(rehearsal: Rehe
     writers.healed()
 
 
+@pytest.mark.full("resize")
 def test_a_resize_that_is_killed_is_completed_by_the_next(rehearsal: Rehearsal, writers: Writers) -> None:
     words = ["python", "-m", "hosts", "resize", "--stack", rehearsal.stack, "--machine", "standby"]
     with another_type(rehearsal, "standby"):
@@ -124,6 +127,7 @@ def test_a_resize_that_is_killed_is_completed_by_the_next(rehearsal: Rehearsal, 
     writers.healed()
 
 
+@pytest.mark.full("resize")
 def test_beside_a_machine_that_is_not_well_none_goes_down(rehearsal: Rehearsal, writers: Writers) -> None:
     rehearsal.exec("witness", "systemctl stop etcd")
     try:
@@ -138,6 +142,7 @@ def test_beside_a_machine_that_is_not_well_none_goes_down(rehearsal: Rehearsal, 
     writers.healed()
 
 
+@pytest.mark.full("resize")
 def test_while_somebody_deploys_none_goes_down(rehearsal: Rehearsal) -> None:
     record: dict[str, Any] = {"who": "somebody@elsewhere", "since": int(time.time())}
     # proc_pid_stat(5): the time at which a process began is field 22, the twentieth after the name

@@ -23,7 +23,7 @@ from tests.rehearsal.canary import PATH, canary
 from tests.rehearsal.stack import DEPLOY, Rehearsal, wait_for
 from tests.rehearsal.watcher import Watcher, forms
 
-LAB = "machines"
+LAB = "database"
 
 MACHINES = ("primary", "standby", "witness")
 # the engine hands a program its configuration, opened, in the first variable of that one process; the second is the
@@ -174,6 +174,7 @@ def test_no_file_of_the_stack_holds_a_secret(rehearsal: Rehearsal) -> None:
     assert leaked == []
 
 
+@pytest.mark.full("drift")
 # it measures the gap of a handshake, which a neighbour's load makes longer
 @pytest.mark.alone
 def test_the_master_is_changed_in_two_steps(rehearsal: Rehearsal) -> None:

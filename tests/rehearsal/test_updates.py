@@ -10,7 +10,7 @@ import pytest
 
 from tests.rehearsal.stack import Rehearsal, wait_for
 
-LAB = "machines"
+LAB = "database"
 
 MACHINE = "witness"
 LOG = "journalctl -q -o cat -t bastide-updates --since=@{since}"
@@ -160,6 +160,7 @@ def test_a_check_of_another_capability_may_refuse(rehearsal: Rehearsal, since: i
     assert _boot(rehearsal, MACHINE) == before
 
 
+@pytest.mark.full("drift")
 def test_of_three_that_want_to_reboot_at_once_at_most_one_does(rehearsal: Rehearsal, since: int) -> None:
     names = ("primary", "standby", "witness")
     before = {name: _boot(rehearsal, name) for name in names}

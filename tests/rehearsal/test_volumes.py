@@ -165,6 +165,7 @@ def test_what_is_taken_out_of_the_stack_file_is_not_deleted(stack: Rehearsal) ->
     assert len(volumes(stack)) == 3
 
 
+@pytest.mark.full("provider")
 def test_a_killed_up_is_completed_by_the_next(stack: Rehearsal) -> None:
     """kill -9 of the engine while it makes and attaches volumes that its state does not know yet."""
     with stack.settings_changed("protection", value=False):
