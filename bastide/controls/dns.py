@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bastide.controls.model import Control, join
+from bastide.controls.model import Control, join, zones
 from bastide.machines import Inventory
 from bastide.settings import Settings
 
@@ -14,6 +14,7 @@ CONTROLS = (
         "Either site can be found when the other is down, and no name leads to a server that is not ours.",
         roles=("primary", "standby"),
         claims=(28, 117),
+        needs=zones,
     ),
     Control(
         "dns-02",
@@ -22,6 +23,7 @@ CONTROLS = (
         "Certificate authorities must look there first, and refuse everybody else's order (RFC 8659).",
         roles=("primary",),
         claims=(11,),
+        needs=zones,
     ),
     Control(
         "dns-03",
@@ -29,6 +31,7 @@ CONTROLS = (
         "The addresses of all {machines} have their names in reverse DNS, which lead back, over IPv4 and IPv6.",
         "Who meets one of our addresses can see whose it is; mail and abuse desks look there.",
         claims=(117,),
+        needs=zones,
     ),
     Control(
         "dns-04",
@@ -37,6 +40,7 @@ CONTROLS = (
         "Records decide who may send mail in the company's name; one that was changed by hand turns this off.",
         roles=("primary",),
         claims=(117,),
+        needs=zones,
     ),
 )
 

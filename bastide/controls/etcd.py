@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bastide.controls.model import Control, count, failover
+from bastide.controls.model import Control, count, databases, failover
 from bastide.machines import Inventory
 from bastide.settings import Settings
 
@@ -21,6 +21,7 @@ CONTROLS = (
         "The voters answer in the mesh only, over TLS 1.2 or newer, to who has a certificate and a password.",
         "Whoever could write there could choose which database leads; an application beside it has no way to it.",
         claims=(13, 15, 37),
+        needs=databases,
     ),
     Control(
         "etcd-03",
@@ -28,8 +29,8 @@ CONTROLS = (
         "Among the voters the one at neither site leads, so that losing a site never takes both leaders at once.",
         "Two elections one after the other would take twice as long.",
         roles=("witness",),
-        needs=failover,
         claims=(94,),
+        needs=failover,
     ),
     Control(
         "etcd-04",
@@ -37,6 +38,7 @@ CONTROLS = (
         "What the voters keep lies on {voter_disk}; a snapshot is taken every day and kept for {snapshot_days}.",
         "A full disk takes no vote away, and what the voters know can be brought back.",
         claims=(94,),
+        needs=databases,
     ),
     Control(
         "etcd-05",
@@ -44,6 +46,7 @@ CONTROLS = (
         "Whoever speaks to the voters for the databases reads and writes this stack's keys and no others.",
         "A password that leaks opens no more than it has to.",
         claims=(37,),
+        needs=databases,
     ),
 )
 

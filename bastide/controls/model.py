@@ -26,14 +26,44 @@ def several(settings: Settings) -> bool:
     return len(settings.servers) > 1
 
 
-def standby(settings: Settings) -> bool:
-    """What is said of data at two sites."""
+def two_sites(settings: Settings) -> bool:
+    """What is said of a primary and a standby."""
     return bool(settings.by_role("standby"))
+
+
+def mesh(settings: Settings) -> bool:
+    """What is said of a mesh."""
+    return settings.wireguard is not None
+
+
+def mesh_of_several(settings: Settings) -> bool:
+    """What is said of who meets in a mesh."""
+    return mesh(settings) and several(settings)
+
+
+def databases(settings: Settings) -> bool:
+    """What is said of databases, wherever they are."""
+    return settings.postgres is not None
+
+
+def replicated(settings: Settings) -> bool:
+    """What is said of data at two sites."""
+    return databases(settings) and two_sites(settings)
 
 
 def failover(settings: Settings) -> bool:
     """What is said of who leads: with a standby, and votes that outlive the loss of one."""
-    return standby(settings) and len(settings.etcd_members) != 1
+    return replicated(settings) and len(settings.etcd_members) != 1
+
+
+def zones(settings: Settings) -> bool:
+    """What is said of names."""
+    return settings.dns is not None
+
+
+def buckets(settings: Settings) -> bool:
+    """What is said of an object storage."""
+    return settings.storage is not None
 
 
 @dataclass(frozen=True)

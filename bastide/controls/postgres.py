@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bastide.controls.model import Control, count, failover, join, standby
+from bastide.controls.model import Control, count, databases, failover, join, replicated
 from bastide.machines import Inventory, Machine
 from bastide.settings import Role, Settings
 
@@ -18,8 +18,8 @@ CONTROLS = (
         "Every change in the databases streams to {standbys}, at most {lag} behind when looked at; {commits}.",
         "When a site is lost, the other one has what was written.",
         roles=_SITES,
-        needs=standby,
         claims=(28, 94, 95),
+        needs=replicated,
     ),
     Control(
         "postgres-02",
@@ -28,6 +28,7 @@ CONTROLS = (
         "Whoever is in between reads nothing, and whoever has no password, or comes from elsewhere, is refused.",
         roles=_SITES,
         claims=(13, 14, 16),
+        needs=databases,
     ),
     Control(
         "postgres-03",
@@ -36,6 +37,7 @@ CONTROLS = (
         "What cannot be reached cannot be attacked.",
         roles=_SITES,
         claims=(15,),
+        needs=databases,
     ),
     Control(
         "postgres-04",
@@ -43,8 +45,8 @@ CONTROLS = (
         "What the databases send to the other site cannot be read on the way, not in the mesh either.",
         "Data is encrypted a second time inside of the encrypted network: one mistake does not show it.",
         roles=_SITES,
-        needs=standby,
         claims=(13,),
+        needs=replicated,
     ),
     Control(
         "postgres-05",
@@ -53,6 +55,7 @@ CONTROLS = (
         "A disk that returns other data than was written is noticed.",
         roles=_SITES,
         claims=(94,),
+        needs=databases,
     ),
     Control(
         "postgres-06",
@@ -61,6 +64,7 @@ CONTROLS = (
         "An application that was broken into can do no more than it has to.",
         roles=_SITES,
         claims=(16, 37),
+        needs=databases,
     ),
     Control(
         "postgres-07",
@@ -68,8 +72,8 @@ CONTROLS = (
         "One server takes writes at any time, by the votes; to change that takes a certificate and a password.",
         "Two servers that both take writes would each lose what the other one was told.",
         roles=_SITES,
-        needs=failover,
         claims=(94,),
+        needs=failover,
     ),
     Control(
         "postgres-08",
@@ -78,6 +82,7 @@ CONTROLS = (
         "No certificate that ran out stops the databases, and nobody can pass himself off as one of them.",
         roles=_SITES,
         claims=(13,),
+        needs=databases,
     ),
     Control(
         "postgres-09",
@@ -86,6 +91,7 @@ CONTROLS = (
         "After a change of leader they find the new one by themselves.",
         roles=_SITES,
         claims=(103,),
+        needs=databases,
     ),
     Control(
         "postgres-10",
@@ -94,6 +100,7 @@ CONTROLS = (
         "Afterwards it can be told who changed what.",
         roles=_SITES,
         claims=(39,),
+        needs=databases,
     ),
 )
 

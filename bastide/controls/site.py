@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bastide.controls.model import WEEK, Control, count, join, standby
+from bastide.controls.model import WEEK, Control, count, join, two_sites
 from bastide.machines import Inventory, Machine
 from bastide.settings import Settings
 
@@ -24,7 +24,7 @@ CONTROLS = (
         "What takes down one data centre, or one country's network, does not take down the other.",
         max_age=WEEK,
         roles=("primary", "standby"),
-        needs=standby,
+        needs=two_sites,
         claims=(95,),
     ),
 )

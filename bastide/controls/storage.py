@@ -5,7 +5,7 @@ A bucket is no machine, and evidence is about a control on a machine: the primar
 
 from __future__ import annotations
 
-from bastide.controls.model import Control, count, join
+from bastide.controls.model import Control, buckets, count, join
 from bastide.machines import Inventory
 from bastide.settings import Settings
 
@@ -17,6 +17,7 @@ CONTROLS = (
         "A bucket that was opened by mistake is how most stored data gets out.",
         roles=("primary",),
         claims=(15,),
+        needs=buckets,
     ),
     Control(
         "storage-02",
@@ -25,6 +26,7 @@ CONTROLS = (
         "Neither a mistake nor a stolen key without special rights removes what was kept for a bad day.",
         roles=("primary",),
         claims=(122,),
+        needs=buckets,
     ),
     Control(
         "storage-03",
@@ -33,6 +35,7 @@ CONTROLS = (
         "A deletion by mistake can be taken back.",
         roles=("primary",),
         claims=(122,),
+        needs=buckets,
     ),
 )
 

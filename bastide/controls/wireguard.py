@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bastide.controls.model import Control, count, several
+from bastide.controls.model import Control, count, mesh, mesh_of_several
 from bastide.machines import Inventory
 from bastide.settings import Settings
 
@@ -13,7 +13,7 @@ CONTROLS = (
         "What a server sends to another one's address in the mesh leaves it encrypted, by WireGuard.",
         "Neither a provider nor anybody else on the way can read or change what the servers tell each other.",
         claims=(13,),
-        needs=several,
+        needs=mesh_of_several,
     ),
     Control(
         "wireguard-02",
@@ -21,6 +21,7 @@ CONTROLS = (
         "{members} are in the mesh and nobody else; each has one address, and cannot send as another one.",
         "Whoever is in there is known, and who left is out.",
         claims=(13, 38, 43),
+        needs=mesh,
     ),
     Control(
         "wireguard-03",
@@ -28,6 +29,7 @@ CONTROLS = (
         "Whoever holds no key of the mesh gets no answer from it, and a server in it reaches no undeclared port.",
         "A way in that does not answer cannot be tried; and the next server does not trust one that was broken into.",
         claims=(13, 38),
+        needs=mesh,
     ),
     Control(
         "wireguard-04",
@@ -35,7 +37,7 @@ CONTROLS = (
         "Every server reaches every other one over the mesh.",
         "What must not travel in the open has no reason to.",
         claims=(13,),
-        needs=several,
+        needs=mesh_of_several,
     ),
 )
 

@@ -55,7 +55,11 @@ class EvidencePlugin:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Remember everything there was, before any -k, -m or --control takes from it."""
+        """Remember everything there was, before any -k, -m or --control takes from it.
+
+        Of a check whose control does not speak of this stack pytest makes one without a machine: that is none.
+        """
+        items[:] = [item for item in items if isinstance(_parameter(item), Machine)]
         self.collected = list(items)
 
     @pytest.hookimpl(wrapper=True)
@@ -141,9 +145,13 @@ class EvidencePlugin:
 
 def machine_of(item: pytest.Item) -> Machine:
     """The machine that a check is about (its parameter)."""
-    machine = item.callspec.params["machine"]  # type: ignore[attr-defined]  # pytest's Function has it, Item does not
+    machine = _parameter(item)
     assert isinstance(machine, Machine)
     return machine
+
+
+def _parameter(item: pytest.Item) -> object:
+    return item.callspec.params["machine"]  # type: ignore[attr-defined]  # pytest's Function has it, Item does not
 
 
 def controls_of(item: pytest.Item) -> list[str]:

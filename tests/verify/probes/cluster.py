@@ -77,6 +77,14 @@ def judge_silence(
     note(f"no answer from {', '.join(map(str, ports))} ({', '.join(seen)})")
 
 
+def nobody_else(settings: Settings, note: Callable[[str], None]) -> bool:
+    """Whether this server is the only one: what is said of others holds then, since there are none."""
+    if len(settings.servers) > 1:
+        return False
+    note("there is no other server")
+    return True
+
+
 def sites(world: World) -> list[Machine]:
     """The machines that carry databases."""
     return [machine for machine in world.inventory if machine.role != "witness"]

@@ -81,7 +81,8 @@ def certificate(line: ssl.SSLSocket) -> dict[str, Any]:
     shown: Any = line.getpeercert() or {}
     names = [value for part in shown.get("subject", ()) for key, value in part if key == "commonName"]
     ends = ssl.cert_time_to_seconds(shown["notAfter"]) if shown else 0
-    return {"tls": line.version(), "name": names[0] if names else "", "ends": ends}
+    others = [value for _, value in shown.get("subjectAltName", ())]
+    return {"tls": line.version(), "name": names[0] if names else "", "names": others, "ends": ends}
 
 
 def https(address: str, port: int, context: ssl.SSLContext | None, request: str, name: str = "") -> dict[str, Any]:
