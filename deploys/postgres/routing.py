@@ -136,6 +136,7 @@ def pause_plan(wanted: Cluster) -> dict[str, object]:
         "admin": ["setpriv", f"--reuid={POOL_ACCOUNT}", f"--regid={POOL_ACCOUNT}", "--clear-groups", *console],
         "url": f"https://{wanted.me.address}:{PATRONI_PORT}",
         "ca": f"{FOLDER}/ca.crt",
+        "port": LEADER_PORT,
         "drain": 2.0,
         "longest": 12.0,
     }

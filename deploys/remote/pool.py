@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import ssl
+import struct
 import subprocess
 import time
 from typing import Any
@@ -15,14 +18,16 @@ from typing import Any
 from bastide.patroni import cluster_state
 
 _ASK_SECONDS = 3
+_TRIES = 3
 
 
 def wait_out(plan: dict[str, Any]) -> None:
     """Pause the pools, and end; they go on by themselves when somebody else leads, or after a while.
 
     `plan`: databases (names of pools), admin (words of psql to PgBouncer's own console), leader (who leads now), url
-    (of this machine's Patroni), ca, drain (seconds that transactions at work have to end), longest (seconds after which
-    the pools go on whatever happened). What cannot be paused is said, and is no error: it is as it was without this.
+    (of this machine's Patroni), ca, port (where this machine's HAProxy leads to the leader), drain (seconds that
+    transactions at work have to end), longest (seconds after which the pools go on whatever happened). What cannot be
+    paused is said, and is no error: it is as it was without this.
     """
     heard, told = os.pipe()
     if os.fork():
@@ -60,7 +65,10 @@ def _pause(plan: dict[str, Any]) -> bool:
 
 
 def _until_led(plan: dict[str, Any]) -> None:
-    """Until somebody else leads with a server that runs."""
+    """Until somebody else leads with a server that runs, and HAProxy leads there and nowhere else.
+
+    It looks every 0.1 to 1 s: one that still leads to the earlier leader gives a server that takes no writes any more.
+    """
     deadline = time.monotonic() + plan["longest"]
     words = ("curl", "-sf", "-m", str(_ASK_SECONDS), "--cacert", plan["ca"], f"{plan['url']}/cluster")
     while time.monotonic() < deadline:
@@ -69,9 +77,29 @@ def _until_led(plan: dict[str, Any]) -> None:
             seen = cluster_state(json.loads(said))
         except ValueError:
             seen = None
-        if seen and seen.leader not in ("", plan["leader"]):
+        if seen and seen.leader not in ("", plan["leader"]) and _leads_to(plan) == {seen.leader}:
             return
         time.sleep(0.1)
+
+
+def _leads_to(plan: dict[str, Any]) -> set[str]:
+    """Whom HAProxy leads to now, by the names on the certificates: of two it takes one after the other."""
+    context = ssl.create_default_context(cafile=plan["ca"])
+    context.check_hostname = False
+    found = set()
+    for _ in range(_TRIES):
+        try:
+            with socket.create_connection(("127.0.0.1", plan["port"]), _ASK_SECONDS) as plain:
+                # PostgreSQL 17 manual, 53.2.11: a request for TLS comes before it
+                plain.sendall(struct.pack("!II", 8, 80877103))
+                if plain.recv(1) != b"S":
+                    return set()
+                with context.wrap_socket(plain) as line:
+                    shown: Any = line.getpeercert() or {}
+        except OSError:
+            return set()
+        found |= {value for part in shown.get("subject", ()) for key, value in part if key == "commonName"}
+    return found
 
 
 def _console(plan: dict[str, Any], command: str) -> subprocess.Popen[bytes]:

@@ -87,8 +87,11 @@ class Writers:
         self.begun: dict[str, int] = {}
 
     @contextmanager
-    def writing(self, *machines: str) -> Iterator[None]:
-        """Rows are written from these machines during the block; ended, the table is kept until `judge`."""
+    def writing(self, *machines: str, patience: float = PATIENCE) -> Iterator[None]:
+        """Rows are written from these machines during the block; ended, the table is kept until `judge`.
+
+        `patience`: seconds for which a writer waits for one answer.
+        """
         leader = self.leader()
         self.clear()
         self.sql(
@@ -97,14 +100,14 @@ class Writers:
         )
         try:
             for machine in machines:
-                self.start(machine)
+                self.start(machine, patience)
             wait_for(lambda: all(self.told().of(one) for one in machines), "the first rows are there", seconds=20)
             yield
         finally:
             for machine in machines:
                 self.stop(machine)
 
-    def start(self, machine: str) -> None:
+    def start(self, machine: str, patience: float = PATIENCE) -> None:
         """Begin to write on a machine; the password goes over standard input, and lies in memory until it is read."""
         self.begun[machine] = self.begun.get(machine, 0) + 1
         name = f"{machine}/{self.begun[machine]}"
@@ -113,7 +116,7 @@ class Writers:
             "table": _TABLE,
             "record": f"{_PLACE}/record-{self.begun[machine]}",
             "pause": 0.03,
-            "patience": PATIENCE,
+            "patience": patience,
             "seconds": _LONGEST,
             "to": {
                 "host": "127.0.0.1",

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from bastide.console import Completed, run
-from bastide.layout.postgres import DATA
+from bastide.layout.postgres import DATA, FOLDER, POOL_PORT
 from bastide.stackfile import load
 from tests.rehearsal.acknowledged import SITES, Writers
 from tests.rehearsal.stack import Rehearsal, wait_for
@@ -55,6 +55,16 @@ def day_two(rehearsal: Rehearsal, name: str, *data: str, check: bool = True) -> 
     return done
 
 
+def pooled(writers: Writers, database: str, sql: str, options: str = "") -> Completed:
+    """What an application on the standby gets from the pool there, connecting as drivers do."""
+    secret = writers.password.get_secret_value()
+    where = f"host=127.0.0.1 port={POOL_PORT} user={writers.role} dbname={database} sslmode=verify-full"
+    words = f"PGOPTIONS='{options}' psql -XAtq '{where} sslrootcert={FOLDER}/ca.crt' -f -"
+    # the password by standard input, into the environment of this one program
+    script = f"read -r PGPASSWORD; export PGPASSWORD; {words}"
+    return writers.rehearsal.exec("standby", script, input=f"{secret}\n{sql};\n", check=False)
+
+
 def said(done: Completed) -> str:
     return done.stdout + done.stderr
 
@@ -80,6 +90,33 @@ def set_to(writers: Writers) -> dict[str, str]:
 def releases(writers: Writers) -> dict[str, str]:
     """Which release each server runs."""
     return {site: writers.sql(site, "show server_version").split()[0] for site in SITES}
+
+
+def test_a_handover_is_a_wait_and_no_error(rehearsal: Rehearsal, writers: Writers) -> None:
+    """Applications on both sites that can wait for five seconds see nothing else of it."""
+    before = writers.leader()
+    with writers.writing(*SITES, patience=5):
+        day_two(rehearsal, "switchover")
+        for site in SITES:
+            writers.goes_on(site, seconds=10)
+        told = writers.told()
+    assert writers.leader() != before
+    assert told.unknown == {}, told.reasons
+    assert writers.missing(told) == []
+    print(f"nobody was answered for {max(told.stopped(site) for site in SITES):.2f} s")
+    writers.healed()
+
+
+def test_common_drivers_connect_and_a_session_is_kept(writers: Writers) -> None:
+    """What JDBC, Go and Node send at the start; and a connection of one's own, for locks, LISTEN and dumps."""
+    name = writers.database
+    drivers = "-c statement_timeout=30s -c lock_timeout=5s -c extra_float_digits=3"
+    assert pooled(writers, name, "select 1", drivers).stdout.strip() == "1"
+    refused = pooled(writers, name, "select 1", "-c search_path=other")
+    assert "search_path" in refused.stderr
+    kept = "select pg_advisory_lock(42); listen news; select count(*) from pg_locks where locktype = 'advisory'"
+    assert pooled(writers, f"{name}_session", kept).stdout.split()[-1] == "1"
+    assert not pooled(writers, "pgbouncer", "show pools").ok, "its console is its own account's"
 
 
 def test_how_it_is_stands_in_two_places(rehearsal: Rehearsal, writers: Writers) -> None:
