@@ -108,7 +108,7 @@ class Settings(Area):
     @model_validator(mode="after")
     def _platform(self) -> Self:
         """Rules between servers: one primary; standbys in another country; a witness in a location of its own."""
-        problems = [*rules.roles(self), *rules.addresses(self)]
+        problems = [*rules.roles(self), *rules.addresses(self), *rules.people(self)]
         problems += [
             f"servers.{name}: is taken by something else; choose another name" for name in _TAKEN & set(self.servers)
         ]

@@ -4,11 +4,30 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from bastide.settings.common import Area
 
-DebianPackage = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+$")]  # Debian Policy 5.6.1
+# what would take the place of what the platform installs and proves: they would take turns, a run each
+_INSTEAD = {
+    **dict.fromkeys(("chrony", "ntp", "ntpd", "ntpsec", "openntpd"), "systemd-timesyncd keeps the time"),
+    **dict.fromkeys(
+        ("ufw", "firewalld", "shorewall", "ferm", "iptables-persistent", "netfilter-persistent"),
+        "the platform has its own firewall (settings.firewall)",
+    ),
+    **dict.fromkeys(("dropbear", "tinysshd"), "openssh-server is the way in"),
+}
+
+
+def _beside_ours(value: str) -> str:
+    if value in _INSTEAD:
+        raise ValueError(f"cannot be: {_INSTEAD[value]}")
+    return value
+
+
+DebianPackage = Annotated[  # Debian Policy 5.6.1
+    str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+$"), AfterValidator(_beside_ours)
+]
 
 
 class Journal(Area):

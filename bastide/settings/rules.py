@@ -30,6 +30,15 @@ def roles(settings: Settings) -> list[str]:
     return problems
 
 
+def people(settings: Settings) -> list[str]:
+    """Who left is nowhere else: a device in the mesh would be a way in that nobody looks for."""
+    administrators = settings.wireguard.administrators if settings.wireguard else {}
+    return [
+        f"wireguard.administrators.{name}: is in users.removed; take the device out of the mesh, too"
+        for name in sorted(set(administrators) & set(settings.users.removed))
+    ]
+
+
 def cluster(settings: Settings) -> list[str]:
     """Who votes, and whether the connections fit."""
     if settings.postgres is None:

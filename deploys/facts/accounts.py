@@ -22,12 +22,16 @@ class Account(TypedDict):
 
 
 class AccountsState(TypedDict):
-    """Accounts by name; names of key files and of sudoers files that are not ours; homes of accounts that are gone."""
+    """Accounts by name; names of key files and of sudoers files that are not ours; homes of accounts that are gone.
+
+    `next_uid`: the next number that nobody ever had here: files of somebody who left must not come to somebody else.
+    """
 
     accounts: dict[str, Account]
     key_files: list[str]
     sudoers: list[str]
     homes: list[str]
+    next_uid: int
 
 
 ACCOUNTS = Fact(on_machine.accounts)

@@ -13,6 +13,7 @@ from pyinfra.api.operation import operation
 from bastide.layout.users import BACKUP, KEY_DIR
 from deploys.facts.accounts import ACCOUNTS, AccountsState
 from deploys.facts.ask import ask, forget, this_host
+from deploys.remote.facts.accounts import LEFT_UIDS
 
 SHELL = "/bin/bash"
 _Commands = Generator[PyinfraCommand | str, None, None]
@@ -28,7 +29,7 @@ class Roster:
     @property
     def asked(self) -> list[str]:
         """The names that a machine is asked about."""
-        return sorted({*self.declared, *self.removed})
+        return sorted({*self.declared, *self.removed, "root"})
 
 
 @operation()
@@ -70,15 +71,19 @@ def no_login(account: str) -> _Commands:
 
 
 def declared_commands(roster: Roster, seen: AccountsState) -> list[str]:
-    """What makes the declared accounts right."""
-    commands = []
+    """What makes the declared accounts right, and takes root's password away: it came from a provider's console."""
+    root = seen["accounts"].get("root")
+    commands = ["usermod --lock root"] if root and root["password"] else []
+    number = seen["next_uid"]
     for name in roster.declared:
         account = seen["accounts"].get(name)
         if account is None:
             if name in seen["homes"]:
                 # of an earlier account, with the files of another uid: not this person's
                 commands.append(_keep(f"/home/{name}", "homes", name))
-            commands.append(f"useradd --create-home --user-group --shell {SHELL} --password '*' {name}")
+            wanted = f"--create-home --user-group --shell {SHELL} --password '*' --uid {number}"
+            commands.append(f"useradd {wanted} {name}")
+            number += 1
             continue
         options = []
         if not account["login"]:
@@ -101,6 +106,8 @@ def leaver_commands(roster: Roster, seen: AccountsState) -> list[str]:
     for name, account in seen["accounts"].items():
         if name in roster.removed:
             commands += [_end_sessions(name), f"rm -f /var/lib/systemd/linger/{name} /var/spool/cron/crontabs/{name}"]
+            # its number is never given to anybody again: files of it may lie anywhere
+            commands.append(f"mkdir -p {PurePosixPath(LEFT_UIDS).parent} && echo {account['uid']} >>{LEFT_UIDS}")
             # the account goes before its home, so that nobody can come back to a half-moved one
             commands += [f"userdel {name}", _keep(account["home"], "homes", name)]
         elif name not in roster.declared and account["uid"] >= 1000 and (account["login"] or account["groups"]):

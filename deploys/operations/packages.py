@@ -18,9 +18,12 @@ _FRESH = (
     f'[ -n "$(find {_FETCHED} -mmin -10 2>/dev/null)" ]'
     f' && [ -z "$(find /etc/apt/sources.list /etc/apt/sources.list.d -newer {_FETCHED} 2>/dev/null)" ]'
 )
-# a lock that somebody else holds is waited for; a changed configuration file stays (apt.conf(5), dpkg(1))
+# A lock that somebody else holds is waited for (dpkg's by apt itself, those of lists and archives in `_logged`); a
+# changed configuration file stays (apt.conf(5), dpkg(1)); and nothing that is there goes for what comes: two time
+# servers, say, would take turns, a run each.
+_LOCK_SECONDS = 120
 _OPTIONS = (
-    "-qq -y -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0"
+    f"-qq -y --no-remove -o DPkg::Lock::Timeout={_LOCK_SECONDS} -o Dpkg::Use-Pty=0"
     " -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
 )
 
@@ -58,6 +61,12 @@ def packages_request(names: tuple[str, ...]) -> FactRequest:
 
 
 def _logged(line: str) -> str:
-    """The line with its output in the log. When it fails the log's end is shown, and lists count as old."""
+    """The line with its output in the log. When it fails the log's end is shown, and lists count as old.
+
+    apt-daily may be at work: apt 3.0 does not wait for its lock of the lists.
+    """
     failed = f"rm -f {_FETCHED}; tail -n 12 {_LOG} >&2; exit 1"
-    return f"DEBIAN_FRONTEND=noninteractive {line} >{_LOG} 2>&1 </dev/null || {{ {failed}; }}"
+    busy = f"grep -q 'Could not get lock' {_LOG} && [ $(date +%s) -lt $ends ]"
+    again = f"do {{ {busy}; }} || {{ {failed}; }}; sleep 1; done"
+    started = f"ends=$(($(date +%s) + {_LOCK_SECONDS}))"
+    return f"{started}; until DEBIAN_FRONTEND=noninteractive {line} >{_LOG} 2>&1 </dev/null; {again}"

@@ -33,7 +33,9 @@ done
 # its Postgres only when a setting has changed. A HAProxy that does not know a new authority sees no leader any more.
 RELOAD_TRUST = f"""\
 for unit in haproxy pgbouncer; do systemctl -q is-active $unit && systemctl reload $unit; done
-server=$(head -n 1 {DATA}/postmaster.pid 2>/dev/null); [ -z "$server" ] || kill -HUP "$server"
+server=$(head -n 1 {DATA}/postmaster.pid 2>/dev/null)
+# as the account that wrote it: it could have root send a signal to any process
+[ -z "$server" ] || runuser -u {ACCOUNT} -- kill -HUP "$server"
 {RELOAD}"""
 
 

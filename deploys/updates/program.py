@@ -14,7 +14,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -139,14 +138,16 @@ def _newer_kernel() -> str:
     """The newest installed kernel when another one runs; "" in a container, which has the kernel of its host."""
     if _run("systemd-detect-virt", "--quiet", "--container").returncode == 0:
         return ""
-    kernels = [path.name.removeprefix("vmlinuz-") for path in (ROOT / "boot").glob("vmlinuz-*")]
-    newest = max(kernels, key=_numbers, default="")
-    running = os.uname().release
-    return newest if newest and _numbers(newest) > _numbers(running) else ""
+    newest = os.uname().release
+    for path in sorted((ROOT / "boot").glob("vmlinuz-*")):
+        if _is_newer(path.name.removeprefix("vmlinuz-"), newest):
+            newest = path.name.removeprefix("vmlinuz-")
+    return newest if newest != os.uname().release else ""
 
 
-def _numbers(version: str) -> list[int]:
-    return [int(word) for word in re.findall(r"[0-9]+", version)]
+def _is_newer(version: str, than: str) -> bool:
+    """As dpkg has it (deb-version(7)): of 6.12.115+deb13-amd64 and 6.12.115+deb13.1-amd64 the second one."""
+    return _run("dpkg", "--compare-versions", version, "gt", than).returncode == 0
 
 
 def _stale_programs() -> set[str]:

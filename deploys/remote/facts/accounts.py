@@ -6,7 +6,7 @@ import grp
 import pwd
 from pathlib import Path
 
-from deploys.remote.facts.common import at, called, entries, read
+from deploys.remote.facts.common import STATE, at, called, entries, read, read_in_home
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 KEY_DIR = "/etc/ssh/authorized_keys.d"
 HOME_KEYS = (".ssh/authorized_keys", ".ssh/authorized_keys2")
 PEOPLE = range(1000, 60001)  # login.defs(5), UID_MIN to UID_MAX
+LEFT_UIDS = f"{STATE}/left-uids"
 _NO_LOGIN = ("nologin", "false", "sync")
 
 
@@ -35,6 +36,7 @@ def accounts(names: list[str]) -> AccountsState:
             if path.name not in ("README", "bastide") and not _packaged(path)
         ],
         "homes": sorted(name for name in names if name not in found and at(f"/home/{name}").is_dir()),
+        "next_uid": max([PEOPLE.start - 1, *_numbers()]) + 1,
     }
 
 
@@ -55,10 +57,16 @@ def _keys_of(user: pwd.struct_passwd) -> list[str]:
     """Key files in the home that hold at least one line; a home that cannot be read counts as none."""
     held = []
     for name in HOME_KEYS:
-        path = at(f"{user.pw_dir}/{name}")
-        if any(line.strip() and not line.lstrip().startswith("#") for line in read(path).splitlines()):
-            held.append(called(path))
+        text = read_in_home(user.pw_dir, name)
+        if text is None or any(line.strip() and not line.lstrip().startswith("#") for line in text.splitlines()):
+            held.append(f"{user.pw_dir}/{name}")
     return held
+
+
+def _numbers() -> list[int]:
+    """The numbers of people's accounts, those of people who left among them (LEFT_UIDS has them)."""
+    there = [user.pw_uid for user in pwd.getpwall() if user.pw_uid in PEOPLE]
+    return there + [int(word) for word in read(LEFT_UIDS).split() if word.isdigit()]
 
 
 def _packaged(path: Path) -> bool:

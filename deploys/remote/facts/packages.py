@@ -6,9 +6,10 @@ from deploys.remote.facts.common import entries, read
 
 
 def packages(names: list[str]) -> dict[str, bool]:
-    """Which of these packages are installed."""
+    """Which of these packages are installed, or provided by one that is (`dnsutils` by bind9-dnsutils)."""
     states = _states()
-    return {name: states.get(name) == "installed" for name in names}
+    provided = {} if all(states.get(name) == "installed" for name in names) else _provided(states)
+    return {name: states.get(name) == "installed" or name in provided for name in names}
 
 
 def half_way(_: None) -> list[str]:
@@ -18,6 +19,16 @@ def half_way(_: None) -> list[str]:
     if any(path.name.isdigit() for path in entries("/var/lib/dpkg/updates")):
         left.append("dpkg's journal")
     return left
+
+
+def _provided(states: dict[str, str]) -> dict[str, str]:
+    """What installed packages stand for, with the package that does (Debian Policy, 7.5)."""
+    found: dict[str, str] = {}
+    for record in read("/var/lib/dpkg/status").split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in record.splitlines() if ": " in line and line[:1] != " ")
+        if states.get(name := fields.get("Package", "")) == "installed":
+            found |= {word.split()[0]: name for word in fields.get("Provides", "").split(",") if word.strip()}
+    return found
 
 
 def _states() -> dict[str, str]:

@@ -61,7 +61,7 @@ NEW: Answers = {
     "sshd": lambda _: {},
     "fail2ban": lambda _: {"files": [], "server": None},
     "wireguard": lambda ends: {"sizes": dict.fromkeys(ends, 1500), "kernel": False, "running": None},
-    "accounts": lambda _: {"accounts": {}, "key_files": [], "sudoers": [], "homes": []},
+    "accounts": lambda _: {"accounts": {}, "key_files": [], "sudoers": [], "homes": [], "next_uid": 1000},
     "etcd_member": lambda _: member(runs=False),
     "patroni": lambda _: (
         {"patroni": None, "cluster": None, "config": None, "memory_mb": 4096, "knows": False}

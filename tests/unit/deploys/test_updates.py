@@ -276,9 +276,19 @@ def test_what_is_masked_is_unmasked_before_it_is_started_and_the_first_look_is_a
     assert (restart, look) == (unmask, "systemctl start bastide-updates.service")
 
 
-@pytest.mark.parametrize(("one", "other"), [("6.12.57+deb13-amd64", "6.12.9+deb13-amd64"), ("6.18.1", "6.12.57")])
-def test_kernels_are_compared_by_their_numbers(one, other):
-    assert program._numbers(one) > program._numbers(other)
+@pytest.mark.parametrize(
+    ("newer", "older"),
+    [
+        ("6.12.57+deb13-amd64", "6.12.9+deb13-amd64"),
+        ("6.18.1", "6.12.57"),
+        ("6.12.115+deb13.1-amd64", "6.12.115+deb13-amd64"),
+        ("6.12.115+deb13-amd64", "6.12.115~rc1-amd64"),
+    ],
+)
+def test_kernels_are_compared_as_dpkg_does(newer, older):
+    assert program._is_newer(newer, older)
+    assert not program._is_newer(older, newer)
+    assert not program._is_newer(newer, newer)
 
 
 def test_an_unknown_word_does_nothing(box, ran, capsys):

@@ -77,12 +77,12 @@ def _older_kernel() -> str:
     if subprocess.run(("systemd-detect-virt", "-q", "--container"), check=False).returncode == 0:
         return ""
 
-    def numbers(release: str) -> list[int]:
-        return [int(word) for word in re.findall(r"\d+", release)]
-
-    newest = max((file.name.partition("-")[2] for file in Path("/boot").glob("vmlinuz-*")), key=numbers, default="")
-    newer = numbers(newest) > numbers(os.uname().release)
-    return f"the kernel {newest} is installed and does not run" if newer else ""
+    # deb-version(7): dpkg says which of two is the newer one
+    for release in sorted(file.name.partition("-")[2] for file in Path("/boot").glob("vmlinuz-*")):
+        words = ("dpkg", "--compare-versions", release, "gt", os.uname().release)
+        if subprocess.run(words, check=False).returncode == 0:
+            return f"the kernel {release} is installed and does not run"
+    return ""
 
 
 def _replaced_code() -> str:

@@ -1,0 +1,92 @@
+"""What facts read on a machine: what its users and packages can make of a file."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from pathlib import Path
+
+import pytest
+
+from deploys.operations.packages import _logged
+from deploys.remote.facts import accounts, common, packages
+
+KEY = "ssh-ed25519 AAAA somebody\n"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Somebody's home on a machine whose root is elsewhere."""
+    monkeypatch.setattr(common, "ROOT", tmp_path)
+    folder = tmp_path / "home/mallory/.ssh"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def held() -> list[str]:
+    user = pwd.struct_passwd(("mallory", "x", 1001, 1001, "", "/home/mallory", "/bin/bash"))
+    return accounts._keys_of(user)
+
+
+def test_a_key_file_in_a_home_is_seen(home: Path) -> None:
+    (home / "authorized_keys").write_text(f"# mine\n{KEY}")
+    (home / "authorized_keys2").write_text("# nothing but this\n\n")
+    assert held() == ["/home/mallory/.ssh/authorized_keys"]
+
+
+def test_a_file_that_is_larger_than_anybody_needs_counts_and_is_not_read_whole(home: Path) -> None:
+    with (home / "authorized_keys").open("wb") as file:
+        file.truncate(1 << 40)
+    assert held() == ["/home/mallory/.ssh/authorized_keys"]
+
+
+@pytest.mark.parametrize("trap", ["fifo", "link to a device", "link to another's", "folder", "linked folder"])
+def test_what_only_looks_like_a_file_stops_nobody(home: Path, tmp_path: Path, trap: str) -> None:
+    path, other = home / "authorized_keys", tmp_path / "root/.ssh"
+    other.mkdir(parents=True)
+    (other / "authorized_keys").write_text(KEY)
+    if trap == "fifo":
+        os.mkfifo(path)
+    elif trap == "link to a device":
+        path.symlink_to("/dev/zero")
+    elif trap == "link to another's":
+        path.symlink_to(other / "authorized_keys")
+    elif trap == "folder":
+        path.mkdir()
+    else:
+        home.rmdir()
+        home.symlink_to(other)
+    assert held() == []
+
+
+def test_a_package_that_another_one_provides_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(common, "ROOT", tmp_path)
+    status = tmp_path / "var/lib/dpkg/status"
+    status.parent.mkdir(parents=True)
+    status.write_text(
+        "Package: bind9-dnsutils\nStatus: install ok installed\nProvides: dnsutils (= 1:9.20), other\n"
+        "Description: x\n y: z\n\n"
+        "Package: gone\nStatus: deinstall ok config-files\nProvides: mail\n\n"
+    )
+    names = ["bind9-dnsutils", "dnsutils", "other", "gone", "mail", "curl"]
+    assert packages.packages(names) == {
+        **dict.fromkeys(names[:3], True),
+        **dict.fromkeys(names[3:], False),
+    }
+
+
+@pytest.mark.parametrize(
+    ("fails", "waits"), [("E: Could not get lock /var/lib/apt/lists/lock", True), ("E: no", False)]
+)
+def test_a_lock_of_somebody_else_is_waited_for_and_nothing_else_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str, waits: bool
+) -> None:
+    """The shell line that runs apt, with a program in its place that fails once."""
+    log, tried = tmp_path / "log", tmp_path / "tried"
+    monkeypatch.setattr("deploys.operations.packages._LOG", str(log))
+    monkeypatch.setattr("deploys.operations.packages._FETCHED", str(tmp_path / "fetched"))
+    program = tmp_path / "apt"
+    program.write_text(f"#!/bin/sh\necho x >>{tried}\n[ $(wc -l <{tried}) -gt 1 ] || {{ echo '{fails}'; exit 100; }}\n")
+    program.chmod(0o755)
+    code = os.waitstatus_to_exitcode(os.system(f"sh -c \"$(cat <<'END'\n{_logged(str(program))}\nEND\n)\" 2>/dev/null"))
+    assert (code, len(tried.read_text().split())) == ((0, 2) if waits else (1, 1))
