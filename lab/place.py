@@ -30,6 +30,8 @@ OPERATOR6 = "2001:db8:ffff::10"
 GATEWAY4 = "172.31.1.1"
 GATEWAY6 = "fe80::1"
 METADATA = "169.254.169.254"
+# cloud-init's data source for Hetzner asks there first (cloudinit/sources/DataSourceHetzner.py, since 24.1)
+METADATA6 = "fe80::a9fe:a9fe"
 # the machine number of the prober: the cloud never gives it out
 PROBER = 0
 # Machines of somebody else, which no server of the cloud owns, are numbered from here; the cloud counts from 1001 up.

@@ -12,7 +12,7 @@ from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 
 from lab.backend import FirewallRule
 from lab.machines.trouble import DEVICES, Rules
-from lab.place import METADATA, OPERATOR4, OPERATOR6
+from lab.place import METADATA, METADATA6, OPERATOR4, OPERATOR6
 
 TABLE = "lab"
 UPLINK = "up0"
@@ -111,6 +111,7 @@ def router_rules(
         *(f'iifname "{UPLINK}" {match} accept' for match in _ports_of(services)),
         f'iifname "{UPLINK}" drop',
         f"ip daddr {METADATA} tcp dport 80 accept",
+        f"ip6 daddr {METADATA6} tcp dport 80 accept",
         # what stands for the internet is subject to the machine's outbound rules, as the internet would be
         *outbound,
         f"ip daddr {{ {', '.join(resolvers)} }} meta l4proto {{ tcp, udp }} th dport 53 accept",

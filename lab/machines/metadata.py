@@ -1,10 +1,14 @@
-"""The metadata service at 169.254.169.254, as Hetzner's: each machine gets its own data, known by its address."""
+"""The metadata service, as Hetzner's: at 169.254.169.254, and at fe80::a9fe:a9fe of each machine's cable.
+
+Each machine gets its own data, known by its address over IPv4, and by the cable that it asks on over IPv6.
+"""
 
 from __future__ import annotations
 
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from lab.machines import links, seed
 from lab.machines.store import Record, records
@@ -13,12 +17,15 @@ from lab.place import METADATA, STRANGERS, Place
 _PREFIX = "/hetzner/v1"
 
 
-def serve(here: Place) -> ThreadingHTTPServer:
-    """Serve in a thread, from inside the router."""
-    listener = links.inside(here.router, lambda: socket.create_server((METADATA, 80), backlog=64))
-    server = _Server(here, listener)
-    threading.Thread(target=server.serve_forever, daemon=True, name="metadata").start()
-    return server
+def serve(here: Place) -> tuple[ThreadingHTTPServer, ...]:
+    """Serve in threads, from inside the router, whose rules let nothing else in at these addresses."""
+    four = links.inside(here.router, lambda: socket.create_server((METADATA, 80), backlog=64))
+    # a cable comes and goes with its machine: the socket is for all of them
+    six = links.inside(here.router, lambda: socket.create_server(("::", 80), family=socket.AF_INET6, backlog=64))
+    servers = tuple(_Server(here, listener) for listener in (four, six))
+    for server in servers:
+        threading.Thread(target=server.serve_forever, daemon=True, name="metadata").start()
+    return servers
 
 
 def answer(record: Record, path: str) -> str | None:
@@ -57,8 +64,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer one request."""
-        address = self.client_address[0]
-        caller = next((one for one in records(self.server.here) if one.spec().public4 == address), None)
+        peer: tuple[Any, ...] = self.client_address
+        address = peer[0]
+        known = records(self.server.here)
+        if ":" in address:
+            cable = links.inside(self.server.here.router, lambda: socket.if_indextoname(peer[3]))
+            caller = next((one for one in known if one.port == cable), None)
+        else:
+            caller = next((one for one in known if one.spec().public4 == address), None)
         text = answer(caller, self.path) if caller else None
         body = (text if text is not None else "not found").encode()
         self.send_response(200 if text is not None else 404)

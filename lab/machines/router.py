@@ -15,7 +15,7 @@ from lab.machines import links, seal, trouble
 from lab.machines.firewall import TABLE, UPLINK, Port, router_rules
 from lab.machines.recipe import RESOLVERS
 from lab.machines.store import Record, records
-from lab.place import GATEWAY4, GATEWAY6, METADATA, OPERATOR4, OPERATOR6, Place
+from lab.place import GATEWAY4, GATEWAY6, METADATA, METADATA6, OPERATOR4, OPERATOR6, Place
 from lab.registry import locked, read_json, write_json
 
 _SYSCTLS = {
@@ -145,7 +145,7 @@ def plug(record: Record) -> None:
         [
             f"link add {record.port} type veth peer name eth0 netns {record.netns} address {spec.public_mac}",
             f"link set {record.port} addrgenmode none",
-            f"address add {GATEWAY6}/64 dev {record.port} nodad",
+            *(f"address add {address}/64 dev {record.port} nodad" for address in (GATEWAY6, METADATA6)),
             f"link set {record.port} up",
             *([f"route replace {spec.public4}/32 dev {record.port}"] if spec.public4 else []),
             *([f"route replace {spec.public6} dev {record.port}"] if spec.public6 else []),

@@ -59,6 +59,8 @@ def test_each_machine_gets_its_own_metadata(bench: Bench) -> None:
         assert f"told {name}" in ask(name, "userdata")
         assert f"ip: 10.77.0.{number}" in ask(name, "metadata/private-networks")
         assert f"instance-id: {number}\n" in ask(name, "metadata")
+        six = "http://[fe80::a9fe:a9fe%25eth0]/hetzner/v1/metadata/hostname"
+        assert bench.lab.execute(name, ["curl", "-fsS", "-m", "5", six]).stdout == name
     foreign = ["curl", "-s", "-m", "2", "--interface", "lo", f"{base}/metadata"]
     assert not bench.lab.execute("alpha", foreign, check=False).ok
 

@@ -15,7 +15,7 @@ from tests.verify.probes import firewall, nft
 from tests.verify.probes.firewall import Scan
 from tests.verify.probes.world import Observation, World
 
-METADATA = "169.254.169.254"
+METADATA, METADATA6 = "169.254.169.254", "fe80::a9fe:a9fe"
 
 
 def _judge(scan: Scan, settings: Settings, world: World, note: Callable[[str], None]) -> None:
@@ -97,10 +97,12 @@ def test_metadata_answers_root_only(observation: Observation, machine: Machine, 
     else:
         assert (root.code, root.text) == (0, "200"), "root gets no answer either: silence proves nothing here"
     # curl(1): 7 could not connect, 28 timed out; anything else would be another reason than the firewall
-    for name in ("nobody", "any number"):
+    six = observation.data["root over IPv6"]
+    for name in ("nobody", "any number", "nobody over IPv6", "any number over IPv6"):
         code = observation.data[name].code
         assert code in (7, 28), f"an account without rights gets an answer ({name}: curl's exit code {code})"
-    note(f"root: HTTP {root.text}; nobody and a made-up account: no connection")
+    over = f"HTTP {six.text}" if six.code == 0 else "nothing is there"
+    note(f"root: HTTP {root.text}, over IPv6 {over}; nobody and a made-up account: no connection")
 
 
 @pytest.mark.control("firewall-04")
@@ -108,10 +110,11 @@ def test_metadata_answers_root_only(observation: Observation, machine: Machine, 
 def test_metadata_is_closed_to_containers(observation: Observation, note: Callable[[str], None]) -> None:
     """Forwarded traffic, as that of containers and their root, does not reach the metadata service."""
     rules = nft.parse(observation.data.text)
-    closed = nft.drops_by_default(rules, "forward", "ip") or nft.drops_address(rules, "forward", METADATA)
-    assert closed, "forwarded traffic may go to the metadata service"
-    opened = nft.accepts_everything(rules, "forward", "ip")
-    assert not opened or nft.drops_address(rules, "forward", METADATA), "a rule lets all forwarded traffic pass"
+    for family, address in (("ip", METADATA), ("ip6", METADATA6)):
+        dropped = nft.drops_address(rules, "forward", address, family)
+        assert dropped or nft.drops_by_default(rules, "forward", family), f"forwarded traffic may go to {address}"
+        opened = nft.accepts_everything(rules, "forward", family)
+        assert not opened or dropped, "a rule lets all forwarded traffic pass"
     note("dropped in forward")
 
 

@@ -68,6 +68,13 @@ SABOTAGES = (
     ),
     changed_rules(
         "firewall-04",
+        "the metadata rule forgets IPv6",
+        "an account without rights gets an answer (nobody over IPv6",
+        "nft insert rule inet bastide output ip6 daddr fe80::a9fe:a9fe accept",
+        touches=("metadata",),
+    ),
+    changed_rules(
+        "firewall-04",
         "containers were forgotten",
         "forwarded traffic may go to the metadata service",
         "nft flush chain inet bastide forward && nft chain inet bastide forward '{{ policy accept; }}'",

@@ -245,6 +245,15 @@ SABOTAGES = (
         "s/^client_tls_sslmode = .*/client_tls_sslmode = allow/",
         "systemctl reload pgbouncer && sleep 0.3",
     ),
+    Sabotage(
+        "postgres-09",
+        "the pool may open as many files as any unit may",
+        "PgBouncer may open 1024 files, and promises 2000 clients",
+        "prlimit --nofile=1024:1024 --pid $(systemctl show -P MainPID pgbouncer)",
+        "prlimit --nofile=3100:3100 --pid $(systemctl show -P MainPID pgbouncer)",
+        STANDBY,
+        touches=("pool",),
+    ),
     _saying(
         "postgres-10",
         "what one role does is not logged",

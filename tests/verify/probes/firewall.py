@@ -11,7 +11,7 @@ from bastide.open_ports import open_ports
 from tests.verify.probes.batch import command
 from tests.verify.probes.engine import Once, probe
 from tests.verify.probes.reach import Knock, knocked, listeners, listening
-from tests.verify.probes.site import METADATA
+from tests.verify.probes.site import METADATA, METADATA6
 from tests.verify.probes.world import NotSeen, Output, World
 
 # UDP services that are often left open (nmap's most frequent, and what this platform may come to use)
@@ -63,10 +63,18 @@ def metadata_without_root(world: World, machine: Machine) -> tuple[str, dict[str
 
     The second one has a number that nobody can have thought of: a rule that names accounts is not enough.
     """
-    wget = f"curl -sS -m 3 -o /dev/null -w '%{{http_code}}\\n' {METADATA}/instance-id"
     number = secrets.randbelow(30_000) + 30_000
-    other = f"setpriv --reuid={number} --regid={number} --clear-groups -- {wget}"
-    outputs = world.batch(machine.name, {"root": wget, "nobody": f"runuser -u nobody -- {wget}", "any number": other})
+    commands: dict[str, str] = {}
+    # the interface of the default route, by which a link-local address is reached
+    device = "$(ip -6 route show default | sed -n 's/.* dev \\([^ ]*\\).*/\\1/p' | head -n 1)"
+    for way, place in (("", METADATA), (" over IPv6", METADATA6)):
+        ask = f"curl -sS -m 3 -o /dev/null -w '%{{http_code}}\\n' \"{place.replace('DEVICE', device)}/instance-id\""
+        commands |= {
+            f"root{way}": ask,
+            f"nobody{way}": f"runuser -u nobody -- {ask}",
+            f"any number{way}": f"setpriv --reuid={number} --regid={number} --clear-groups -- {ask}",
+        }
+    outputs = world.batch(machine.name, commands)
     return f"# runuser -u nobody -- curl -m 3 {METADATA}/instance-id", outputs
 
 

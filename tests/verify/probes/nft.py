@@ -55,10 +55,10 @@ def accepts_everything(chains: list[Chain], hook: str, family: str) -> bool:
     return all(any(_accepts_everything(rule, family) for rule in chain.rules) for chain in dropping)
 
 
-def drops_address(chains: list[Chain], hook: str, address: str) -> bool:
+def drops_address(chains: list[Chain], hook: str, address: str, family: str = "ip") -> bool:
     """Whether a rule at this hook drops whatever goes to `address`."""
     return any(
-        _drops(rule) and address in json.dumps(rule) for chain in _at(chains, hook, "ip") for rule in chain.rules
+        _drops(rule) and address in json.dumps(rule) for chain in _at(chains, hook, family) for rule in chain.rules
     )
 
 

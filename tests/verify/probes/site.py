@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.verify.probes.batch import command
 
 METADATA = "http://169.254.169.254/hetzner/v1/metadata"
+METADATA6 = "http://[fe80::a9fe:a9fe%25DEVICE]/hetzner/v1/metadata"
 """The provider's metadata service (docs.hetzner.cloud, "Server Metadata")."""
 
 # of a machine's own, or its neighbours could not be told from it

@@ -41,7 +41,11 @@ def test_a_silent_metadata_service_proves_nothing() -> None:
     theirs, standby, *_ = with_existing(inventory()).machines
 
     def observation(**codes: int) -> Observation:
-        data = {name.replace("_", " "): Output(code, "404" if code == 0 else "") for name, code in codes.items()}
+        over_six = {"root_over_IPv6": 28, "nobody_over_IPv6": 7, "any_number_over_IPv6": 7}
+        data = {
+            name.replace("_", " "): Output(code, "404" if code == 0 else "")
+            for name, code in {**over_six, **codes}.items()
+        }
         return Observation("# probe", data, now(), 0)
 
     check = checked_firewall.test_metadata_answers_root_only
@@ -51,6 +55,8 @@ def test_a_silent_metadata_service_proves_nothing() -> None:
         check(observation(root=28, nobody=7, any_number=7), standby, print)
     with pytest.raises(AssertionError, match="an account without rights gets an answer"):
         check(observation(root=0, nobody=7, any_number=0), theirs, print)
+    with pytest.raises(AssertionError, match="nobody over IPv6"):
+        check(observation(root=0, nobody=7, any_number=7, root_over_IPv6=0, nobody_over_IPv6=0), theirs, print)
     check(observation(root=0, nobody=7, any_number=7), theirs, print)
 
 
