@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,10 @@ get() { curl -sf -m 4 "$@" | tr -d '\\n'; }
 member=$({READ_OWN_ENDPOINT})
 cd /etc/etcd 2>/dev/null
 [ -z "$member" ] || echo "voter $(get --cacert ca.crt --cert server.crt --key server.key "$member/health")"
+# the first of its certificates that ends; nothing renews them but a deploy
+for file in /etc/bastide/*/*.crt /etc/etcd/*.crt /etc/pgbouncer/*.crt; do
+    [ -e "$file" ] && date -d "$(openssl x509 -noout -enddate -in "$file" | cut -d= -f2)" +%s
+done 2>/dev/null | sort -n | head -n 1 | sed 's/^/certificates /'
 echo "revision $(cat /etc/bastide/revision 2>/dev/null)"
 """.replace("{READ_OWN_ENDPOINT}", READ_OWN_ENDPOINT)
 
@@ -47,6 +52,8 @@ class Observation:
     disk_free_mb: int = 0
     revision: str = ""
     keyring: str = ""
+    certificate_days: int | None = None
+    """For how many more days all of its certificates are good; `None` on a machine without one."""
     patroni: dict[str, Any] | None = None
     """What its Patroni says of the cluster; empty when it says nothing, `None` on a machine without one."""
     voter: bool | None = None
@@ -74,9 +81,14 @@ def observe(machine: Machine, config: Path, root: Path) -> Observation:
         disk_free_mb=int(fields["disk_free_mb"] or 0),
         revision=fields["revision"].strip(),
         keyring=fields["keyring"].strip(),
+        certificate_days=_days_until(fields["certificates"]) if "certificates" in fields else None,
         patroni=_json(fields["cluster"]) if "cluster" in fields else None,
         voter=_json(fields["voter"]).get("health") == "true" if "voter" in fields else None,
     )
+
+
+def _days_until(text: str) -> int:
+    return int(int(text) - time.time()) // 86400
 
 
 def _json(text: str) -> dict[str, Any]:

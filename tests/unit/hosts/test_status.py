@@ -36,6 +36,7 @@ def test_a_well_machine_has_no_next_step() -> None:
         ({"failed": ("nginx.service",)}, "failed: nginx.service", "systemctl status nginx.service"),
         ({"reboot": True}, "a reboot is pending", "reboot db"),
         ({"disk_used": 91}, "its disk fills up", "du -xh /"),
+        ({"certificate_days": 59}, "its certificates end in 59 days", "make deploy"),
         ({"revision": ""}, "never completely deployed", "make deploy"),
         ({"revision": "b" * 40}, "this clone is at aaaaaaaaaa", "make plan"),
     ],
