@@ -22,6 +22,7 @@ from bastide.console import run, say, step
 from bastide.errors import StackError
 from bastide.provider import state_locks
 from bastide.pulumi_config import StackConfig, open_config
+from bastide.settings import Settings
 from bastide.stackfile import read, stack_path
 from stacks.ops.lookup import IN_ZONES_PROJECT, Resource, find_resource, kind_of
 from stacks.ops.pending_bucket import find_bucket
@@ -42,11 +43,16 @@ def recover(stack: str, root: Path) -> None:
     deployment = _deployment(stack, root)
     if protected := protected_names(deployment):
         refuse_lost(protected, read(stack_path(stack, root)))
-    if not _at_provider(deployment):
-        return  # nothing was made yet, or all servers are somebody else's and there is nothing besides
+    begun = _at_provider(deployment)
+    # where all servers are somebody else's, and there is nothing besides, there is nobody to ask
+    if not begun and not (settings := read(stack_path(stack, root))).made:
+        return
     try:
         config = open_config(stack, root)
         client = _client(config)
+        if not begun:
+            _refuse_lost_state(client, settings)
+            return
         _refuse_other_project(client, deployment)
         if _pending_creations(deployment):
             _take_over(config, root, client, deployment)
@@ -111,6 +117,20 @@ def _unread(deployment: dict[str, Any]) -> list[Resource]:
         and str(item["type"]).startswith(_MADE)
         and IN_ZONES_PROJECT.get(kind_of(item), "id") not in (item.get("outputs") or {})
     ]
+
+
+def _refuse_lost_state(client: hcloud.Client, settings: Settings) -> None:
+    """Raise `StackError` when servers of these names exist that an empty state knows nothing of."""
+    names = sorted({str(server.name) for server in client.servers.get_all()} & set(settings.made))
+    if not names:
+        return
+    what = f"{', '.join(names)}: made already, and the state of this stack knows nothing of it"
+    if settings.lab:
+        # a clone that was deleted while its local cloud was up, and made anew in the same place
+        raise StackError(f"{what}: they are of an earlier checkout", "`make down`, then the same command again")
+    raise StackError(
+        what, "bring the state back (docs/how-to/state-in-a-bucket.md), or take them over: docs/how-to/import.md"
+    )
 
 
 def _refuse_other_project(client: hcloud.Client, deployment: dict[str, Any]) -> None:

@@ -96,6 +96,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> Any:
     box = SimpleNamespace(
         deployment={"resources": [NETWORK]}, words=[], cloud=cloud(server()), zones=None, fail_refresh=False
     )
+    box.settings = SimpleNamespace(made={"primary": None}, lab=object())
 
     def run(words: list[str], *, input: str = "", **_: Any) -> Completed:
         box.words.append(words)
@@ -115,6 +116,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> Any:
     keys = {"storage": {"access_key": "a", "secret_key": "s"}}
     opened = config_from("lab", {"bastide:secrets": {"objectValue": keys, "secret": True}})
     monkeypatch.setattr(recover, "open_config", lambda stack, root: opened)
+    monkeypatch.setattr(recover, "read", lambda path: box.settings)
     monkeypatch.setattr(recover, "_client", lambda config, dns=False: box.zones if dns else box.cloud)
     return box
 
@@ -333,6 +335,7 @@ def test_only_the_lock_of_a_dead_process_is_given_up(
         with pytest.raises(StackError, match="another `pulumi up`"):
             recover.recover("lab", tmp_path)
     else:
+        ran.cloud = cloud()
         recover.recover("lab", tmp_path)
     assert (["pulumi", "cancel", "--yes", "--stack", "lab"] in ran.words) is not held
 
@@ -340,5 +343,18 @@ def test_only_the_lock_of_a_dead_process_is_given_up(
 def test_a_stack_of_existing_servers_asks_no_provider(ran: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has no token, and nothing at the provider to mend."""
     ran.deployment = {"resources": [{"type": "pulumi:pulumi:Stack", "urn": "urn:stack"}]}
+    ran.settings = SimpleNamespace(made={}, lab=None)
     monkeypatch.setattr(recover, "open_config", lambda stack, root: pytest.fail("the provider was asked"))
+    recover.recover("lab", Path())
+
+
+@pytest.mark.parametrize(("lab", "hint"), [(object(), "make down"), (None, "import.md")])
+def test_servers_that_an_empty_state_knows_nothing_of_are_refused(ran: Any, lab: object, hint: str) -> None:
+    """A clone that was deleted and made anew while its local cloud is up, or a state that is lost."""
+    ran.deployment = {"resources": [{"type": "pulumi:pulumi:Stack", "urn": "urn:stack"}]}
+    ran.settings = SimpleNamespace(made={"primary": None, "standby": None}, lab=lab)
+    with pytest.raises(StackError, match="primary: made already") as caught:
+        recover.recover("lab", Path())
+    assert hint in caught.value.hint
+    ran.cloud = cloud()
     recover.recover("lab", Path())
