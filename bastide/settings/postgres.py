@@ -52,6 +52,9 @@ def _extension(value: str) -> str:
     return value
 
 
+# PostgreSQL 17 manual, F.14: what an extension needs has to be there before it
+_NEEDS = {"earthdistance": "cube"}
+
 RoleName = Annotated[str, AfterValidator(_role)]
 DatabaseName = Annotated[str, AfterValidator(_database)]
 
@@ -80,6 +83,9 @@ class Database(Area):
             raise ValueError(f"roles must have exactly one owner (got {len(owners)})")
         if len(set(self.extensions)) != len(self.extensions):
             raise ValueError("extensions names one twice")
+        for name, needed in _NEEDS.items():
+            if name in self.extensions and needed not in self.extensions[: self.extensions.index(name)]:
+                raise ValueError(f"extensions: {name} needs {needed}: name it before")
         return self
 
 

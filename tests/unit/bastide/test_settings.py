@@ -167,6 +167,7 @@ WRONG = [
     ),
     ("postgres.databases.app.extensions", ["postgis"], "settings.postgres.databases.app.extensions.0: must be one of btree_gin, btree_gist, citext, "),
     ("postgres.databases.app.extensions", ["pg_trgm", "pg_trgm"], "settings.postgres.databases.app: extensions names one twice"),
+    ("postgres.databases.app.extensions", ["earthdistance", "cube"], "settings.postgres.databases.app: extensions: earthdistance needs cube: name it before"),
     ("postgres.databases.app.connections", 0, "settings.postgres.databases.app.connections: must be at least 1 (got 0)"),
     ("postgres.databases.app.password", "x", "settings.postgres.databases.app.password: is not a known key"),
     *(
