@@ -68,7 +68,7 @@ class Database(Area):
     """Extensions that come with PostgreSQL, made by the platform."""
     connections: Annotated[int, Field(ge=1, le=200)] = 20
     """Connections to the server that each role may use at once on each site; PgBouncer shares them out."""
-    session_connections: Annotated[int, Field(ge=1, le=50)] = 3
+    session_connections: Annotated[int, Field(ge=1, le=50)] = 1
     """Further ones that a client keeps for as long as it is connected (NAME_session): dumps, migrations, LISTEN."""
 
     @property

@@ -151,7 +151,7 @@ def _show(record: Record, volume: Volume) -> None:
     if link.is_symlink():
         return
     # it ends with us: one that outlived a kill would make a second device beside that of the next try
-    make = ["setpriv", "--pdeathsig", "KILL", "losetup", "--find", "--nooverlap", "--show", str(volume.image)]
+    make = ["setpriv", "--pdeathsig", "KILL", "losetup", "--find", "--show", str(volume.image)]
     loop = next(iter(_loops(volume)), "") or run(make).stdout.strip()
     name = next(name for name in _NAMES if not (folder / name).exists())
     # mknod(2) minds the umask

@@ -151,7 +151,7 @@ WRONG = [
     ("postgres", {"durability": "fast", "without_standby": "stop"}, "settings.postgres: without_standby: stop belongs to durability zero-loss: with fast nothing waits"),
     ("postgres.max_failover_lag_mb", 0, "settings.postgres.max_failover_lag_mb: must be at least 1 (got 0)"),
     ("postgres.max_failover_lag_mb", 2048, "settings.postgres.max_failover_lag_mb: must be at most 1024 (got 2048)"),
-    ("postgres.max_connections", 100, "settings.postgres.max_connections must be at least 148 for what all databases' connections come to on 2 sites (got 100); raise it or lower connections"),
+    ("postgres.max_connections", 100, "settings.postgres.max_connections must be at least 136 for what all databases' connections come to on 2 sites (got 100); raise it or lower connections"),
     ("postgres.max_connections", 5, "settings.postgres.max_connections: must be at least 20 (got 5)"),
     ("postgres.databases.app.roles", {}, "settings.postgres.databases.app.roles: must have at least 1 entry"),
     ("postgres.databases.app.roles", {"a": "reader"}, "settings.postgres.databases.app: roles must have exactly one owner (got 0)"),
@@ -245,10 +245,9 @@ def test_ssh_over_the_mesh_alone_needs_somebody_in_it() -> None:
 
 def test_further_replicas_follow_and_vote_in_odd_numbers_only() -> None:
     data = put(example(), "servers.third", {"role": "standby", "location": "fsn1", "private_address": "10.20.0.14"})
-    data["postgres"]["max_connections"] = 220
     assert parse(data, "file").etcd_members == ("primary", "standby", "witness")
     data["servers"]["fourth"] = {"role": "standby", "location": "hel1", "private_address": "10.20.0.15"}
-    with pytest.raises(SettingsError, match=r"must be at least 286 .* on 4 sites"):
+    with pytest.raises(SettingsError, match=r"must be at least 262 .* on 4 sites"):
         parse(data, "file")
     data["postgres"]["max_connections"] = 290
     five = ["primary", "standby", "third", "fourth", "witness"]

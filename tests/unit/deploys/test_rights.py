@@ -34,7 +34,7 @@ def digest(role: str) -> str:
 
 def converged() -> dict[str, Any]:
     """What the leader says after a deploy of `APP`."""
-    role = {"login": True, "limit": 46, "powers": [], "member_of": [], "ours": True}
+    role = {"login": True, "limit": 42, "powers": [], "member_of": [], "ours": True}
     rows = ("SELECT", "INSERT", "UPDATE", "DELETE")
     given = [*(f"app {right}" for right in rows), "report SELECT"]
     given += ["app USAGE sequence", "app SELECT sequence", "report SELECT sequence"]
@@ -153,4 +153,4 @@ def test_a_new_master_gives_every_role_a_new_password() -> None:
 
 def test_each_site_brings_its_own_connections() -> None:
     made = [one.text for one in todo(postgres(), EMPTY, sites=3) if one.shown == "make role app"]
-    assert "CONNECTION LIMIT 69 " in made[0]
+    assert "CONNECTION LIMIT 63 " in made[0]

@@ -24,13 +24,13 @@ NO_POWER: dict[str, Any] = {
     **{"login": True, "super": False, "powers": [], "groups": [], "password": "SCRAM-SHA-256"},
     **{"limit": -1, "comment": ""},
 }
-OURS = {**NO_POWER, "limit": 46, "comment": "made by bastide"}
+OURS = {**NO_POWER, "limit": 42, "comment": "made by bastide"}
 ROLES: dict[str, dict[str, Any]] = {
     "postgres": {**NO_POWER, "super": True, "powers": ["createrole", "createdb"], "password": "none"},
     "replicator": {**NO_POWER, "powers": ["replication"]},
     "rewinder": NO_POWER,
     # on two sites in two databases
-    "boss": {**OURS, "limit": 62},
+    "boss": {**OURS, "limit": 54},
     "app": OURS,
     "stats": OURS,
 }
@@ -91,8 +91,8 @@ def test_what_is_as_declared_is_no_difference() -> None:
         ("app", {**OURS, "groups": ["pg_read_all_data"]}, "app has the rights of pg_read_all_data"),
         ("app", {**OURS, "password": "none"}, "the password of app is kept as none"),
         ("app", {**OURS, "login": False}, "no role that may log in: app"),
-        ("app", {**OURS, "limit": -1}, "app may open -1 connections, not 46"),
-        ("boss", OURS, "boss may open 46 connections, not 62"),
+        ("app", {**OURS, "limit": -1}, "app may open -1 connections, not 42"),
+        ("boss", OURS, "boss may open 42 connections, not 54"),
         ("app", {**OURS, "comment": ""}, "app is not marked as made by the platform"),
         ("rewinder", {**NO_POWER, "powers": ["replication"]}, "rewinder may do more"),
     ],
