@@ -215,7 +215,12 @@ def _boot(rehearsal: Rehearsal, machine: str) -> str:
 
 
 def _wait_for_boot(rehearsal: Rehearsal, machine: str, before: str) -> None:
-    wait_for(lambda: _boot(rehearsal, machine) not in ("", before), f"{machine} has booted again", seconds=SECONDS)
+    try:
+        wait_for(lambda: _boot(rehearsal, machine) not in ("", before), f"{machine} has booted again", seconds=SECONDS)
+    except AssertionError as error:
+        # it goes down, and something does not: what it waits for is gone with the lab
+        script = "systemctl list-jobs --no-legend; journalctl -q -n 40 -o short-precise"
+        raise AssertionError(f"{error}\n{rehearsal.exec(machine, script, check=False).stdout}") from None
     _wait_until_well(rehearsal, machine)
 
 
