@@ -184,6 +184,7 @@ def test_of_three_that_want_to_reboot_at_once_at_most_one_does(rehearsal: Rehear
             rehearsal.exec(name, "rm -f /run/reboot-required")
 
 
+@pytest.mark.alone
 def test_with_all_peers_well_it_reboots(rehearsal: Rehearsal, since: int) -> None:
     before = _boot(rehearsal, MACHINE)
     rehearsal.exec(MACHINE, "touch /run/reboot-required && systemctl start --no-block bastide-reboot.service")
