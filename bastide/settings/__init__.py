@@ -186,8 +186,9 @@ class Settings(Area):
 
     @property
     def etcd_administrator(self) -> str:
-        """Who makes users and counts votes for all etcd members: the witness, or without one the first that votes."""
-        return next(iter(self.by_role("witness")), next(iter(self.etcd_members), ""))
+        """Who makes users and counts votes for all etcd members: the witness, if it votes, else the first that does."""
+        witnesses = self.by_role("witness")
+        return next((name for name in self.etcd_members if name in witnesses), next(iter(self.etcd_members), ""))
 
     @property
     def one_at_a_time(self) -> list[str]:

@@ -87,7 +87,10 @@ def clients_wait(plan: dict[str, Any], before_restart: bool) -> Commands:
     host = this_host()
     cluster = cluster_by(ask(host)[PATRONI])
     leader = cluster.member(cluster.leader)
-    if leader is None or len(cluster.members) < 2 or (before_restart and not leader.pending_restart):
+    waits = leader is not None and (
+        leader.pending_restart or (leader.name == host.name and restart_waits(ask(host)[PATRONI]))
+    )
+    if leader is None or len(cluster.members) < 2 or (before_restart and not waits):
         host.noop("nobody hands over")
         return
     yield remote.command("pool", "wait_out", {**plan, "leader": leader.name})

@@ -46,6 +46,7 @@ from deploys.postgres.routing import (
     pause_plan,
     pool_account_file,
     pool_files,
+    pool_users_file,
 )
 
 # haproxy and pgbouncer: on every site. python3-etcd: without it Debian's Patroni knows no etcd. postgresql-17 brings
@@ -80,7 +81,14 @@ def postgres(wanted: Wanted) -> None:
         own_passwords(name="passwords among members", keys=own_access(keyring))
         # before the servers' certificates change: it must not ask of them what they no longer say
         files(name="account of the pool", name_="pool-account", wanted=(pool_account_file(),), settle=MAKE_POOL_ACCOUNT)
-        files(name="pool", name_="pgbouncer", wanted=pool_files(cluster, keyring), settle=RELOAD_PGBOUNCER)
+        # one site after the other: an older one is restarted once, and its clients connect again
+        files(
+            name="pool",
+            name_="pgbouncer",
+            wanted=pool_files(cluster, keyring),
+            settle=RELOAD_PGBOUNCER,
+            _serial=True,
+        )
     phase(name="every machine trusts the authorities")
     if site:
         files(
@@ -148,6 +156,13 @@ def postgres(wanted: Wanted) -> None:
             keys=access(cluster.postgres, keyring),
         )
         files(name="way to the leader", name_="haproxy", wanted=(haproxy_file(cluster),), settle=RELOAD_HAPROXY)
+        # together with the roles' own: for as long as the two differ, nobody new gets in
+        files(
+            name="who comes in by the pool",
+            name_="pgbouncer-users",
+            wanted=(pool_users_file(cluster, keyring),),
+            settle=RELOAD_PGBOUNCER,
+        )
         unit(name="way to the leader runs", name_="haproxy.service", state="running")
         unit(name="pool runs", name_="pgbouncer.service", state="running")
 
@@ -174,6 +189,7 @@ def fact_request(wanted: Wanted) -> FactRequest:
         haproxy_file(cluster),
         pool_account_file(),
         *pool_files(cluster, keyring),
+        pool_users_file(cluster, keyring),
     )
     return merged(
         packages_request(PACKAGES),

@@ -96,6 +96,10 @@ def member_files(wanted: Cluster, keyring: Keyring, memory: dict[str, str]) -> t
 def memory_of(wanted: Cluster, there_mb: int) -> dict[str, str]:
     """Postgres' share of the machine's memory: of the server type's, or of what a machine of somebody else has."""
     total = wanted.memory_mb or there_mb
+    # The stack file may name a type that the machine is not yet (`make resize` changes it): more than it has would keep
+    # Postgres from starting. What a kernel keeps for itself is no such difference.
+    if there_mb and there_mb < total * 3 // 4:
+        total = there_mb
     # PostgreSQL 17 manual, 19.4.1: a quarter; the rest caches files. A gigabyte is enough for building an index.
     return {
         "shared_buffers": f"{total // 4}MB",

@@ -83,7 +83,7 @@ def haproxy_file(wanted: Cluster) -> File:
 
 
 def pool_files(wanted: Cluster, keyring: Keyring) -> tuple[File, ...]:
-    """PgBouncer 1.24's configuration, and what it keeps of the roles' passwords: the server's own verifiers."""
+    """PgBouncer 1.24's configuration, its certificate, and the account that it runs as."""
     text = render(
         "postgres/pgbouncer.ini.j2",
         databases=wanted.postgres.databases,
@@ -100,18 +100,8 @@ def pool_files(wanted: Cluster, keyring: Keyring) -> tuple[File, ...]:
     own = Authority(keyring, "postgres").issue(
         f"{wanted.me.name}-pool", datetime.now(UTC), dns=("localhost",), addresses=("127.0.0.1",), client=False
     )
-    lines = [
-        f'"{role}" "{cluster.role_verifier(keyring, role).get_secret_value()}"\n' for role in wanted.postgres.roles
-    ]
     return (
         File(f"{POOL_FOLDER}/pgbouncer.ini", text, owner=POOL_ACCOUNT, group=POOL_ACCOUNT),
-        File(
-            f"{POOL_FOLDER}/userlist.txt",
-            SecretStr("".join(lines)),
-            mode=0o600,
-            owner=POOL_ACCOUNT,
-            group=POOL_ACCOUNT,
-        ),
         File(f"{POOL_FOLDER}/server.crt", own.certificate),
         File(f"{POOL_FOLDER}/server.key", own.key, mode=0o400, owner=POOL_ACCOUNT, group=POOL_ACCOUNT),
         File(
@@ -120,6 +110,20 @@ def pool_files(wanted: Cluster, keyring: Keyring) -> tuple[File, ...]:
                 "postgres/pgbouncer.conf.j2", files=FILES, account=POOL_ACCOUNT, folder=FOLDER, sockets=POOL_SOCKETS
             ),
         ),
+    )
+
+
+def pool_users_file(wanted: Cluster, keyring: Keyring) -> File:
+    """What it keeps of the roles' passwords: the server's own verifiers, and written together with them."""
+    lines = [
+        f'"{role}" "{cluster.role_verifier(keyring, role).get_secret_value()}"\n' for role in wanted.postgres.roles
+    ]
+    return File(
+        f"{POOL_FOLDER}/userlist.txt",
+        SecretStr("".join(lines)),
+        mode=0o600,
+        owner=POOL_ACCOUNT,
+        group=POOL_ACCOUNT,
     )
 
 

@@ -43,14 +43,13 @@ def join(plan: dict[str, Any]) -> None:
     if data.exists() and (anew or (not plan["begins"] and _has_left(plan))):
         shutil.rmtree(data)
     if not (data / "member").is_dir():
-        text = _initial(plan, plan["peers"] if plan["begins"] else _admitted(plan))
         if plan["begins"]:
             forming.touch()
+            _tell(plan, plan["peers"])
         else:
             forming.unlink(missing_ok=True)
-        fresh = env.with_name(f".{env.name}")
-        fresh.write_text(text)
-        fresh.replace(env)
+            if not _is_awaited(plan, told):
+                _admit(plan)
     subprocess.run(["systemctl", "reset-failed", plan["unit"]], check=False, capture_output=True)
     # a member that begins a cluster is not ready before a second one is there: that is waited for afterwards
     done = subprocess.run(
@@ -60,6 +59,21 @@ def join(plan: dict[str, Any]) -> None:
         fail(done.stderr.strip())
     if not plan["begins"]:
         _until_started(plan)
+
+
+def _tell(plan: dict[str, Any], peers: dict[str, str]) -> None:
+    """Write down what the member is told when it starts without data."""
+    env = Path(plan["env"])
+    fresh = env.with_name(f".{env.name}")
+    fresh.write_text(_initial(plan, peers))
+    fresh.replace(env)
+
+
+def _is_awaited(plan: dict[str, Any], told: str) -> bool:
+    """Whether a run that was killed has announced this member to a cluster that cannot answer without it: one that had
+    a single member has no quorum from the announcement until the second one runs."""
+    known = "STATE=existing\n" in told and f"{plan['name']}={plan['peers'][plan['name']]}" in told
+    return known and not as_root(plan, _at_others(plan), "member", "list")[0]
 
 
 def _initial(plan: dict[str, Any], peers: dict[str, str]) -> str:
@@ -86,15 +100,19 @@ def _is_mine(member: dict[str, Any], plan: dict[str, Any]) -> bool:
     return member.get("name") == plan["name"] or plan["peers"][plan["name"]] in member["peerURLs"]
 
 
-def _admitted(plan: dict[str, Any]) -> dict[str, str]:
-    """Tell the cluster of this member, in place of what it was before. Returns the members that it must know."""
+def _admit(plan: dict[str, Any]) -> None:
+    """Tell the cluster of this member, in place of what it was before, and the member of the others.
+
+    The member is told first: a cluster of one answers nothing more once it counts a second one, until that runs.
+    """
     members = _Members(plan, _at_others(plan))
     there = members.there()
     for member in there:
         if _is_mine(member, plan):
             if not member.get("name"):
                 # an earlier run told them and was killed: this member is expected already
-                return _known(there, plan)
+                _tell(plan, _known(there, plan))
+                return
             members.remove(member)
     # one that is gone for good and has no vote any more goes first: etcd takes nobody in while somebody does not answer
     if plan["dismisses"]:
@@ -102,8 +120,9 @@ def _admitted(plan: dict[str, Any]) -> dict[str, str]:
     elif foreign := members.foreign():
         names = ", ".join(member.get("name") or member["peerURLs"][0] for member in foreign)
         fail(f"the members count {names} still; next: `make deploy` for all machines")
-    members.change("add", plan["name"], f"--peer-urls={plan['peers'][plan['name']]}")
-    return _known(members.there(), plan)
+    own = plan["peers"][plan["name"]]
+    _tell(plan, {**_known(members.there(), plan), plan["name"]: own})
+    members.change("add", plan["name"], f"--peer-urls={own}")
 
 
 def dismiss(plan: dict[str, Any]) -> None:

@@ -6,12 +6,15 @@ ones wait in the pool, see no error, and go on with whoever leads then.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import socket
 import ssl
 import struct
 import subprocess
+import sys
 import time
 from typing import Any
 
@@ -41,7 +44,11 @@ def wait_out(plan: dict[str, Any]) -> None:
     for number in (0, 1, 2):
         os.dup2(nowhere, number)
     os.close(heard)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))
     try:
+        # if this is killed the pools go on all the same
+        for name in plan["databases"]:
+            _later(plan, f'RESUME "{name}"')
         paused = _pause(plan)
         os.write(told, b"paused" if paused else b"not paused: transactions go on for longer than they may")
         os.close(told)
@@ -49,8 +56,23 @@ def wait_out(plan: dict[str, Any]) -> None:
             _until_led(plan)
     finally:
         for name in plan["databases"]:
-            _console(plan, f'RESUME "{name}"').wait()
+            _resume(plan, name)
         os._exit(0)
+
+
+def _later(plan: dict[str, Any], command: str) -> None:
+    """Have systemd say it to the console when nobody can be at work here any more."""
+    seconds = int(plan["drain"] + plan["longest"]) + 10
+    words = ("systemd-run", "-q", "--collect", f"--on-active={seconds}", *plan["admin"], "-c", command)
+    subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+
+
+def _resume(plan: dict[str, Any], name: str) -> None:
+    for _ in range(_TRIES):
+        with contextlib.suppress(OSError):
+            if _console(plan, f'RESUME "{name}"').wait() == 0:
+                return
+        time.sleep(0.2)
 
 
 def _pause(plan: dict[str, Any]) -> bool:

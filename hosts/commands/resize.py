@@ -21,7 +21,7 @@ from typing import Any
 from bastide import hold
 from bastide.command_line import Command, Parser
 from bastide.console import run, say, step
-from bastide.errors import StackError
+from bastide.errors import BastideError, StackError
 from bastide.settings import Settings
 from hosts.commands.health.observation import Observation, observe
 from hosts.commands.health.others import against_going_down, is_back, leads
@@ -55,25 +55,31 @@ def resize(stack: str, root: Path, name: str, *, grow_disk: bool, force: bool) -
     say(f"{name}: {server.type} becomes {wanted} ({kind.cores} cores, {kind.memory:g} GB of memory)")
     say(f"  its disk grows from {server.disk_gb} to {kind.disk} GB, and cannot shrink again" if grow_disk
         else f"  its disk keeps its {server.disk_gb} GB (disk=1 grows it, with no way back)")  # fmt: skip
-    with _held(loaded, besides=name if server.status() == "off" else ""):
-        was_leader = _prepared(loaded, name, force=force)
+    is_off = server.status() == "off"
+    with _held(loaded, besides=name if is_off else "", force=force):
+        # one that is off already, after a run that was killed, makes nothing worse
+        was_leader = not is_off and _prepared(loaded, name, force=force)
         with _signals(_interrupt):
             try:
                 with step(f"{name} goes down in order"):
                     if not server.shut_down(_DOWN_SECONDS):
                         raise StackError(
-                            f"{name} did not go down within {_DOWN_SECONDS:.0f} s; nothing was changed",
+                            f"{name} did not go down within {_DOWN_SECONDS:.0f} s; its type is what it was",
                             f"`journalctl -b` on {name} says what it waits for; then the same command again",
                         )
                 with step(f"{name} becomes {wanted}"):
                     server.change_type(kind, grow_disk=grow_disk)
             finally:
-                with _signals(_not_now), step(f"{name} is switched on"):
+                with _signals(_not_now):
+                    # whoever listened may be gone, and with it the terminal: nothing that is said may keep it off
+                    with contextlib.suppress(OSError):
+                        say(f"{name} is switched on …")
                     server.power_on()
         with step(f"{name} is well again"):
             _wait_well(loaded, name)
         _settle(stack, root, name)
     say(f"{name} is {wanted} now")
+    say(" next: `make deploy`: what follows from its memory is set there")
     if was_leader:
         say(f" next: `make switchover to={name}` if it shall lead again")
 
@@ -153,17 +159,24 @@ def _seen(stack: Stack) -> list[Observation]:
 
 
 @contextlib.contextmanager
-def _held(stack: Stack, besides: str) -> Iterator[None]:
+def _held(stack: Stack, besides: str, *, force: bool) -> Iterator[None]:
     """Hold every machine as a deploy does (decision 0015): no deploy, no reboot of its own, no second resize meanwhile.
 
-    `besides` is one that is off and cannot be asked. Raises `StackError` when somebody holds one.
+    `besides` is one that is off and cannot be asked; with `force` others may not answer either. Raises `StackError`
+    when somebody holds one.
     """
     with contextlib.ExitStack() as connections:
         for machine in stack.machines:
             if machine.name == besides:
                 continue
             goal = target(stack.name, stack.root, stack.settings, machine, None)
-            client = connections.enter_context(contextlib.closing(open_strictly(goal, say)))
+            try:
+                client = connections.enter_context(contextlib.closing(open_strictly(goal, say)))
+            except BastideError as error:
+                if not force:
+                    raise
+                say(f"! {machine.name} is not held: {error.message}")
+                continue
             if other := _hold(client):
                 since = time.strftime("%H:%M:%S", time.localtime(other["since"]))
                 raise StackError(
@@ -191,7 +204,8 @@ def _interrupt(number: int, frame: object) -> None:
 
 
 def _not_now(number: int, frame: object) -> None:
-    say("! it would stay off: wait until it is on")
+    with contextlib.suppress(OSError):
+        say("! it would stay off: wait until it is on")
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -15,7 +14,9 @@ from bastide.errors import StackError
 from bastide.provider import Access
 
 _POLL_SECONDS = 0.5
-_POWER_SECONDS = 180.0
+_POWER_SECONDS = 900.0
+# a system that was asked to go down may still do so long after one has stopped waiting for it
+_SLOW_SECONDS = 600.0
 
 T = TypeVar("T")
 
@@ -26,7 +27,7 @@ class MadeServer:
     def __init__(self, access: Access, server_id: str, name: str) -> None:
         """`server_id` is the provider's number, as the stack's output has it."""
         self.name = name
-        self._down_by = 0.0
+        self._may_go_down_until = 0.0
         self._client = hcloud.Client(
             token=access.token, api_endpoint=access.endpoint, poll_interval=_POLL_SECONDS, application_name="bastide"
         )
@@ -75,9 +76,12 @@ class MadeServer:
         """Ask its system to power off; returns whether it is off before that many seconds are over."""
         if self.status() == "off":
             return True
-        self._down_by = time.monotonic() + seconds
+        self._may_go_down_until = time.monotonic() + _SLOW_SECONDS
         self._asked("shut down", lambda: self._server.shutdown().wait_until_finished())
-        return self._is("off", seconds)
+        if not self._is("off", seconds):
+            return False
+        self._may_go_down_until = 0.0
+        return True
 
     def change_type(self, kind: ServerType, *, grow_disk: bool) -> None:
         """Make one of that type of it; it is off and stays off."""
@@ -88,19 +92,18 @@ class MadeServer:
     def power_on(self) -> None:
         """Switch it on, however often that must be asked for, and see that it is on. No effect when it is.
 
-        One that was asked to go down, and nobody waited for it, goes down first: it would be off after this.
+        One that was asked to go down and has not yet is watched for ten minutes: it would be off after this.
         """
-        with contextlib.suppress(StackError):
-            self._is("off", self._down_by - time.monotonic())
         deadline = time.monotonic() + _POWER_SECONDS
         problem = None
         while time.monotonic() < deadline:
             try:
                 status = self.status()
-                if status == "running":
+                if status == "running" and time.monotonic() > self._may_go_down_until:
                     return
                 # what the provider is in the middle of locks the server; it ends by itself
                 if status == "off":
+                    self._may_go_down_until = 0.0
                     self._asked("switched on", lambda: self._server.power_on().wait_until_finished())
             except StackError as error:
                 problem = error

@@ -27,13 +27,15 @@ def against_going_down(name: str, seen: list[Observation]) -> Iterator[str]:
     if without and len(well) <= len(members) // 2:
         who = ", ".join(well) or "no other member"
         yield f"without {name} etcd has no quorum: {who} of {len(members)} would be well"
+    if _votes_alone(name, seen) and len([one for one in seen if one.patroni is not None]) > 1:
+        yield f"the vote of {name} is the only one: nobody can write while it is down"
     yield from _cluster(name, seen)
 
 
 def leads(name: str, seen: list[Observation]) -> bool:
     """Whether the machine leads the database cluster, and another one could."""
     cluster = _view(seen)
-    return cluster.leader == name and len(cluster.members) > 1
+    return cluster.leader == name and len(cluster.members) > 1 and not _votes_alone(name, seen)
 
 
 def is_back(name: str, seen: list[Observation]) -> str:
@@ -50,6 +52,10 @@ def is_back(name: str, seen: list[Observation]) -> str:
         if own is None or not (own.leads or own.streams):
             return f"its database is {own.state if own else 'no member of the cluster'}"
     return ""
+
+
+def _votes_alone(name: str, seen: list[Observation]) -> bool:
+    return [one.name for one in seen if one.voter is not None] == [name]
 
 
 def _cluster(name: str, seen: list[Observation]) -> Iterator[str]:

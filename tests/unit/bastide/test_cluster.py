@@ -67,7 +67,7 @@ def test_names_are_quoted_in_what_servers_and_pool_read() -> None:
     assert 'hostssl "App-1.x" "all" 10.21.0.12/32 scram-sha-256' in lines
     assert lines[-1] == "host all all all reject"
     assert not any(line.startswith(("host ", "hostnossl")) for line in lines[:-1])
-    config, users, *_ = routing.pool_files(wanted, KEYRING)
+    config, users = routing.pool_files(wanted, KEYRING)[0], routing.pool_users_file(wanted, KEYRING)
     assert "dbname=App-1.x " in str(config.content)
     assert users.mode == 0o600
     assert "SCRAM" not in f"{users} {users.to_json()} {users.content}"

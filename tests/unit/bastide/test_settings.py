@@ -364,7 +364,7 @@ def shape(*servers: str, **changes: Any) -> Settings:
     [
         (("primary",), ("primary",), "primary"),
         (("primary", "standby"), ("primary",), "primary"),
-        (("primary", "witness"), ("primary",), "witness"),
+        (("primary", "witness"), ("primary",), "primary"),
         (("primary", "standby", "witness"), ("primary", "standby", "witness"), "witness"),
     ],
 )

@@ -54,40 +54,49 @@ class Members:
         return subprocess.CompletedProcess(words, 0, "", "")
 
 
+def admitted(folder: Path, plan: dict[str, Any]) -> dict[str, str]:
+    """The members that one is told when it is let in."""
+    env = folder / "join.env"
+    etcd._admit(plan | {"env": str(env), "begins": False, "token": "bastide-prod"})
+    assert "ETCD_INITIAL_CLUSTER_STATE=existing\n" in env.read_text()
+    line = env.read_text().splitlines()[0].removeprefix("ETCD_INITIAL_CLUSTER=")
+    return dict(pair.split("=", 1) for pair in line.split(","))
+
+
 def answer_by(monkeypatch: pytest.MonkeyPatch, members: Members) -> None:
     for module in (etcd, etcdctl):
         monkeypatch.setattr(module, "run", members.run)
 
 
-def test_one_that_lost_its_data_takes_the_place_of_what_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_lost_its_data_takes_the_place_of_what_it_was(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     members = Members("primary", "standby", "witness")
     answer_by(monkeypatch, members)
-    assert etcd._admitted(PLAN) == PLAN["peers"]
+    assert admitted(tmp_path, PLAN) == PLAN["peers"]
     assert members.changes == [
         ("member", "remove", "b"),
         ("member", "add", "standby", "--peer-urls=https://standby:2380"),
     ]
 
 
-def test_one_that_is_new_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_is_new_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     members = Members("primary", "witness")
     answer_by(monkeypatch, members)
-    assert etcd._admitted(PLAN) == PLAN["peers"]
+    assert admitted(tmp_path, PLAN) == PLAN["peers"]
     assert [words[:2] for words in members.changes] == [("member", "add")]
 
 
-def test_one_that_an_earlier_run_told_is_not_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_an_earlier_run_told_is_not_told_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     members = Members("primary", "witness", expected="standby")
     answer_by(monkeypatch, members)
-    assert etcd._admitted(PLAN) == PLAN["peers"]
+    assert admitted(tmp_path, PLAN) == PLAN["peers"]
     assert members.changes == []
 
 
-def test_who_has_no_vote_any_more_goes_before_another_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_has_no_vote_any_more_goes_before_another_comes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """etcd takes nobody in while a member does not answer, and one that left for good never does."""
     members = Members("primary", "third", "witness")
     answer_by(monkeypatch, members)
-    assert etcd._admitted(PLAN) == PLAN["peers"]
+    assert admitted(tmp_path, PLAN) == PLAN["peers"]
     assert members.changes == [
         ("member", "remove", "b"),
         ("member", "add", "standby", "--peer-urls=https://standby:2380"),
@@ -95,17 +104,17 @@ def test_who_has_no_vote_any_more_goes_before_another_comes(monkeypatch: pytest.
 
 
 def test_a_run_on_some_machines_dismisses_nobody_and_makes_no_even_number(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     members = Members("primary", "third", "witness")
     answer_by(monkeypatch, members)
     with pytest.raises(SystemExit):
-        etcd._admitted(PLAN | {"dismisses": False})
+        admitted(tmp_path, PLAN | {"dismisses": False})
     assert members.changes == []
     assert capsys.readouterr().err == "the members count third still; next: `make deploy` for all machines\n"
     lost = Members("primary", "standby", "witness")
     answer_by(monkeypatch, lost)
-    etcd._admitted(PLAN | {"dismisses": False})
+    admitted(tmp_path, PLAN | {"dismisses": False})
     assert [words[1] for words in lost.changes] == ["remove", "add"], "one that lost its data comes back by limit="
 
 
@@ -170,7 +179,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     monkeypatch.setattr(etcd.subprocess, "run", run)
     monkeypatch.setattr(etcd, "_has_left", lambda _: False)
-    monkeypatch.setattr(etcd, "_admitted", lambda _: PLAN["peers"])
+    monkeypatch.setattr(etcd, "_admit", lambda plan: etcd._tell(plan, PLAN["peers"]))
+    monkeypatch.setattr(etcd, "as_root", lambda *_: ("password", None))
     monkeypatch.setattr(etcd, "_until_started", lambda _: None)
     return PLAN | {
         "begins": True,
@@ -210,6 +220,25 @@ def test_one_that_is_let_in_is_not_forming(machine: dict[str, Any]) -> None:
     Path(machine["forming"]).touch()
     etcd.join(machine | {"begins": False})
     assert not Path(machine["forming"]).exists()
+    assert "ETCD_INITIAL_CLUSTER_STATE=existing\n" in Path(machine["env"]).read_text()
+
+
+def test_a_cluster_of_one_that_waits_for_this_member_is_not_asked_again(
+    machine: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no quorum from the announcement on: a run that was killed there is completed by starting the member."""
+    announced: list[object] = []
+
+    def admit(plan: dict[str, Any]) -> None:
+        announced.append(plan)
+        etcd._tell(plan, PLAN["peers"])
+
+    monkeypatch.setattr(etcd, "_admit", admit)
+    etcd.join(machine | {"begins": False})
+    assert len(announced) == 1
+    monkeypatch.setattr(etcd, "as_root", lambda *_: ("", None))
+    etcd.join(machine | {"begins": False})
+    assert len(announced) == 1
     assert "ETCD_INITIAL_CLUSTER_STATE=existing\n" in Path(machine["env"]).read_text()
 
 

@@ -41,6 +41,7 @@ def member_script(settings: Settings, machine: Machine, stack: str) -> str:
             "lead": etcd.LEAD,
             "patroni": postgres.CONFIG,
             "witness": machine.role == "witness",
+            "asks_users": machine.name == settings.etcd_administrator,
             "prefix": etcd.prefix(stack),
         }
     return script(plan, "connections", "etcd_member")

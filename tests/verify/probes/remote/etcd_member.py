@@ -23,8 +23,8 @@ _FILE = "/member/snap/db"
 
 def member(plan: dict[str, Any]) -> dict[str, Any]:
     """`plan`: name, address, endpoints (URLs by name), client_port, peer_port, root_only, ctl, folder, snapshots,
-    lead (the unit that brings the leadership back), patroni (its configuration), witness, prefix, accounts (numbers
-    without a right). Without a name only who gets through, and whether a member runs all the same."""
+    lead (the unit that brings the leadership back), patroni (its configuration), witness, asks_users, prefix, accounts
+    (numbers without a right). Without a name only who gets through, and whether a member runs all the same."""
     # before there are threads: each is tried in a process of its own
     accounts = {number: reach_as(number, plan["root_only"]) for number in (0, *plan["accounts"])}
     if not plan["name"]:
@@ -45,7 +45,7 @@ def member(plan: dict[str, Any]) -> dict[str, Any]:
             "data": _data(),
             "snapshot": _snapshot(Path(plan["snapshots"])),
             # all members would say the same
-            "users": _users(plan) if plan["witness"] else {},
+            "users": _users(plan) if plan["asks_users"] else {},
             "patroni": _patroni(plan),
         }
 
