@@ -136,6 +136,23 @@ def test_a_change_waits_until_the_one_before_has_settled(
     assert "etcdctl member remove 58: etcdserver: unhealthy cluster" in capsys.readouterr().err
 
 
+def test_who_is_gone_goes_before_one_that_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From three voters to one, when one of the others is gone already."""
+    members = Members("standby", "third", "primary")
+    plain = members.run
+
+    def run(plan: Any, words: tuple[str, ...], env: Any, stdin: Any) -> subprocess.CompletedProcess[str]:
+        third_is_there = any(one["name"] == "third" for one in members.members)
+        if words[-2:] == ("remove", "a") and third_is_there:
+            return subprocess.CompletedProcess(words, 1, "", "etcdserver: unhealthy cluster")
+        return plain(plan, words, env, stdin)
+
+    members.run = run  # type: ignore[method-assign]
+    answer_by(monkeypatch, members)
+    etcd.dismiss(PLAN | {"peers": {"primary": PLAN["peers"]["primary"]}})
+    assert members.changes == [("member", "remove", "b"), ("member", "remove", "a")]
+
+
 def test_nobody_with_a_vote_is_dismissed(monkeypatch: pytest.MonkeyPatch) -> None:
     members = Members("primary", "third", "witness", expected="standby")
     members.members.append({"ID": 88, "peerURLs": ["https://third:2380"]})
