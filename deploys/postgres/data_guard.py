@@ -62,8 +62,8 @@ def _few_stay(seen: Mapping[str, Facts], wanted: Collection[str]) -> Iterator[st
     # data of a membership that has ended are nobody's
     hold = [name for name in holders(seen) if not members or name in members]
     stay = [name for name in hold if name in wanted]
-    # a run on some machines dismisses nobody
-    if set(wanted) <= set(seen) and len(hold) > len(stay) < 2:
+    # a run on some machines dismisses nobody; where one alone is to vote, nobody comes meanwhile
+    if set(wanted) <= set(seen) and len(hold) > len(stay) < min(2, len(wanted)):
         yield (
             f"{', '.join(hold)} vote today, and with etcd.voters: {', '.join(wanted)} only "
             f"{', '.join(stay) or 'nobody'} of them would stay; change one, deploy, then the next one (and none while "

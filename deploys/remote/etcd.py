@@ -141,9 +141,16 @@ class _Members:
 
     def there(self) -> list[dict[str, Any]]:
         """All of them, as etcdctl prints them: ID, peerURLs, and name, once they have started."""
-        text = ctl(self.plan, *self.words, "-w", "json", "member", "list", env=self.env)
-        found: list[dict[str, Any]] = json.loads(text)["members"]
-        return found
+        deadline = time.monotonic() + _SETTLE_SECONDS
+        # whoever was just dismissed may have led: for a moment nobody does
+        while True:
+            done = run(self.plan, (*self.words, "-w", "json", "member", "list"), self.env, None)
+            if done.returncode == 0:
+                found: list[dict[str, Any]] = json.loads(done.stdout)["members"]
+                return found
+            if "leader" not in done.stderr or time.monotonic() > deadline:
+                fail(f"etcdctl member list: {done.stderr.strip()[-500:]}")
+            time.sleep(0.5)
 
     def dismiss(self) -> None:
         """Remove all that are not planned. While one of them is gone etcd lets go of no other one that answers, since

@@ -134,6 +134,8 @@ def test_most_voters_are_not_exchanged_at_once() -> None:
         "primary, standby, witness vote today, and with etcd.voters: third, fourth, witness only wit"
     )
     assert problems({"standby": seen["standby"]}, DATA, ("third", "fourth", "witness")) == [], "limit=standby"
+    assert problems(seen, DATA, ("primary",)) == [], "three become one"
+    assert problems(seen, DATA, ("third",)) != [], "and that one knows nothing"
     five = dict.fromkeys(("third", "fourth"), seen["witness"])
     assert problems(seen | five, DATA, VOTERS) == [], "five become three"
 
