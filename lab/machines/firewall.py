@@ -74,6 +74,7 @@ def router_rules(
         f'iifname "{DEVICES}*" notrack accept',
         # neighbour discovery and duplicate address detection speak from link-local addresses and from ::
         "ip6 saddr { fe80::/10, :: } meta l4proto ipv6-icmp accept",
+        f"ip6 saddr fe80::/10 ip6 daddr {METADATA6} tcp dport 80 accept",
         # the host itself asks for its neighbour from its own address
         f'iifname "{UPLINK}" icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept',
         f'iifname "{UPLINK}" ip saddr {OPERATOR4} accept',

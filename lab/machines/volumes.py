@@ -145,14 +145,21 @@ def _devices(record: Record) -> Path:
     return record.folder / "devices"
 
 
+# the device of an image ($1), made when there is none; one that goes when nobody uses it any more is none
+_ONE_LOOP = """\
+losetup --noheadings --output NAME,AUTOCLEAR --associated "$1" |
+    while read -r name clear; do [ "$clear" = 1 ] || echo "$name"; done | head -n 1 | grep . ||
+    exec losetup --find --show "$1"
+"""
+
+
 def _show(record: Record, volume: Volume) -> None:
     """Make the loop device, its node in the machine and the link to it. No effect on what is there."""
     folder, link = _devices(record), _link(record, volume)
     if link.is_symlink():
         return
-    # it ends with us: one that outlived a kill would make a second device beside that of the next try
-    make = ["setpriv", "--pdeathsig", "KILL", "losetup", "--find", "--show", str(volume.image)]
-    loop = next(iter(_loops(volume)), "") or run(make).stdout.strip()
+    # under a lock that its program holds, too: one that outlives us, who were killed, is waited for by the next try
+    loop = run(["flock", volume.folder / ".loop.lock", "sh", "-c", _ONE_LOOP, "sh", volume.image]).stdout.strip()
     name = next(name for name in _NAMES if not (folder / name).exists())
     # mknod(2) minds the umask
     os.mknod(folder / name, 0o660 | stat.S_IFBLK, Path(loop).stat().st_rdev)
