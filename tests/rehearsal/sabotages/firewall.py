@@ -76,7 +76,7 @@ SABOTAGES = (
     changed_rules(
         "firewall-04",
         "containers were forgotten",
-        "forwarded traffic may go to the metadata service",
+        "forwarded traffic may go to 169.254.169.254",
         "nft flush chain inet bastide forward && nft chain inet bastide forward '{{ policy accept; }}'",
     ),
 )
