@@ -245,14 +245,13 @@ SABOTAGES = (
         "s/^client_tls_sslmode = .*/client_tls_sslmode = allow/",
         "systemctl reload pgbouncer && sleep 0.3",
     ),
-    Sabotage(
+    _edited(
         "postgres-09",
         "the pool may open as many files as any unit may",
         "PgBouncer may open 1024 files, and promises 2000 clients",
-        "prlimit --nofile=1024: --pid $(systemctl show -P MainPID pgbouncer)",
-        "prlimit --nofile=3100: --pid $(systemctl show -P MainPID pgbouncer)",
-        STANDBY,
-        touches=("pool",),
+        "/etc/systemd/system/pgbouncer.service.d/bastide.conf",
+        "s/^LimitNOFILE=.*/LimitNOFILE=1024/",
+        "systemctl daemon-reload && systemctl restart pgbouncer && sleep 0.5",
     ),
     _saying(
         "postgres-10",
