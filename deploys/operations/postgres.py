@@ -85,11 +85,10 @@ def clients_wait(plan: dict[str, Any], before_restart: bool) -> Commands:
     + before_restart: only if the leader waits for a restart, before which it hands over
     """
     host = this_host()
-    cluster = cluster_by(ask(host)[PATRONI])
+    seen = ask(host)[PATRONI]
+    cluster = cluster_by(seen)
     leader = cluster.member(cluster.leader)
-    waits = leader is not None and (
-        leader.pending_restart or (leader.name == host.name and restart_waits(ask(host)[PATRONI]))
-    )
+    waits = leader is not None and (leader.pending_restart or (leader.name == host.name and restart_waits(seen)))
     if leader is None or len(cluster.members) < 2 or (before_restart and not waits):
         host.noop("nobody hands over")
         return

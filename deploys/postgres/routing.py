@@ -30,20 +30,19 @@ systemctl -q is-active haproxy && systemctl reload haproxy || systemctl restart 
 """
 _SYSUSERS = "/etc/sysusers.d/bastide-pgbouncer.conf"
 MAKE_POOL_ACCOUNT = f"systemd-sysusers {_SYSUSERS}"
-# Where it listens is read at its start alone, and Debian's package has it listen at ::1 as well; whose account it runs
-# as and how many files it may open are, too.
-_RELOAD = f"""\
-systemctl daemon-reload; systemctl -q enable pgbouncer || exit 1
-ss -Hltnp | grep '"pgbouncer"' | grep -qvF ' 127.0.0.1:' && systemctl stop pgbouncer
-pid=$(systemctl show -P MainPID pgbouncer)
-[ "$(stat -c %U /proc/$pid)" = {POOL_ACCOUNT} ] && grep -q 'open files *{{files}} ' /proc/$pid/limits &&
-    systemctl reload pgbouncer || systemctl restart pgbouncer
-"""
 CLIENTS = 2000
 """Clients that a pool takes at once."""
 # for each client one file, for each connection to a server one; and its own (PgBouncer 1.24 manual, max_client_conn)
 FILES = CLIENTS + 1000 + 100
-RELOAD_PGBOUNCER = _RELOAD.format(files=FILES)
+# Where it listens is read at its start alone, and Debian's package has it listen at ::1 as well; whose account it runs
+# as and how many files it may open are, too.
+RELOAD_PGBOUNCER = f"""\
+systemctl daemon-reload; systemctl -q enable pgbouncer || exit 1
+ss -Hltnp | grep '"pgbouncer"' | grep -qvF ' 127.0.0.1:' && systemctl stop pgbouncer
+pid=$(systemctl show -P MainPID pgbouncer)
+[ "$(stat -c %U /proc/$pid)" = {POOL_ACCOUNT} ] && grep -q 'open files *{FILES} ' /proc/$pid/limits &&
+    systemctl reload pgbouncer || systemctl restart pgbouncer
+"""
 # What common drivers send and a pool cannot keep for one client among many (PgBouncer 1.24 manual,
 # ignore_startup_parameters): JDBC extra_float_digits, Go's and Node's pools timeouts. Not search_path: whoever relies
 # on it would work in other tables than it thinks.

@@ -11,7 +11,6 @@ not touched: their user_data is never compared.
 from __future__ import annotations
 
 import argparse
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bastide.command_line import Command, Parser
@@ -19,9 +18,8 @@ from bastide.console import run, say
 from bastide.errors import StackError
 from bastide.secrets import new_master
 from bastide.stackfile import SECRETS_KEY, stack_path
-from hosts.commands.health.observation import observe
+from hosts.commands.health.observation import observe_all
 from hosts.stack import Stack, load_stack
-from hosts.transport.ssh_config import write_ssh_config
 
 _PULUMI_SECONDS = 60.0
 
@@ -65,11 +63,8 @@ def finish(stack: str, root: Path) -> None:
 
 def _waiting(stack: Stack) -> list[str]:
     """Why an older version must stay, a reason a machine."""
-    config = write_ssh_config(stack.inventory(), stack.root)
-    with ThreadPoolExecutor() as pool:
-        seen = list(pool.map(lambda machine: observe(machine, config, stack.root), stack.machines))
     reasons = []
-    for one in seen:
+    for one in observe_all(stack.inventory(), stack.root):
         if one.problem:
             reasons.append(f"{one.name}: {one.problem}")
         elif one.keyring != stack.keyring.newest:

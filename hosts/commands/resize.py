@@ -14,7 +14,6 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +22,12 @@ from bastide.command_line import Command, Parser
 from bastide.console import run, say, step
 from bastide.errors import BastideError, StackError
 from bastide.settings import Settings
-from hosts.commands.health.observation import Observation, observe
+from hosts.commands.health.observation import Observation, observe_all
 from hosts.commands.health.others import against_going_down, is_back, leads
 from hosts.enrolment.first_contact import open_strictly, target
 from hosts.stack import Stack, load_stack, provider_access
 from hosts.transport.client import PinnedClient
 from hosts.transport.made_server import MadeServer
-from hosts.transport.ssh_config import write_ssh_config
 
 _DOWN_SECONDS = 180.0
 _WELL_SECONDS = 300.0
@@ -153,9 +151,7 @@ def _wait(problem: Callable[[], str], seconds: float) -> None:
 
 
 def _seen(stack: Stack) -> list[Observation]:
-    config = write_ssh_config(stack.inventory(), stack.root)
-    with ThreadPoolExecutor() as pool:
-        return list(pool.map(lambda machine: observe(machine, config, stack.root), stack.machines))
+    return observe_all(stack.inventory(), stack.root)
 
 
 @contextlib.contextmanager

@@ -20,8 +20,7 @@ from bastide.findings import Finding
 from bastide.machines import inventory_path, load_inventory
 from bastide.report import make_report
 from hosts.commands.health.lines import cluster_lines, lock_lines, machine_lines, proofs_line
-from hosts.commands.health.observation import observe
-from hosts.transport.ssh_config import write_ssh_config
+from hosts.commands.health.observation import observe_all
 
 WELL, FAILED, ATTENTION = 0, 1, 2
 
@@ -29,10 +28,9 @@ WELL, FAILED, ATTENTION = 0, 1, 2
 def show_status(stack: str, root: Path, *, as_json: bool = False) -> int:
     """Print it. Returns 0 when all is well, 2 when a line has a next step. Raises `StackError` without an inventory."""
     inventory = load_inventory(inventory_path(stack, root))
-    config = write_ssh_config(inventory, root)
     with ThreadPoolExecutor() as pool:
         head = pool.submit(_head, root)
-        seen = list(pool.map(lambda machine: observe(machine, config, root), inventory))
+        seen = observe_all(inventory, root)
     machines = machine_lines(seen, head.result(), inventory)
     found = [*machines, *cluster_lines(seen), *_proofs(stack, root), *lock_lines(stack)]
     if as_json:

@@ -9,8 +9,6 @@ import shlex
 import socket
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from ruamel.yaml.comments import CommentedMap
 
 from bastide.console import run, say
@@ -22,7 +20,7 @@ from bastide.pulumi_config import StackConfig, open_config
 from bastide.secrets import new_master
 from bastide.settings.placeholders import CHANGE
 from bastide.stackfile import SECRETS_KEY, SETTINGS_KEY, dump, load, read, stack_path
-from stacks.ops.new_file import write_new_file
+from stacks.ops.new_file import key_pair, write_new_file
 
 EXAMPLE = Path("stacks/Pulumi.example.yaml")
 _FOR_EDITORS = "# yaml-language-server: $schema=../docs/reference/stack-file.schema.json"
@@ -102,10 +100,10 @@ def _write_lab_file(stack: str, root: Path) -> None:
     config = document["config"]
     settings = config[SETTINGS_KEY]
     automation = settings["users"]["automation"]
-    automation["key"] = _key_pair(keys, automation["name"])
+    automation["key"] = key_pair(keys / automation["name"], f"{automation['name']}@lab")
     automation["identity"] = str((keys / automation["name"]).relative_to(root))
     for name, person in settings["users"]["people"].items():
-        person["keys"][0] = _key_pair(keys, name)
+        person["keys"][0] = key_pair(keys / name, f"{name}@lab")
     port = _free_port()
     settings["lab"]["port"] = port
     config["hcloud:endpoint"] = f"http://127.0.0.1:{port}/v1"
@@ -118,18 +116,6 @@ def _without_header(document: CommentedMap, stack: str) -> str:
     body = text[text.index("config:") :]
     header = f"# The stack `{stack}` in the local cloud, made from {EXAMPLE} once. Yours to edit; never overwritten."
     return f"{_FOR_EDITORS}\n{header}\n{body}"
-
-
-def _key_pair(folder: Path, name: str) -> str:
-    """The public half of the key `name` in `folder`; the pair is made when it is missing."""
-    private = folder / name
-    if not private.exists():
-        key = Ed25519PrivateKey.generate()
-        pem = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
-        public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
-        (folder / f"{name}.pub").write_text(f"{public} {name}@lab\n", encoding="utf-8")
-        write_whole(private, pem, mode=0o600)
-    return (folder / f"{name}.pub").read_text(encoding="utf-8").strip()
 
 
 def passphrase_env(stack: str, root: Path, *, lab: bool) -> dict[str, str]:

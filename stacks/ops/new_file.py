@@ -91,7 +91,7 @@ def write_new_file(stack: str, file: Path, *, existing: bool) -> Path:
         stack=stack,
         change=CHANGE,
         server=(_EXISTING if existing else _MADE).format(change=CHANGE),
-        automation=_key_pair(identity, f"bastide@{stack}"),
+        automation=key_pair(identity, f"bastide@{stack}"),
         identity=f"~/.ssh/{identity.name}",
         person=_person(),
         key=_own_key() or CHANGE,
@@ -100,9 +100,12 @@ def write_new_file(stack: str, file: Path, *, existing: bool) -> Path:
     return identity
 
 
-def _key_pair(private: Path, comment: str) -> str:
-    """The public half; the pair is made when it is missing, and never overwritten."""
-    public = private.with_suffix(".pub")
+def key_pair(private: Path, comment: str) -> str:
+    """The public half of an ed25519 key; the pair is made when it is missing, and never overwritten.
+
+    Raises `StackError` for a private half whose public one is gone.
+    """
+    public = private.with_name(f"{private.name}.pub")
     if not private.exists():
         private.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         key = Ed25519PrivateKey.generate()

@@ -283,6 +283,19 @@ class Writers:
         return ""
 
 
+def lent(rehearsal: Rehearsal) -> Iterator[Writers]:
+    """Writers on a cluster that is well before and after; in the end the primary leads, and nothing of theirs is left.
+
+    For a module's fixture: `yield from lent(rehearsal)`.
+    """
+    found = Writers(rehearsal)
+    found.healed()
+    yield found
+    found.healed()
+    found.switchover("primary")
+    found.clear()
+
+
 def read_records(told: Told, machine: str, text: str) -> None:
     """Add the lines of a machine's records; the last one may be cut."""
     writer = ""

@@ -11,7 +11,7 @@ import pytest
 from bastide.console import Completed, run
 from bastide.layout.postgres import DATA, FOLDER, POOL_PORT
 from bastide.stackfile import load
-from tests.rehearsal.acknowledged import SITES, Writers
+from tests.rehearsal.acknowledged import SITES, Writers, lent
 from tests.rehearsal.stack import Rehearsal, wait_for
 from tests.rehearsal.test_provider import servers
 
@@ -37,12 +37,7 @@ apt-get -qq -y --allow-downgrades install postgresql-17=$(
 @pytest.fixture(scope="module")
 def writers(rehearsal: Rehearsal) -> Iterator[Writers]:
     """The view of the cluster, and clients that write. Afterwards the primary leads again."""
-    found = Writers(rehearsal)
-    found.healed()
-    yield found
-    found.healed()
-    found.switchover("primary")
-    found.clear()
+    yield from lent(rehearsal)
 
 
 def day_two(rehearsal: Rehearsal, name: str, *data: str, check: bool = True) -> Completed:

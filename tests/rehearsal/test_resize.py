@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bastide.console import Completed, run
-from tests.rehearsal.acknowledged import SITES, Writers
+from tests.rehearsal.acknowledged import SITES, Writers, lent
 from tests.rehearsal.stack import Rehearsal, wait_for
 from tests.rehearsal.test_provider import servers
 
@@ -21,12 +21,7 @@ LAB = "database"
 @pytest.fixture(scope="module")
 def writers(rehearsal: Rehearsal) -> Iterator[Writers]:
     """The view of the cluster, and clients that write. Afterwards the servers are what the stack file says."""
-    found = Writers(rehearsal)
-    found.healed()
-    yield found
-    found.healed()
-    found.switchover("primary")
-    found.clear()
+    yield from lent(rehearsal)
 
 
 @pytest.fixture(autouse=True)

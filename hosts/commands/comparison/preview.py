@@ -17,8 +17,8 @@ from bastide.settings import Settings
 from hosts.commands.comparison.changes import ResourceChange
 
 _PULUMI_SECONDS = 300.0
-# steps of a preview that change nothing at the provider
 _SERVER = "hcloud:index/server:Server"
+# steps of a preview that change nothing at the provider
 _IDLE = {"same", "refresh", "read", "read-replacement", "discard"}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from typing import Any
 from bastide.console import run
 from bastide.errors import CommandFailed
 from bastide.layout.etcd import READ_OWN_ENDPOINT
-from bastide.machines import Machine
+from bastide.machines import Inventory, Machine
+from hosts.transport.ssh_config import write_ssh_config
 
 _CONNECT_SECONDS = 10
 _PROBE_SECONDS = 30.0
@@ -58,6 +60,13 @@ class Observation:
     """What its Patroni says of the cluster; empty when it says nothing, `None` on a machine without one."""
     voter: bool | None = None
     """Whether its etcd sees a quorum; `None` on a machine without one."""
+
+
+def observe_all(inventory: Inventory, root: Path) -> list[Observation]:
+    """Ask all machines side by side, in the inventory's order."""
+    config = write_ssh_config(inventory, root)
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(lambda machine: observe(machine, config, root), inventory))
 
 
 def observe(machine: Machine, config: Path, root: Path) -> Observation:
