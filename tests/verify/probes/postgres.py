@@ -69,15 +69,17 @@ def own_of(settings: Settings, observation: Observation) -> dict[str, Any]:
     if settings.postgres is None:
         not_provable_here("the stack file declares no databases")
     said: Said = observation.data
-    assert said.own.get("sql"), "its server does not answer its superuser"
+    assert said.own.get("sql"), f"its server does not answer its superuser: {said.own.get('why')}"
     return said.own
 
 
 def leader_of(settings: Settings, observation: Observation) -> str:
     """The one server that takes writes."""
     own_of(settings, observation)
-    found = [name for name, said in observation.data.all.items() if (said.get("sql") or {}).get("recovery") is False]
-    assert found, "no server takes writes"
+    said = observation.data.all
+    found = [name for name, one in said.items() if (one.get("sql") or {}).get("recovery") is False]
+    silent = [f"{name} does not answer: {one.get('why')}" for name, one in said.items() if not one.get("sql")]
+    assert found, "; ".join(["no server takes writes", *silent])
     assert len(found) == 1, f"{' and '.join(sorted(found))} both take writes"
     return str(found[0])
 
@@ -118,7 +120,10 @@ def _said(world: World, machine: Machine) -> dict[str, Any]:
 
 
 def _marked(world: World) -> dict[str, dict[str, Any]]:
-    command, machines = f"{sent('wal_marker')} {secrets.token_hex(12)} {postgres.PORT}", sites(world)
+    look, machines = f"{sent('wal_marker')} {secrets.token_hex(12)} {postgres.PORT}", sites(world)
     with ThreadPoolExecutor(len(machines)) as pool:
-        found = pool.map(lambda one: parsed(one, world.as_root(one.name, command).text), machines)
-        return dict(zip((one.name for one in machines), found, strict=True))
+        found = dict(pool.map(lambda one: (one.name, parsed(one, world.as_root(one.name, look).text)), machines))
+        far = pool.map(lambda one: world.as_root(one.name, f"{sent('wal_marker')} received").text.strip(), machines)
+        for machine, there in zip(machines, far, strict=True):
+            found[machine.name]["there"] = there
+    return found

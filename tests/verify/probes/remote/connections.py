@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import Any
 
 SECONDS = 3
+"""How long a connection may take to come about: a closed port is silent for as long."""
+ANSWER_SECONDS = 20
+"""How long who took it may think before the first word: a machine that is busy is no machine that is silent."""
 
 
 def reach(address: str, port: int) -> str:
@@ -89,7 +92,7 @@ def https(address: str, port: int, context: ssl.SSLContext | None, request: str,
     """The status of an HTTP answer ("200", "" when there is none), over TLS where there is a context, and why not."""
     found: dict[str, Any] = {"status": "", "why": ""}
     try:
-        with socket.create_connection((address, port), SECONDS) as plain:
+        with _connection(address, port) as plain:
             line = context.wrap_socket(plain, server_hostname=name or address) if context else plain
             with line:
                 if isinstance(line, ssl.SSLSocket):
@@ -112,7 +115,7 @@ def postgres(
     """
     found: dict[str, Any] = {"answer": "silent"}
     try:
-        with socket.create_connection((address, port), SECONDS) as plain:
+        with _connection(address, port) as plain:
             line: socket.socket = plain
             if context:
                 plain.sendall(struct.pack("!II", 8, 80877103))
@@ -131,6 +134,12 @@ def postgres(
     except OSError as error:
         found["answer"] = f"silent: {error.strerror or error}"
     return found
+
+
+def _connection(address: str, port: int) -> socket.socket:
+    line = socket.create_connection((address, port), SECONDS)
+    line.settimeout(ANSWER_SECONDS)
+    return line
 
 
 def _first_word(line: socket.socket) -> str:
@@ -152,14 +161,14 @@ def listening(programs: tuple[str, ...]) -> list[str]:
     return sorted(found)
 
 
-def output(*words: str, env: dict[str, str] | None = None, input_: str = "", seconds: int = 5) -> str:
+def output(*words: str, env: dict[str, str] | None = None, input_: str = "") -> str:
     """What a program printed, both outputs, with its exit code before it where that is not 0. Never waits long."""
     try:
         done = subprocess.run(
-            words, env=env, input=input_, capture_output=True, text=True, timeout=seconds, check=False
+            words, env=env, input=input_, capture_output=True, text=True, timeout=ANSWER_SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
-        return "-1 no answer in time"
+        return f"-1 no answer in {ANSWER_SECONDS} seconds"
     except OSError as error:
         return f"-1 {error}"
     return done.stdout if done.returncode == 0 else f"{done.returncode} {done.stdout}{done.stderr}"

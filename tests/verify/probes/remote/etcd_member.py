@@ -54,7 +54,7 @@ def _status(plan: dict[str, Any]) -> dict[str, Any]:
     """What each member says of itself; nothing of one that does not answer."""
     names = {url: name for name, url in plan["endpoints"].items()}
     # longer than etcdctl itself waits for one that is silent
-    text = output(plan["ctl"], "-w", "json", "endpoint", "status", seconds=9)
+    text = output(plan["ctl"], "-w", "json", "endpoint", "status")
     # after what it says of those who are silent, with its exit code before
     told = _json(text[text.find("[{") :].splitlines()[0] if "[{" in text else "")
     found: dict[str, Any] = {name: {} for name in plan["endpoints"]}
@@ -66,7 +66,7 @@ def _tries(plan: dict[str, Any], own: str) -> dict[str, Any]:
     folder, address, port = plan["folder"], plan["address"], plan["client_port"]
     pair = (f"{folder}/server.crt", f"{folder}/server.key")
     bare = client(f"{folder}/ca.crt")
-    words: tuple[str, ...] = ("/usr/bin/etcdctl", f"--endpoints={own}", "--dial-timeout=3s", "--command-timeout=4s")
+    words: tuple[str, ...] = ("/usr/bin/etcdctl", f"--endpoints={own}", "--dial-timeout=3s", "--command-timeout=15s")
     words += (f"--cacert={folder}/ca.crt", f"--cert={pair[0]}", f"--key={pair[1]}")
     plain = {"PATH": os.environ["PATH"], "ETCDCTL_API": "3"}
     wrong = {**plain, "ETCDCTL_USER": "root", "ETCDCTL_PASSWORD": "wrong"}
@@ -133,7 +133,7 @@ def _patroni(plan: dict[str, Any]) -> dict[str, str]:
     import yaml  # Patroni brings it along
 
     config = yaml.safe_load(file.read_text(encoding="utf-8"))["etcd3"]
-    words = ["/usr/bin/etcdctl", f"--endpoints={plan['endpoints'][plan['name']]}", "--command-timeout=4s"]
+    words = ["/usr/bin/etcdctl", f"--endpoints={plan['endpoints'][plan['name']]}", "--command-timeout=15s"]
     words += [f"--cacert={config['cacert']}", f"--cert={config['cert']}", f"--key={config['key']}"]
     env = {"PATH": os.environ["PATH"], "ETCDCTL_API": "3", "ETCDCTL_USER": config["username"]}
     env["ETCDCTL_PASSWORD"] = config["password"]

@@ -72,8 +72,10 @@ def server(plan: dict[str, Any]) -> dict[str, Any]:
             )
         }
         pool_file = Path(_POOL_FILE).read_text(encoding="utf-8")
+        text = facts.result()
         return {
-            "sql": _json(facts.result()),
+            "sql": _json(text),
+            "why": text[-300:] if _json(text) is None else "",
             "rights": rights.result(),
             "api": api.result(),
             "tries": {what: found.result() for what, found in tries.items()},
@@ -108,13 +110,11 @@ def _api(plan: dict[str, Any]) -> dict[str, Any]:
     trust = client(f"{plan['folder']}/ca.crt")
     pair = client(f"{plan['folder']}/ca.crt", (f"{plan['folder']}/server.crt", f"{plan['folder']}/server.key"))
     port, address = plan["ports"]["api"], plan["address"]
+    ask = ("curl", "-s", "--connect-timeout", "3", "-m", "15", "--cacert", f"{plan['folder']}/ca.crt")
     said = {}
     for name, other in plan["sites"].items():
-        words = ("curl", "-s", "-m", "3", "--cacert", f"{plan['folder']}/ca.crt", f"https://{other}:{port}/patroni")
-        said[name] = _json(output(*words))
-    config = _json(
-        output("curl", "-s", "-m", "3", "--cacert", f"{plan['folder']}/ca.crt", f"https://{address}:{port}/config")
-    )
+        said[name] = _json(output(*ask, f"https://{other}:{port}/patroni"))
+    config = _json(output(*ask, f"https://{address}:{port}/config"))
     return {
         "said": said,
         "config": config,

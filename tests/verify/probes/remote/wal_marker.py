@@ -12,29 +12,31 @@ import subprocess
 import sys
 import time
 
-_PORT = int(sys.argv[2])
-_WAIT, _LOOK = 0.9, 2.4
+# every so often a word, for so long at least; as long as nothing at all passed by on a machine that is busy, for longer
+_EVERY, _LOOK, _LONGEST = 0.9, 2.4, 12.0
 _APPLICATION = b"\x17\x03\x03"  # a record of TLS that carries data (RFC 8446, 5.1)
 
 
 def sql(query: str) -> str:
     words = ("runuser", "-u", "postgres", "--", "psql", "-XAtq", "-d", "postgres", "-f", "-")
-    done = subprocess.run(words, input=query, capture_output=True, text=True, timeout=5, check=False)
+    done = subprocess.run(words, input=query, capture_output=True, text=True, timeout=20, check=False)
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def main() -> dict[str, object]:
-    word = sys.argv[1]
+    word, port = sys.argv[1], int(sys.argv[2])
     tap = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
     tap.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
     tap.settimeout(0.1)
     leads = sql("select not pg_is_in_recovery()") == "t"
-    written, open_, sealed = "", set(), set()
-    begun = time.monotonic()
-    while (now := time.monotonic()) < begun + _LOOK:
-        if leads and not written and now > begun + _WAIT:
+    written, open_, sealed = "", set[str](), set[str]()
+    begun = last = time.monotonic()
+    while (now := time.monotonic()) < begun + (_LOOK if sealed else _LONGEST):
+        if leads and now > last + _EVERY:
+            last = now
             # flushed, so that it is sent at once; many times, so that it stands whole in some packet
-            written = sql(f"select pg_logical_emit_message(false, 'bastide', repeat('{word} ', 100), true)") or "failed"
+            position = sql(f"select pg_logical_emit_message(false, 'bastide', repeat('{word} ', 100), true)")
+            written = written or position or "failed"
         try:
             data, place = tap.recvfrom(65535)
         except TimeoutError:
@@ -45,11 +47,11 @@ def main() -> dict[str, object]:
             body = (data[0] & 15) * 4
             ports = {int.from_bytes(data[body : body + 2], "big"), int.from_bytes(data[body + 2 : body + 4], "big")}
             start = body + (data[body + 12] >> 4) * 4
-            if _PORT in ports and data[start : start + 3] == _APPLICATION and len(data) > start + 60:
+            if port in ports and data[start : start + 3] == _APPLICATION and len(data) > start + 60:
                 sealed.add(place[0])
-    there = "" if leads else sql("select pg_last_wal_receive_lsn()")
-    return {"leads": leads, "written": written, "open": sorted(open_), "sealed": sorted(sealed), "there": there}
+    return {"leads": leads, "written": written, "open": sorted(open_), "sealed": sorted(sealed)}
 
 
 if __name__ == "__main__":
-    print(json.dumps(main()))
+    # how far it has come is asked once all have looked: who began first may have ended before the word was written
+    print(json.dumps(main()) if sys.argv[1:2] != ["received"] else sql("select pg_last_wal_receive_lsn()"))
