@@ -11,8 +11,12 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from bastide.errors import PreflightError
+from bastide.layout.firewall import RULES
+from bastide.layout.model import Listener
 from bastide.layout.postgres import DATA
+from bastide.open_ports import listeners, taken_whole
 from bastide.settings import Settings
+from bastide.settings.base import INSTEAD
 from deploys.facts.ask import ask_first
 from deploys.facts.fact import FactRequest, Facts, merged
 from deploys.facts.machine import MACHINE, MachineState
@@ -25,7 +29,6 @@ MIN_FREE_MB = 512
 MIN_FREE_INODES = 10_000
 MAX_CLOCK_SECONDS = 10.0  # certificates and tokens tolerate less than a minute; this leaves room
 LOCK_SECONDS = 60
-_SSH_SERVERS = ("sshd", "systemd")  # systemd holds the port when ssh is socket-activated
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,12 @@ def problems(name: str, seen: _Seen, settings: Settings) -> list[str]:
             (f"runs {runs} instead of debian 13", "make it anew with image debian-13, or have its owner install that")
         ]
     else:
-        found = [*_machine_problems(seen, machine), *_settings_problems(machine, settings)]
+        needed = listeners(settings, name)
+        found = [
+            *_machine_problems(seen, machine),
+            *_in_the_way(machine, needed),
+            *_settings_problems(machine, settings),
+        ]
     return [f"{name}: {what}; {next_step}" for what, next_step in found]
 
 
@@ -120,10 +128,34 @@ def _machine_problems(seen: _Seen, machine: MachineState) -> Iterator[tuple[str,
         )
 
 
+def _in_the_way(machine: MachineState, needed: tuple[Listener, ...]) -> Iterator[tuple[str, str]]:
+    """What does already what the platform does: nothing of somebody else's is stopped or written over."""
+    told = set()
+    for one in needed:
+        for holder in machine["holders"].get(f"{one.protocol}/{one.port}", ()):
+            if holder["unit"] not in one.units:
+                told.add(holder["unit"])
+                who = " of ".join(dict.fromkeys((holder["program"], holder["unit"])))
+                yield (
+                    f"port {one.port} ({one.protocol}) is held by {who}, {one.what} needs it",
+                    f"stop that, or {one.move or 'move it to another port'}",
+                )
+    for name in machine["instead"]:
+        yield f"{name} is installed, but {INSTEAD[name]}", f"`apt-get purge {name}` there"
+    for unit, path in machine["strange"].items():
+        if unit not in told:
+            yield (
+                f"{unit} runs with settings of somebody else ({path}), and the platform would write over them",
+                f"move what it does elsewhere, then `systemctl disable --now {unit}` there",
+            )
+    if machine["other_rules"]:
+        yield (
+            "nftables.service loads rules of somebody else (/etc/nftables.conf) at boot",
+            "put what they open into settings.firewall.public, then `systemctl disable --now nftables` there",
+        )
+
+
 def _settings_problems(machine: MachineState, settings: Settings) -> Iterator[tuple[str, str]]:
-    holder = machine["holders"][str(settings.ssh.port)]
-    if holder and not holder.startswith(_SSH_SERVERS):
-        yield f"port {settings.ssh.port} is held by {holder}, ssh needs it", "stop that, or choose another ssh.port"
     if not machine["zone"]:
         yield f"knows no time zone {settings.base.timezone}", "`timedatectl list-timezones` has them all"
     if not machine["locale"]:
@@ -148,7 +180,10 @@ def _ask(host: Host, settings: Settings, usual: FactRequest) -> _Seen:
     names = [settings.users.automation.name, *settings.users.people, *settings.users.removed]
     fitness = MACHINE.request(
         {
-            "ports": [settings.ssh.port],
+            "ports": [(one.protocol, one.port) for one in listeners(settings, host.name)],
+            "instead": sorted(INSTEAD),
+            "whole": taken_whole(),
+            "own_rules": RULES,
             "timezone": settings.base.timezone,
             "locale": settings.base.locale,
             "people": names,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bastide.layout.model import OpenPort
+from bastide.layout.model import Listener, OpenPort
 from bastide.settings import Settings
 
 CLIENT_PORT, PEER_PORT = 2379, 2380
@@ -18,6 +18,8 @@ OWN_ENDPOINT = f"{FOLDER}/own-endpoint"
 READ_OWN_ENDPOINT = f"cat {OWN_ENDPOINT} 2>/dev/null || sed -n 's/^# own: //p' {FOLDER}/root.env 2>/dev/null"
 """The same for a shell. A machine that an earlier release deployed says it in a comment alone."""
 ENVIRONMENT = "/etc/default/etcd"
+TAKEN_WHOLE = {UNIT: ENVIRONMENT}
+"""Units of packages whose one file of settings is ours."""
 HOME = "/var/lib/etcd"
 DATA = f"{HOME}/bastide"
 FORMING = f"{HOME}/forming"
@@ -43,3 +45,10 @@ def open_ports(settings: Settings) -> Iterator[OpenPort]:
     if settings.postgres:
         yield OpenPort("etcd", CLIENT_PORT, "tcp", "mesh", "etcd for its clients")
         yield OpenPort("etcd", PEER_PORT, "tcp", "mesh", "etcd among its members")
+
+
+def listeners(settings: Settings, machine: str) -> Iterator[Listener]:
+    """A member's two ports."""
+    if machine in settings.etcd_members:
+        yield Listener(CLIENT_PORT, "tcp", (UNIT,), "etcd")
+        yield Listener(PEER_PORT, "tcp", (UNIT,), "etcd")

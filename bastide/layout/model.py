@@ -15,3 +15,17 @@ class OpenPort:
     protocol: Literal["tcp", "udp"]
     reach: Literal["anywhere", "mesh"]
     reason: str
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A port that one of our units listens on, and for whom. Whoever else listens there is in the way.
+
+    `units`: ours, of which each may hold it. `move`: how the platform could take another port; "" where it cannot.
+    """
+
+    port: int
+    protocol: Literal["tcp", "udp"]
+    units: tuple[str, ...]
+    what: str
+    move: str = ""

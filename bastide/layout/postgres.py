@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bastide.layout.model import OpenPort
+from bastide.layout.model import Listener, OpenPort
 from bastide.settings import Settings
 
 VERSION = 17
@@ -15,10 +15,13 @@ LEADER_PORT, REPLICA_PORT, POOL_PORT = 5000, 5001, 6432
 ACCOUNT = "postgres"
 POOL_ACCOUNT, POOL_FOLDER, POOL_SOCKETS = "pgbouncer", "/etc/pgbouncer", "/run/pgbouncer"
 """PgBouncer's own: every program on a site speaks to it before it logs in, so it can read nothing of the server's."""
-UNIT = "patroni.service"
+UNIT, ROUTER_UNIT, POOL_UNIT = "patroni.service", "haproxy.service", "pgbouncer.service"
 FOLDER = "/etc/bastide/postgres"
 """Certificates."""
 CONFIG = "/etc/patroni/config.yml"
+ROUTER_CONFIG, POOL_CONFIG = "/etc/haproxy/haproxy.cfg", f"{POOL_FOLDER}/pgbouncer.ini"
+TAKEN_WHOLE = {UNIT: CONFIG, ROUTER_UNIT: ROUTER_CONFIG, POOL_UNIT: POOL_CONFIG}
+"""Units of packages whose one file of settings is ours."""
 DATA = f"/var/lib/postgresql/{VERSION}/bastide"
 
 
@@ -27,3 +30,14 @@ def open_ports(settings: Settings) -> Iterator[OpenPort]:
     if settings.postgres:
         yield OpenPort("postgres", PORT, "tcp", "mesh", "PostgreSQL")
         yield OpenPort("postgres", PATRONI_PORT, "tcp", "mesh", "Patroni's API")
+
+
+def listeners(settings: Settings, machine: str) -> Iterator[Listener]:
+    """What a site listens on. Patroni starts the server, so that it is one of its unit's."""
+    if settings.postgres and machine in settings.sites:
+        move = "see docs/how-to/move-your-database.md, or move that to another port"
+        yield Listener(PORT, "tcp", (UNIT,), "PostgreSQL", move)
+        yield Listener(PATRONI_PORT, "tcp", (UNIT,), "Patroni")
+        yield Listener(LEADER_PORT, "tcp", (ROUTER_UNIT,), "HAProxy")
+        yield Listener(REPLICA_PORT, "tcp", (ROUTER_UNIT,), "HAProxy")
+        yield Listener(POOL_PORT, "tcp", (POOL_UNIT,), "PgBouncer")

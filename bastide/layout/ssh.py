@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from bastide.layout.model import Listener
+from bastide.settings import Settings
+
 CONFIG = "/etc/ssh/sshd_config.d/00-bastide.conf"
 EXPECTED = "/etc/bastide/sshd.expected"
 """What `sshd -T` must say, a line a keyword."""
 UNIT, SOCKET = "ssh.service", "ssh.socket"
+
+
+def listeners(settings: Settings, machine: str) -> Iterator[Listener]:
+    """sshd, or systemd for it, where ssh is activated by a socket."""
+    yield Listener(settings.ssh.port, "tcp", (UNIT, SOCKET, "init.scope"), "ssh", "choose another ssh.port")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bastide.layout.model import OpenPort
+from bastide.layout.model import Listener, OpenPort
 from bastide.settings import Settings
 
 INTERFACE = "wg0"
@@ -18,3 +18,11 @@ def open_ports(settings: Settings) -> Iterator[OpenPort]:
     silent as a closed one."""
     if settings.wireguard:
         yield OpenPort("wireguard", settings.wireguard.port, "udp", "anywhere", "WireGuard")
+
+
+def listeners(settings: Settings, machine: str) -> Iterator[Listener]:
+    """The kernel's WireGuard, or the program that stands for it."""
+    if settings.wireguard:
+        yield Listener(
+            settings.wireguard.port, "udp", (UNIT, "the kernel"), "WireGuard", "choose another wireguard.port"
+        )

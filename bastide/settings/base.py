@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 from bastide.settings.common import Area
 
 # what would take the place of what the platform installs and proves: they would take turns, a run each
-_INSTEAD = {
+INSTEAD = {
     **dict.fromkeys(("chrony", "ntp", "ntpd", "ntpsec", "openntpd"), "systemd-timesyncd keeps the time"),
     **dict.fromkeys(
         ("ufw", "firewalld", "shorewall", "ferm", "iptables-persistent", "netfilter-persistent"),
@@ -20,8 +20,8 @@ _INSTEAD = {
 
 
 def _beside_ours(value: str) -> str:
-    if value in _INSTEAD:
-        raise ValueError(f"cannot be: {_INSTEAD[value]}")
+    if value in INSTEAD:
+        raise ValueError(f"cannot be: {INSTEAD[value]}")
     return value
 
 

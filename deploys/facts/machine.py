@@ -9,13 +9,28 @@ from deploys.remote.facts import machine as on_machine
 
 
 class MachineRequest(TypedDict):
-    """`people`: account names; `lock_seconds`: how long a held package lock is waited for."""
+    """`people`: account names; `lock_seconds`: how long a held package lock is waited for.
 
-    ports: list[int]
+    `ports`: protocol and number of each port that is needed; `instead`: packages that would do what ours do;
+    `whole`: by unit the file of settings that would be ours.
+    """
+
+    ports: list[tuple[str, int]]
+    instead: list[str]
+    whole: dict[str, str]
+    own_rules: str
     timezone: str
     locale: str
     people: list[str]
     lock_seconds: int
+
+
+class Holder(TypedDict):
+    """Who listens on a port: the program, and the unit of systemd that it belongs to; "the kernel" for both where no
+    program has it."""
+
+    program: str
+    unit: str
 
 
 class Disk(TypedDict):
@@ -26,7 +41,11 @@ class Disk(TypedDict):
 
 
 class MachineState(TypedDict):
-    """`container`: its kind, or ""; `package_lock`: who holds it; `holders`: who listens on each port; `clock`: now."""
+    """`container`: its kind, or ""; `package_lock`: who holds it; `clock`: now.
+
+    `holders`: who listens, by "tcp/22"; `instead`: those packages that are there; `strange`: units that run with
+    settings that are not ours, with the file; `other_rules`: whether nftables.service would load rules of somebody.
+    """
 
     root: bool
     system: str
@@ -35,7 +54,10 @@ class MachineState(TypedDict):
     disks: dict[str, Disk]
     package_lock: str
     reboot: bool
-    holders: dict[str, str]
+    holders: dict[str, list[Holder]]
+    instead: list[str]
+    strange: dict[str, str]
+    other_rules: bool
     zone: bool
     locale: bool
     system_accounts: list[str]

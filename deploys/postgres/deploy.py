@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pyinfra.api.deploy import deploy
 
 from bastide.cluster import Cluster, cluster_of
-from bastide.layout.postgres import DATA, FOLDER, PATRONI_PORT, UNIT
+from bastide.layout.postgres import DATA, FOLDER, PATRONI_PORT, POOL_UNIT, ROUTER_UNIT, UNIT
 from bastide.secrets import Keyring
 from deploys.facts.ask import ask, this_host
 from deploys.facts.fact import FactRequest, merged
@@ -163,8 +163,8 @@ def postgres(wanted: Wanted) -> None:
             wanted=(pool_users_file(cluster, keyring),),
             settle=RELOAD_PGBOUNCER,
         )
-        unit(name="way to the leader runs", name_="haproxy.service", state="running")
-        unit(name="pool runs", name_="pgbouncer.service", state="running")
+        unit(name="way to the leader runs", name_=ROUTER_UNIT, state="running")
+        unit(name="pool runs", name_=POOL_UNIT, state="running")
 
 
 def wanted_of(here: Here) -> Wanted | None:
@@ -195,7 +195,7 @@ def fact_request(wanted: Wanted) -> FactRequest:
         packages_request(PACKAGES),
         files_request(written),
         local_access_of(cluster).fact_request(),
-        UNITS.request([UNIT, "haproxy.service", "pgbouncer.service"]),
+        UNITS.request([UNIT, ROUTER_UNIT, POOL_UNIT]),
         patroni_request(cluster),
         DATABASES.request(shape(cluster.postgres, len(cluster.sites)).asked),
     )

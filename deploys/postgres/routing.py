@@ -14,11 +14,13 @@ from bastide.layout.postgres import (
     LEADER_PORT,
     PATRONI_PORT,
     POOL_ACCOUNT,
+    POOL_CONFIG,
     POOL_FOLDER,
     POOL_PORT,
     POOL_SOCKETS,
     PORT,
     REPLICA_PORT,
+    ROUTER_CONFIG,
 )
 from bastide.secrets import Keyring
 from deploys.operations.files import File
@@ -78,7 +80,7 @@ def haproxy_file(wanted: Cluster) -> File:
         patroni_port=PATRONI_PORT,
         postgres_port=PORT,
     )
-    return File("/etc/haproxy/haproxy.cfg", text)
+    return File(ROUTER_CONFIG, text)
 
 
 def pool_files(wanted: Cluster, keyring: Keyring) -> tuple[File, ...]:
@@ -100,7 +102,7 @@ def pool_files(wanted: Cluster, keyring: Keyring) -> tuple[File, ...]:
         f"{wanted.me.name}-pool", datetime.now(UTC), dns=("localhost",), addresses=("127.0.0.1",), client=False
     )
     return (
-        File(f"{POOL_FOLDER}/pgbouncer.ini", text, owner=POOL_ACCOUNT, group=POOL_ACCOUNT),
+        File(POOL_CONFIG, text, owner=POOL_ACCOUNT, group=POOL_ACCOUNT),
         File(f"{POOL_FOLDER}/server.crt", own.certificate),
         File(f"{POOL_FOLDER}/server.key", own.key, mode=0o400, owner=POOL_ACCOUNT, group=POOL_ACCOUNT),
         File(

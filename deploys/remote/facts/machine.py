@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import pwd
 import time
+from pathlib import Path
 
 from deploys.remote.facts.common import at, output, read
+from deploys.remote.facts.packages import recorded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from deploys.facts.machine import Disk, MachineRequest, MachineState
+    from collections.abc import Iterator
+
+    from deploys.facts.machine import Disk, Holder, MachineRequest, MachineState
 
 _PEOPLE = range(1000, 60001)  # login.defs(5), UID_MIN to UID_MAX
 
@@ -28,7 +33,10 @@ def machine(wanted: MachineRequest) -> MachineState:
         "disks": {path: _disk(path) for path in ("/", "/var")},
         "package_lock": _package_lock(float(wanted["lock_seconds"])),
         "reboot": at("/run/reboot-required").exists(),
-        "holders": {str(port): _holder(port) for port in wanted["ports"]},
+        "holders": _holders(wanted["ports"]),
+        "instead": sorted(name for name in wanted["instead"] if recorded().get(name) == "installed"),
+        "strange": _strange(wanted["whole"]),
+        "other_rules": not at(wanted["own_rules"]).exists() and _starts_at_boot("nftables.service"),
         "zone": at(f"/usr/share/zoneinfo/{wanted['timezone']}").is_file() or not at("/usr/share/zoneinfo").is_dir(),
         "locale": _knows_locale(wanted["locale"]),
         "system_accounts": sorted(
@@ -72,23 +80,71 @@ def _lock_holder(inode: int) -> str:
     return "another process"
 
 
-def _holder(port: int) -> str:
-    """The program that listens on a TCP port; "" when nobody does."""
-    wanted = set()
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        for line in read(table).splitlines()[1:]:
-            words = line.split()
-            if words[3] == "0A" and int(words[1].rpartition(":")[2], 16) == port:  # 0A: TCP_LISTEN
-                wanted.add(f"socket:[{words[9]}]")
-    if not wanted:
-        return ""
-    for process in at("/proc").glob("[0-9]*"):
+def _holders(ports: list[tuple[str, int]]) -> dict[str, list[Holder]]:
+    """Who listens on these ports, each unit once. Nothing of ports on which nobody does."""
+    sockets = {}
+    for protocol, state in (("tcp", "0A"), ("udp", "07")):  # proc_net_tcp(5): TCP_LISTEN; of UDP: not connected
+        for table in (f"/proc/net/{protocol}", f"/proc/net/{protocol}6"):
+            for line in read(table).splitlines()[1:]:
+                words = line.split()
+                place = [protocol, int(words[1].rpartition(":")[2], 16)]
+                if words[3] == state and place in [list(port) for port in ports]:
+                    sockets[f"socket:[{words[9]}]"] = f"{protocol}/{place[1]}"
+    found: dict[str, list[Holder]] = {}
+    owned = set()
+    for process in at("/proc").glob("[0-9]*") if sockets else ():
+        held = sockets.keys() & set(_opened(process))
+        owned |= held
+        for port in {sockets[one] for one in held}:
+            _add(found, port, {"program": read(process / "comm").strip(), "unit": _unit(process)})
+    for one in sockets.keys() - owned:
+        _add(found, sockets[one], {"program": "the kernel", "unit": "the kernel"})
+    return found
+
+
+def _opened(process: Path) -> Iterator[str]:
+    """What a process has open; it and any of them may be gone meanwhile."""
+    try:
+        names = os.listdir(process / "fd")  # noqa: PTH208
+    except OSError:
+        return
+    for name in names:
         try:
-            if any(os.readlink(fd) in wanted for fd in (process / "fd").iterdir()):  # noqa: PTH115
-                return read(process / "comm").strip()
+            yield os.readlink(process / "fd" / name)  # noqa: PTH115
         except OSError:
             continue
-    return "another program"
+
+
+def _add(found: dict[str, list[Holder]], port: str, holder: Holder) -> None:
+    if holder not in found.setdefault(port, []):
+        found[port].append(holder)
+
+
+def _unit(process: Path) -> str:
+    """systemd's unit that a process belongs to (systemd.unit(5)); "no unit" for one of none."""
+    words = read(process / "cgroup").replace("\n", "/").split("/")
+    return next((word for word in reversed(words) if word.endswith((".service", ".socket", ".scope"))), "no unit")
+
+
+def _strange(whole: dict[str, str]) -> dict[str, str]:
+    """The units among these that run with a file of settings that is neither ours nor the package's own."""
+    found = {}
+    for unit, path in whole.items():
+        text = read(path)
+        if (
+            text
+            and "Bastide" not in text
+            and output("systemctl", "show", "-P", "ActiveState", unit).strip() == "active"
+        ):
+            # dpkg remembers each file of settings as it came (deb-conffiles(5))
+            digest = hashlib.md5(text.encode(errors="replace"), usedforsecurity=False).hexdigest()
+            if f" {path} {digest}" not in read("/var/lib/dpkg/status"):
+                found[unit] = path
+    return found
+
+
+def _starts_at_boot(unit: str) -> bool:
+    return output("systemctl", "is-enabled", unit).strip() == "enabled"
 
 
 def _knows_locale(locale: str) -> bool:

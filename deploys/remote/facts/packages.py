@@ -7,7 +7,7 @@ from deploys.remote.facts.common import entries, read
 
 def packages(names: list[str]) -> dict[str, bool]:
     """Which of these packages are installed, or provided by one that is (`dnsutils` by bind9-dnsutils)."""
-    states = _states()
+    states = recorded()
     provided = {} if all(states.get(name) == "installed" for name in names) else _provided(states)
     return {name: states.get(name) == "installed" or name in provided for name in names}
 
@@ -15,23 +15,14 @@ def packages(names: list[str]) -> dict[str, bool]:
 def half_way(_: None) -> list[str]:
     """Packages that an interrupted dpkg run left half-way."""
     whole = ("installed", "config-files", "not-installed")
-    left = [name for name, state in _states().items() if state not in whole]
+    left = [name for name, state in recorded().items() if state not in whole]
     if any(path.name.isdigit() for path in entries("/var/lib/dpkg/updates")):
         left.append("dpkg's journal")
     return left
 
 
-def _provided(states: dict[str, str]) -> dict[str, str]:
-    """What installed packages stand for, with the package that does (Debian Policy, 7.5)."""
-    found: dict[str, str] = {}
-    for record in read("/var/lib/dpkg/status").split("\n\n"):
-        fields = dict(line.split(": ", 1) for line in record.splitlines() if ": " in line and line[:1] != " ")
-        if states.get(name := fields.get("Package", "")) == "installed":
-            found |= {word.split()[0]: name for word in fields.get("Provides", "").split(",") if word.strip()}
-    return found
-
-
-def _states() -> dict[str, str]:
+def recorded() -> dict[str, str]:
+    """The state of each package (dpkg-query(1))."""
     states = {}
     for record in read("/var/lib/dpkg/status").split("\n\n"):
         name = status = ""
@@ -43,3 +34,13 @@ def _states() -> dict[str, str]:
         if name:
             states[name] = status.rpartition(" ")[2]
     return states
+
+
+def _provided(states: dict[str, str]) -> dict[str, str]:
+    """What installed packages stand for, with the package that does (Debian Policy, 7.5)."""
+    found: dict[str, str] = {}
+    for record in read("/var/lib/dpkg/status").split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in record.splitlines() if ": " in line and line[:1] != " ")
+        if states.get(name := fields.get("Package", "")) == "installed":
+            found |= {word.split()[0]: name for word in fields.get("Provides", "").split(",") if word.strip()}
+    return found

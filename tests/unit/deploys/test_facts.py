@@ -24,7 +24,10 @@ from deploys.facts.patroni import PATRONI
 from deploys.facts.sshd import SSHD
 from deploys.facts.units import UNITS
 
-ONE = MACHINE.request({"ports": [], "timezone": "", "locale": "", "people": [], "lock_seconds": 0})
+ONE = MACHINE.request(
+    {"ports": [], "timezone": "", "locale": "", "people": [], "lock_seconds": 0}
+    | {"instead": [], "whole": {}, "own_rules": ""}
+)
 
 
 class FakeHost:

@@ -68,9 +68,10 @@ NEW: Answers = {
         | {"data": "", "installed": ""}
     ),
     "databases": lambda _: None,
-    "machine": lambda asked: (
+    "machine": lambda _: (
         {"root": True, "system": "debian", "version": "13", "container": "", "disks": {}}
-        | {"package_lock": "", "reboot": False, "holders": {str(port): "" for port in asked["ports"]}, "zone": True}
+        | {"package_lock": "", "reboot": False, "holders": {}, "zone": True}
+        | {"instead": [], "strange": {}, "other_rules": False}
         | {"locale": True, "system_accounts": [], "cloud_init": True, "clock": time.time()}
     ),
 }

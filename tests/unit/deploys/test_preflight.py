@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from bastide.errors import PreflightError
+from bastide.settings import Settings
 from deploys import preflight as module
 from deploys.facts.fact import Facts
 from deploys.preflight import _Seen, notes, preflight, problems
@@ -21,7 +22,10 @@ FIT = {
     "disks": {"/": {"free_mb": 9000, "free_inodes": 90_000}, "/var": {"free_mb": 9000, "free_inodes": None}},
     "package_lock": "",
     "reboot": False,
-    "holders": {"22": "sshd"},
+    "holders": {"tcp/22": [{"program": "sshd", "unit": "ssh.service"}]},
+    "instead": [],
+    "strange": {},
+    "other_rules": False,
     "zone": True,
     "locale": True,
     "system_accounts": [],
@@ -35,6 +39,10 @@ def seen(changes=None, offset=0.0, half_way=()):
     for key, value in (changes or {}).items():
         answer[key] = value
     return _Seen(Facts({"machine": answer, "half_way": list(half_way)}), offset, 0.1)
+
+
+def held(port, program, unit):
+    return {port: [{"program": program, "unit": unit}]}
 
 
 CASES = [
@@ -66,10 +74,15 @@ CASES = [
         ["m: apt-get (pid 7) has held the package lock for 60 s; wait until it is done"],
     ),
     (
-        {"holders": {"22": "nginx"}, "zone": False, "locale": False, "system_accounts": ["backup"]},
+        {
+            "holders": held("tcp/22", "nginx", "nginx.service"),
+            "zone": False,
+            "locale": False,
+            "system_accounts": ["backup"],
+        },
         0.0,
         [
-            "m: port 22 is held by nginx, ssh needs it; stop that, or choose another ssh.port",
+            "m: port 22 (tcp) is held by nginx of nginx.service, ssh needs it; stop that, or choose another ssh.port",
             "m: knows no time zone Etc/UTC; `timedatectl list-timezones` has them all",
             "m: knows no locale C.UTF-8; /usr/share/i18n/SUPPORTED has them all",
             "m: backup is an account of the system, not a person's; choose another name in settings.users",
@@ -81,6 +94,57 @@ CASES = [
 @pytest.mark.parametrize(("changes", "offset", "expected"), CASES)
 def test_problems(changes, offset, expected):
     assert problems("m", seen(changes, offset), SETTINGS) == expected
+
+
+CLUSTERED = Settings.model_validate(
+    {**SETTINGS.model_dump(), "postgres": {"databases": {"app": {"roles": {"app": "owner"}}}}}
+)
+IN_THE_WAY = [
+    (
+        {"holders": held("tcp/5432", "postgres", "postgresql@17-main.service")},
+        "primary: port 5432 (tcp) is held by postgres of postgresql@17-main.service, PostgreSQL needs it",
+    ),
+    (
+        {"holders": held("tcp/5000", "conmon", "no unit")},
+        "primary: port 5000 (tcp) is held by conmon of no unit, HAProxy",
+    ),
+    ({"holders": held("udp/51820", "openvpn", "openvpn.service")}, "primary: port 51820 (udp) is held by openvpn of"),
+    (
+        {"instead": ["chrony"]},
+        "primary: chrony is installed, but systemd-timesyncd keeps the time; `apt-get purge chrony`",
+    ),
+    (
+        {"strange": {"haproxy.service": "/etc/haproxy/haproxy.cfg"}},
+        "primary: haproxy.service runs with settings of somebody else (/etc/haproxy/haproxy.cfg), and",
+    ),
+    ({"other_rules": True}, "primary: nftables.service loads rules of somebody else (/etc/nftables.conf) at boot; put"),
+    # said once, where both would be
+    (
+        {
+            "holders": held("tcp/5432", "haproxy", "haproxy.service"),
+            "strange": {"haproxy.service": "/etc/haproxy/haproxy.cfg"},
+        },
+        "primary: port 5432 (tcp) is held by haproxy of haproxy.service, PostgreSQL needs it",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "expected"), IN_THE_WAY)
+def test_what_is_in_the_way_is_named(changes, expected):
+    """Before anything changes: what somebody else has there is neither stopped nor written over."""
+    (problem,) = problems("primary", seen(changes), CLUSTERED)
+    assert problem.startswith(expected)
+
+
+def test_what_the_platform_runs_itself_is_not_in_its_way():
+    own = {"tcp/22": "init.scope", "tcp/5432": "patroni.service", "tcp/6432": "pgbouncer.service"}
+    own |= {"tcp/2379": "etcd.service", "udp/51820": "the kernel"}
+    holders = {port: [{"program": "one", "unit": unit}] for port, unit in own.items()}
+    assert problems("primary", seen({"holders": holders}), CLUSTERED) == []
+
+
+def test_a_witness_needs_no_port_of_a_database():
+    assert problems("witness", seen({"holders": held("tcp/5432", "postgres", "other.service")}), CLUSTERED) == []
 
 
 def test_notes_forbid_nothing():

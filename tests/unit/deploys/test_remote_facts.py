@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pwd
+import socket
 from pathlib import Path
 
 import pytest
 
 from deploys.operations.packages import _logged
-from deploys.remote.facts import accounts, common, packages
+from deploys.remote.facts import accounts, common, machine, packages
 
 KEY = "ssh-ed25519 AAAA somebody\n"
 
@@ -90,3 +92,50 @@ def test_a_lock_of_somebody_else_is_waited_for_and_nothing_else_is(
     program.chmod(0o755)
     code = os.waitstatus_to_exitcode(os.system(f"sh -c \"$(cat <<'END'\n{_logged(str(program))}\nEND\n)\" 2>/dev/null"))
     assert (code, len(tried.read_text().split())) == ((0, 2) if waits else (1, 1))
+
+
+@pytest.mark.parametrize(("protocol", "kind"), [("tcp", socket.SOCK_STREAM), ("udp", socket.SOCK_DGRAM)])
+def test_who_listens_on_a_port_is_named_with_its_unit(protocol: str, kind: socket.SocketKind) -> None:
+    with socket.socket(socket.AF_INET, kind) as line:
+        line.bind(("127.0.0.1", 0))
+        if kind == socket.SOCK_STREAM:
+            line.listen()
+        port = line.getsockname()[1]
+        (found,) = machine._holders([(protocol, port)])[f"{protocol}/{port}"]
+    assert found["program"] == Path("/proc/self/comm").read_text().strip()
+    assert found["unit"] == machine._unit(Path("/proc/self"))
+    assert machine._holders([(protocol, port)]) == {}
+
+
+@pytest.mark.parametrize(
+    ("line", "unit"),
+    [
+        ("0::/system.slice/system-postgresql.slice/postgresql@17-main.service\n", "postgresql@17-main.service"),
+        ("12:pids:/x\n1:name=systemd:/system.slice/ssh.service\n", "ssh.service"),
+        ("0::/system.slice/patroni.service/workers\n", "patroni.service"),
+        ("0::/init.scope\n", "init.scope"),
+        ("0::/\n", "no unit"),
+    ],
+)
+def test_the_unit_of_a_process_is_read_as_systemd_has_it(tmp_path: Path, line: str, unit: str) -> None:
+    (tmp_path / "cgroup").write_text(line)
+    assert machine._unit(tmp_path) == unit
+
+
+def test_settings_as_the_package_brought_them_are_nobody_elses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deploy that was killed after it installed a package goes on over the package's own file."""
+    monkeypatch.setattr(common, "ROOT", tmp_path)
+    monkeypatch.setattr(machine, "output", lambda *_: "active\n")
+    path, status = tmp_path / "etc/haproxy/haproxy.cfg", tmp_path / "var/lib/dpkg/status"
+    for one in (path, status):
+        one.parent.mkdir(parents=True)
+    path.write_text("global\n")
+    status.write_text("Package: haproxy\nConffiles:\n /etc/haproxy/haproxy.cfg 82a2fce43a2edf6f2b8b0c3c6c9a3a0e\n")
+    whole = {"haproxy.service": "/etc/haproxy/haproxy.cfg", "etcd.service": "/etc/default/etcd"}
+    assert machine._strange(whole) == {"haproxy.service": "/etc/haproxy/haproxy.cfg"}
+    digest = hashlib.md5(b"global\n", usedforsecurity=False).hexdigest()
+    status.write_text(f"Package: haproxy\nConffiles:\n /etc/haproxy/haproxy.cfg {digest}\n")
+    assert machine._strange(whole) == {}
+    path.write_text("# Written by Bastide (deploys/postgres/routing.py).\n")
+    status.unlink()
+    assert machine._strange(whole) == {}
