@@ -169,6 +169,11 @@ def notes(seen: _Seen) -> Iterator[str]:
     machine = seen.facts[MACHINE]
     if machine and machine["reboot"]:
         yield "a reboot is pending (/run/reboot-required)"
+    if machine and machine["bridges"]:
+        yield (
+            f"what hangs on {', '.join(machine['bridges'])} has no way out: the firewall forwards nothing;"
+            " next: docs/how-to/existing-server.md, Containers"
+        )
     if (patroni := seen.facts.get(PATRONI)) and cluster_by(patroni).paused:
         yield "the cluster is paused: nobody takes over when its leader fails; next: `make resume`"
     if broken := seen.facts[HALF_WAY]:

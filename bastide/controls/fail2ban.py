@@ -11,7 +11,8 @@ CONTROLS = (
         "fail2ban-01",
         "Failed logins",
         "Who fails to log in {fails} within {find} is banned for {ban}, and for twice as long each further time.",
-        "Guessing ends after a few tries. A refused key counts for users who exist and for those who do not.",
+        "Guessing ends after a few tries. A refused key counts for users who exist and for those who do not. A ban is "
+        "of one address; who moves on within a network of IPv6 is slowed down by ssh, which counts a /64 as one.",
         claims=(34,),
     ),
     Control(

@@ -32,7 +32,8 @@ CONTROLS = (
         "ssh-04",
         "Login limits",
         "A connection may try {tries} keys and has {grace} seconds to log in; who fails is refused for a time.",
-        "Guessing is slowed down. The operators' own addresses are spared, so that nobody locks them out.",
+        "Guessing is slowed down; an IPv6 network that one guesser may have whole (/64) counts as one address. The "
+        "operators' own addresses are spared, so that nobody locks them out.",
         claims=(33, 34),
     ),
     Control(

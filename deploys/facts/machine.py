@@ -44,7 +44,8 @@ class MachineState(TypedDict):
     """`container`: its kind, or ""; `package_lock`: who holds it; `clock`: now.
 
     `holders`: who listens, by "tcp/22"; `instead`: those packages that are there; `strange`: units that run with
-    settings that are not ours, with the file; `other_rules`: whether nftables.service would load rules of somebody.
+    settings that are not ours, with the file; `other_rules`: whether nftables.service would load rules of somebody;
+    `bridges`: interfaces that containers or virtual machines hang on.
     """
 
     root: bool
@@ -58,6 +59,7 @@ class MachineState(TypedDict):
     instead: list[str]
     strange: dict[str, str]
     other_rules: bool
+    bridges: list[str]
     zone: bool
     locale: bool
     system_accounts: list[str]

@@ -31,6 +31,22 @@ import socket, sys
 try: socket.create_connection((sys.argv[2], 22), 2, (sys.argv[1], 0)).close(); print("open")
 except ConnectionRefusedError: print("closed")
 except OSError: print("dropped")' {source} {target}"""
+# Connects, waits for a sign, and says what comes to its next word: the server's turn in the key exchange, or nothing.
+_HOLD = """cat > /run/held.py <<'END'
+import os, socket, sys, time
+line = socket.create_connection((sys.argv[1], 22), 5)
+print(line.recv(99).decode().strip(), flush=True)
+end = time.monotonic() + 25
+while not os.path.exists("/run/held.go") and time.monotonic() < end:
+    time.sleep(0.1)
+line.settimeout(3)
+try:
+    line.sendall(b"SSH-2.0-x\\r\\n")
+    print("then", "an answer" if line.recv(9) else "the end", flush=True)
+except TimeoutError:
+    print("then silence", flush=True)
+END
+rm -f /run/held.go; nohup python3 /run/held.py {target} >/run/held 2>&1 </dev/null &"""
 
 
 class Stranger:
@@ -185,6 +201,23 @@ def test_the_operator_is_never_banned(opened: Rehearsal) -> None:
         assert not opened.ssh(MACHINE, "true", user="anna").ok
     assert _banned(opened).strip() == ""
     assert opened.ssh(MACHINE, "true").ok
+
+
+def test_an_open_connection_ends_when_its_network_is_let_in_no_more(opened: Rehearsal) -> None:
+    """Nobody has to look who is still there: the machine's own firewall answers him no more, whatever he has open."""
+    inventory = opened.inventory()
+    assert inventory.prober is not None
+    opened.ssh("prober", _HOLD.format(target=inventory[MACHINE].address), check=True)
+    wait_for(lambda: "SSH-2.0" in opened.ssh("prober", "cat /run/held").stdout, "the prober is connected", seconds=10)
+    with opened.settings_changed("ssh.open_to", "operators"):
+        opened.deploy("--limit", MACHINE, "--data", "only=firewall")
+        assert opened.ssh(MACHINE, "true").ok
+        opened.ssh("prober", "touch /run/held.go", check=True)
+        wait_for(lambda: "then" in opened.ssh("prober", "cat /run/held").stdout, "the prober has tried", seconds=10)
+        said = opened.ssh("prober", "cat /run/held; rm -f /run/held*").stdout
+    opened.deploy("--limit", MACHINE, "--data", "only=firewall")
+    assert said.endswith("then silence\n"), said
+    assert _unchanged(opened)
 
 
 def test_jails_that_nobody_declares_any_more_go(opened: Rehearsal) -> None:

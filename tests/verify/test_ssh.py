@@ -105,6 +105,9 @@ def test_penalties_spare_operators_only(
     cost = re.search(r"authfail:(\d+)", penalties)
     assert cost, "the server keeps no penalties for failed logins"
     assert int(cost[1]) > 0, "a failed login costs no time"
+    # sshd_config(5): of which networks it counts the addresses as one, of IPv4 and of IPv6
+    blocks = values.get("persourcenetblocksize", "not told")
+    assert blocks == "32:64", f"addresses are counted by networks of {blocks}: who has an IPv6 /64 has as many tries"
     exempt = {_network(word) for word in values.get("persourcepenaltyexemptlist", "none").split(",") if word != "none"}
     operators = {_network(word) for word in settings.firewall.operators}
     mesh = mesh_of(settings)

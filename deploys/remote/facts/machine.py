@@ -37,6 +37,7 @@ def machine(wanted: MachineRequest) -> MachineState:
         "instead": sorted(name for name in wanted["instead"] if recorded().get(name) == "installed"),
         "strange": _strange(wanted["whole"]),
         "other_rules": not at(wanted["own_rules"]).exists() and _starts_at_boot("nftables.service"),
+        "bridges": sorted(path.parent.name for path in at("/sys/class/net").glob("*/bridge")),
         "zone": at(f"/usr/share/zoneinfo/{wanted['timezone']}").is_file() or not at("/usr/share/zoneinfo").is_dir(),
         "locale": _knows_locale(wanted["locale"]),
         "system_accounts": sorted(

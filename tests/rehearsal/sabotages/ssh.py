@@ -72,6 +72,12 @@ SABOTAGES = (
         "PerSourcePenaltyExemptList {network}",
         alone="the failed logins of other checks would shut the operator out",
     ),
+    sshd_says(
+        "ssh-04",
+        "every IPv6 address of a guesser counts by itself",
+        "who has an IPv6 /64 has as many tries",
+        "PerSourceNetBlockSize 32:128",
+    ),
     sshd_says("ssh-04", "twenty tries a connection", "may try 20 times", "MaxAuthTries 20"),
     Sabotage(
         "ssh-05",

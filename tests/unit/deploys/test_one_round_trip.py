@@ -71,7 +71,7 @@ NEW: Answers = {
     "machine": lambda _: (
         {"root": True, "system": "debian", "version": "13", "container": "", "disks": {}}
         | {"package_lock": "", "reboot": False, "holders": {}, "zone": True}
-        | {"instead": [], "strange": {}, "other_rules": False}
+        | {"instead": [], "strange": {}, "other_rules": False, "bridges": []}
         | {"locale": True, "system_accounts": [], "cloud_init": True, "clock": time.time()}
     ),
 }

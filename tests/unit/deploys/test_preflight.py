@@ -26,6 +26,7 @@ FIT = {
     "instead": [],
     "strange": {},
     "other_rules": False,
+    "bridges": [],
     "zone": True,
     "locale": True,
     "system_accounts": [],
@@ -148,9 +149,14 @@ def test_a_witness_needs_no_port_of_a_database():
 
 
 def test_notes_forbid_nothing():
-    found = seen({"reboot": True}, half_way=["curl"])
+    found = seen({"reboot": True, "bridges": ["docker0"]}, half_way=["curl"])
     assert problems("m", found, SETTINGS) == []
-    assert [note.split(" (")[0] for note in notes(found)] == ["a reboot is pending", "a dpkg run was interrupted"]
+    assert [note.split(" (")[0] for note in notes(found)] == [
+        "a reboot is pending",
+        "what hangs on docker0 has no way out: the firewall forwards nothing;"
+        " next: docs/how-to/existing-server.md, Containers",
+        "a dpkg run was interrupted",
+    ]
 
 
 def test_no_machine_goes_on_when_one_is_not_fit(monkeypatch):
