@@ -20,7 +20,6 @@ from deploys.facts.files import FILES
 from deploys.facts.packages import PACKAGES
 from deploys.remote import change
 from deploys.remote.facts import common, files, links, packages, volumes
-from deploys.remote.facts import machine as preflight
 from deploys.remote.facts.changes import unfinished
 
 ME, MY_GROUP = getpass.getuser(), grp.getgrgid(os.getgid()).gr_name
@@ -232,18 +231,6 @@ def test_files_packages_and_links_are_read(machine):
     assert seen["/etc/one"] is not None
     assert seen["/etc/one"]["sha256"].startswith("6b86b273")
     assert seen["/etc/one"]["owner"] == pwd.getpwuid(os.getuid()).pw_name
-
-
-def test_who_listens(machine):
-    (machine / "proc/net").mkdir()
-    (machine / "proc/net/tcp").write_text(
-        "  sl  local_address rem_address   st\n   0: 00000000:0016 00000000:0000 0A 0:0 00:0 0 0 0 4711 1\n"
-    )
-    (machine / "proc/77/fd").mkdir(parents=True)
-    (machine / "proc/77/comm").write_text("sshd\n")
-    (machine / "proc/77/fd/3").symlink_to("socket:[4711]")
-    assert preflight._holder(22) == "sshd"
-    assert preflight._holder(80) == ""
 
 
 def test_scripts_and_contents_are_not_in_the_command():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 import re
 import time
@@ -112,18 +113,33 @@ def _turn(folder: Path, alone: bool, log: Path, seconds: float) -> None:
 
 
 def test_who_is_alone_waits_and_is_waited_for(tmp_path: Path) -> None:
-    log = tmp_path / "log"
+    log, folder = tmp_path / "log", tmp_path / "turns"
+    first = Turns(folder)
+    first.begin(alone=False)
     fork = multiprocessing.get_context("fork")
-    kinds = (False, False, True, False, False)
-    processes = [fork.Process(target=_turn, args=(tmp_path, alone, log, 0.2)) for alone in kinds]
-    for process in processes:
+    alone, *later = [fork.Process(target=_turn, args=(folder, kind, log, 0.1)) for kind in (True, False, False)]
+    alone.start()
+    deadline = time.monotonic() + 20
+    while not _at_the_gate(folder):
+        assert time.monotonic() < deadline, "who wants to be alone does not ask"
+        time.sleep(0.01)
+    for process in later:
         process.start()
-        time.sleep(0.02)
-    for process in processes:
+    over = time.monotonic()
+    first.end(next_alone=False)
+    for process in (alone, *later):
         process.join(20)
-    turns = [[float(word) for word in line.split()] for line in log.read_text().splitlines()]
-    (alone,) = [turn for turn in turns if turn[0]]
-    others = [turn for turn in turns if not turn[0]]
-    assert len(others) == 4
-    assert all(end <= alone[1] or begin >= alone[2] for _, begin, end in others)
-    assert any(begin >= alone[2] for _, begin, _ in others), "those who came later waited"
+    turns = sorted([float(word) for word in line.split()] for line in log.read_text().splitlines())
+    *others, (_, begun, ended) = turns
+    assert len(others) == 2
+    assert begun >= over, "it waited for who was there before"
+    assert all(begin >= ended for _, begin, _ in others), "those who came later waited"
+
+
+def _at_the_gate(folder: Path) -> bool:
+    with (folder / "gate").open("r+b") as gate:
+        try:
+            fcntl.flock(gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
