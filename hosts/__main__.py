@@ -13,6 +13,7 @@ from hosts.commands import (
     doctor,
     drift,
     enroll,
+    identity,
     inventory,
     plan,
     rekey,
@@ -26,7 +27,7 @@ from hosts.stack import stack_name
 COMMANDS = tuple(
     module.COMMAND
     for module in (
-        *(enroll, inventory, ssh_config),
+        *(enroll, inventory, ssh_config, identity),
         *(access, plan, drift, status, doctor),
         *(rekey, resize, vpn, db_password),
     )

@@ -85,6 +85,19 @@ def test_no_secret_is_readable_by_others(path: Path) -> None:
         assert "umask 077" in text or "install -m 600" in text
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_runner_of_ones_own_keeps_no_key(path: Path) -> None:
+    """Whatever the job came to: a step that always runs takes away what an earlier one wrote."""
+    for word in ("plan", "verify"):
+        job = jobs(path)[word]
+        always = [step.get("run", "") for step in job.get("steps", ()) if step.get("if") == "always()"]
+        text = "\n".join([*always, *scripts({"script": job.get("after_script", [])})])
+        assert 'rm -f "$(.venv/bin/python -m hosts identity' in text, f"{word} leaves the key"
+        assert ("passphrase" in text) == (word == "plan"), f"{word} leaves the passphrase"
+        whole = "\n".join(scripts(job))
+        assert "~/.ssh/bastide" not in whole, "the stack file says where the key is"
+
+
 @pytest.mark.parametrize("path", [path for path in FILES if path.stem != "gitlab"], ids=lambda path: path.stem)
 def test_actions_of_others_are_pinned_by_commit(path: Path) -> None:
     used = re.findall(r"uses: (\S+)", path.read_text())
