@@ -26,6 +26,7 @@ LABS = {
     "database": "the cluster under failures and its day two, faults in a deploy, secrets, bans, updates",
     "killed": "`make up` from nothing, killed (in groups of `make test-full` only)",
     "members": "machines that come to the cluster and leave it",
+    "growth": "one server that becomes three, and one again (in a group of `make test-full` only)",
     "existing": "a machine that somebody else made",
     "volumes": "volumes and what happens to them",
     "lab": "the local cloud itself: machines, networks, verbs",
@@ -46,6 +47,7 @@ FULL = {
     "clocks": "a wrong clock, cut-off clients, a lost quorum, the fast mode",
     "losses": "each machine lost, with its volume and without",
     "members": "machines that come to the cluster and leave it",
+    "growth": "one server that becomes three, and one again",
     "releases": "a newer release of PostgreSQL rolls through",
 }
 
