@@ -1,4 +1,4 @@
-"""`python -m bastide check FILE | page | reference | schema`."""
+"""`python -m bastide check FILE | page [--check] | sign FILE | reference | schema`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from pathlib import Path
 
 from bastide.console import exit_with, say
 from bastide.controls import count
+from bastide.errors import EvidenceError
 from bastide.reference import reference_page
 from bastide.schema import SCHEMA_PATH, schema_text
-from bastide.stackfile import read
+from bastide.signature import KEY, sign, signer
+from bastide.stackfile import read, stack_path
 
 
 def main() -> int:
@@ -21,6 +23,12 @@ def main() -> int:
     check.add_argument("file", type=Path)
     page = verbs.add_parser("page", help="write the security page from the evidence")
     page.add_argument("--stack", default=os.environ.get("BASTIDE_STACK", "lab"))
+    page.add_argument(
+        "--check", action="store_true", help="write nothing: is the page what its evidence says, and whose"
+    )
+    signing = verbs.add_parser("sign", help="sign a rehearsal's figures, for other stacks' pages to print")
+    signing.add_argument("file", type=Path)
+    signing.add_argument("--stack", default=os.environ.get("BASTIDE_STACK", "lab"))
     verbs.add_parser("reference", help="write docs/reference/settings.md from the model")
     verbs.add_parser("schema", help=f"write {SCHEMA_PATH} from the model, for editors")
     options = parser.parse_args()
@@ -35,7 +43,9 @@ def main() -> int:
     if options.verb == "schema":
         SCHEMA_PATH.write_text(schema_text(), encoding="utf-8")
         return 0
-    return _page(options.stack)
+    if options.verb == "sign":
+        return _sign(options.stack, options.file)
+    return _check_page(options.stack) if options.check else _page(options.stack)
 
 
 def _page(stack: str) -> int:
@@ -48,6 +58,25 @@ def _page(stack: str) -> int:
         say(line)
     say(f"security page: {path}")
     return code
+
+
+def _check_page(stack: str) -> int:
+    from bastide.report import check_page
+
+    lines = check_page(stack, Path.cwd())
+    for line in lines:
+        say(line)
+    return 1 if any(line.startswith("✗") for line in lines) else 0
+
+
+def _sign(stack: str, file: Path) -> int:
+    if not file.is_file():
+        raise EvidenceError(f"{file} does not exist", "run the rehearsal (`make test`), which writes it")
+    settings = read(stack_path(stack))
+    if not sign(file, settings, Path.cwd()):
+        raise EvidenceError("there is no key to sign with", f"set {KEY} to the private key of somebody who may sign")
+    say(f"signed {file}, as {signer(file, settings)}; next: `python -m bastide page --stack {stack}`")
+    return 0
 
 
 exit_with(main)

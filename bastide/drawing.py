@@ -1,4 +1,5 @@
-"""The drawing on the security page: who may come in, the walls, the machines, the private network.
+"""The drawing on the security page: who may come in, the walls, the machines, the mesh. What is not proven is drawn as
+that, or not at all.
 
 Coordinates only; templates/page/drawing.svg.j2 draws them. There is a wide one and one for phones, with text of the
 same size, and the page shows the one that fits.
@@ -17,7 +18,7 @@ _LINE = 24  # from one line of text to the next
 
 @dataclass(frozen=True)
 class Card:
-    """One machine: its box (pixels), its words, and whether it is in the private network."""
+    """One machine: its box (pixels), its words, and whether it is proven to be in the mesh."""
 
     x: int
     y: int
@@ -46,7 +47,7 @@ class Caller:
 
 @dataclass(frozen=True)
 class Drawing:
-    """One picture. `kind` is wide or narrow; `network` is the y of the private network's line."""
+    """One picture. `kind` is wide or narrow; `network` is the y of the mesh's line."""
 
     kind: str
     width: int
@@ -61,7 +62,7 @@ class Drawing:
 
     @property
     def net(self) -> tuple[int, int] | None:
-        """Where the line of the private network begins and ends; None when fewer than two machines are in it."""
+        """Where the line of the mesh begins and ends; None when fewer than two machines are in it."""
         inside = [card.middle for card in self.cards if card.networked]
         if len(inside) < 2:
             return None
@@ -88,6 +89,7 @@ def _drawing(
     columns = min(columns, len(inventory.machines))
     card_width = (width - 2 * margin - (columns - 1) * gap) // columns
     cards = []
+    meshed = settings.mesh if "wireguard-01" in proven else {}
     named = any(machine.name != machine.role for machine in inventory)  # else a name says the role already
     foreign = any(machine.provider == "existing" for machine in inventory)
     height = 44 + _LINE * (1 + named + foreign)
@@ -105,12 +107,12 @@ def _drawing(
                 name=machine.name,
                 lines=(place if "site-01" in proven else f"{said} in {location.city}; not proven", *more),
                 height=height,
-                networked=bool(machine.private_address),
+                networked=machine.name in meshed,
             )
         )
     network = cards[-1].y + cards[-1].height + 34
     places = {machine.place.city for machine in inventory}
-    joined = {machine.place.city for machine in inventory if machine.private_address}
+    joined = {machine.place.city for machine in inventory if machine.name in meshed}
     return Drawing(
         kind=kind,
         width=width,
@@ -118,11 +120,11 @@ def _drawing(
         cards=tuple(cards),
         callers=_callers(width, settings, proven),
         network=network,
-        network_label=f"private network between {len(joined)} sites" if len(joined) > 1 else "",
+        network_label=f"encrypted mesh between {len(joined)} sites" if len(joined) > 1 else "",
         own_walls="firewall-03" in proven,
         placed="site-01" in proven,
         title=f"{len(inventory.machines)} servers in {len(places)} places behind a firewall, "
-        f"{'joined by a private network; ' if len(joined) > 1 else ''}strangers and operators outside",
+        f"{'joined by an encrypted mesh; ' if len(joined) > 1 else ''}strangers and operators outside",
     )
 
 

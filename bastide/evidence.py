@@ -71,6 +71,8 @@ class Row(_Part):
     """The project's commit; "+" at its end means with changes that were not committed; "" means none."""
     settings: str
     """Digest of the settings that it was judged by (see `digest`)."""
+    proof: str = ""
+    """Digest of the control's sentence and of the texts of its checks (bastide/checks.py); "" by an earlier release."""
     at: AwareDatetime
     """When the oldest of its checks was made (UTC)."""
     seconds: Annotated[float, Field(ge=0)]
@@ -147,6 +149,11 @@ def evidence_path(stack: str, root: Path = Path()) -> Path:
     return build_dir(stack, root) / "evidence.json"
 
 
+def signature_path(path: Path) -> Path:
+    """Where the signature of a file lies (bastide/signature.py)."""
+    return path.with_name(f"{path.name}.sig")
+
+
 def load(path: Path) -> Evidence:
     """Read evidence. Raises `EvidenceError` when it is missing, damaged, or of another version."""
     try:
@@ -169,14 +176,20 @@ def load(path: Path) -> Evidence:
 
 
 def save(evidence: Evidence, path: Path) -> None:
-    """Write evidence, whole or not at all."""
+    """Write evidence, whole or not at all. It is unsigned then: an old signature would be none of it."""
+    write_unsigned(path, evidence.model_dump_json(indent=1) + "\n")
+
+
+def write_unsigned(path: Path, text: str) -> None:
+    """Write what may be signed afterwards: a signature of what stood there before goes first."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, evidence.model_dump_json(indent=1) + "\n")
+    signature_path(path).unlink(missing_ok=True)
+    write_whole(path, text)
 
 
 def make_row(
     *, control: str, machine: str, machine_id: str, prober: bool, environment: Literal["lab", "cloud"], commit: str,
-    settings: str, checks: Collection[Check],
+    settings: str, proof: str, checks: Collection[Check],
 ) -> Row:  # fmt: skip
     """A row from its checks (at least one)."""
     return Row(
@@ -188,6 +201,7 @@ def make_row(
         environment=environment,
         commit=commit,
         settings=settings,
+        proof=proof,
         at=min(check.at for check in checks),
         seconds=max(check.seconds for check in checks),
         checks=tuple(checks),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
@@ -155,3 +156,8 @@ def machine_from(data: dict[str, Any]) -> Machine:
             f"the stack's output for {data.get('name', '?')} has other fields than expected", "run `pulumi up`"
         )
     return Machine(**data)
+
+
+def identity_path(identity: str, root: Path) -> Path:
+    """The absolute path of a private key as settings name it: `~` or relative to the project."""
+    return Path(os.path.abspath(root / Path(identity).expanduser()))  # noqa: PTH100 - a link must stay the link

@@ -13,13 +13,14 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bastide.capabilities import CAPABILITIES
+from bastide.checks import proof_digests
 from bastide.controls import CONTROLS, Control, count, facts, join
 from bastide.drawing import drawings
 from bastide.errors import EvidenceError
@@ -27,10 +28,13 @@ from bastide.evidence import Check, Evidence, Row, digest, evidence_path, expire
 from bastide.files import write_whole
 from bastide.machines import Inventory, build_dir, inventory_path, load_inventory
 from bastide.settings import Settings
+from bastide.signature import signer
 from bastide.stackfile import read, stack_path
 
 State = Literal["proven", "failed", "stale", "missing", "not_provable_here"]
 _TEMPLATES = Path(__file__).parents[1] / "templates" / "page"
+# how far apart the clocks of who proves and who prints may be: a time in the future proves nothing
+_CLOCKS = timedelta(minutes=2)
 _WORST_FIRST: tuple[State, ...] = ("failed", "missing", "stale", "not_provable_here", "proven")
 
 
@@ -74,6 +78,7 @@ class Report:
     inventory: Inventory
     evidence: Evidence
     verdicts: tuple[Verdict, ...]
+    signer: str = ""
     sabotage: dict[str, Any] | None = None
     failover: dict[str, Any] | None = None
 
@@ -97,6 +102,33 @@ def write_page(stack: str, root: Path = Path(), *, now: datetime | None = None) 
     path = build_dir(stack, root) / "security.html"
     write_whole(path, render(make_report(stack, root, now=now)))
     return path
+
+
+def check_page(stack: str, root: Path = Path(), *, now: datetime | None = None) -> list[str]:
+    """What can be said of a page that is there, for the console: it is what its evidence says, and who signed that.
+
+    It is made again as of now, and as of the end of the last run, when it was likely made, and compared to the byte;
+    nothing is asked of any machine. Raises `EvidenceError` when it is neither.
+    """
+    path = build_dir(stack, root) / "security.html"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        raise EvidenceError(f"there is no page at {path}", "write it: `python -m bastide page`") from None
+    today = make_report(stack, root, now=now)
+    then = make_report(stack, root, now=today.evidence.run.finished)
+    if text not in (render(today), render(then)):
+        raise EvidenceError(
+            f"{path} is not what its evidence, stack file and inventory say", "write it anew: `python -m bastide page`"
+        )
+    lines = [f"{path} is what its evidence says"]
+    lines.append(f"the evidence is signed by {today.signer}" if today.signer else "○ the evidence is unsigned")
+    if text != render(today):
+        gone = {one.control.id for one in then.proven} - {one.control.id for one in today.proven}
+        lines.append(
+            f"✗ not proven any more: {join(sorted(gone))}; next: `pytest tests/verify`, then `python -m bastide page`"
+        )
+    return lines
 
 
 def summary_lines(stack: str, root: Path = Path(), *, now: datetime | None = None) -> tuple[list[str], int]:
@@ -123,16 +155,16 @@ def make_report(stack: str, root: Path = Path(), *, now: datetime | None = None)
     """Read all that the page is made of and judge it."""
     settings = read(stack_path(stack, root))
     inventory = load_inventory(inventory_path(stack, root))
-    evidence = load(evidence_path(stack, root))
+    path = evidence_path(stack, root)
+    evidence = load(path)
     if evidence.run.stack != stack:
-        raise EvidenceError(
-            f"{evidence_path(stack, root)} is evidence of the stack {evidence.run.stack}", "run `pytest tests/verify`"
-        )
+        raise EvidenceError(f"{path} is evidence of the stack {evidence.run.stack}", "run `pytest tests/verify`")
     at = now or datetime.now(UTC)
     values = facts(settings, inventory)
     spoken_of = [one for one in CONTROLS if one.needs(settings)]
     verdicts = tuple(judge(one, values, settings, inventory, evidence, at) for one in spoken_of)
-    return Report(stack, settings, inventory, evidence, verdicts, _sabotage(root), _failover(root))
+    figures = _sabotage(root, settings), _failover(root, settings)
+    return Report(stack, settings, inventory, evidence, verdicts, signer(path, settings), *figures)
 
 
 def judge(
@@ -160,6 +192,12 @@ def judge(
             found.append(("not_provable_here", machine.name, row.detail, row.detail))
         elif row.settings != digest(settings) or row.environment != inventory.environment:
             stale = "the stack file was changed since it was proven"
+            found.append(("stale", machine.name, stale, stale))
+        elif row.proof != proof_digests()[control.id]:
+            stale = "its sentence or its checks were changed since it was proven"
+            found.append(("stale", machine.name, stale, stale))
+        elif row.at > now + _CLOCKS:
+            stale = f"its proof says that it was made later than now, on {row.at:%d %b %Y}"
             found.append(("stale", machine.name, stale, stale))
         elif expires(row, control.max_age) < now:
             stale = f"its last proof, of {row.at:%d %b %Y}, is older than {count(control.max_age.days, 'day')}"
@@ -207,9 +245,6 @@ def render(report: Report) -> str:
         groups=[group for group in groups if group[2]],
         machines=_machines(report),
         until=min((verdict.holds_until for verdict in report.proven), default=None),
-        # the provider's firewall stands before the servers that are made there
-        guarded=[machine.name for machine in report.inventory if machine.provider == "hetzner"],
-        unguarded=join(machine.name for machine in report.inventory if machine.provider == "existing"),
         drawings=drawings(report.settings, report.inventory, proven),
         style=style,
         # the one style element is named by its hash (CSP Level 3, 2.3.1), so nothing else can style or run
@@ -229,22 +264,28 @@ def _on(found: Iterable[tuple[State, str, str, str]], part: int) -> str:
     return "; ".join(f"on {join(names)}: {reason}" for reason, names in reasons.items())
 
 
-def _sabotage(root: Path) -> dict[str, Any] | None:
+def _sabotage(root: Path, settings: Settings) -> dict[str, Any] | None:
     """The rehearsal's own figure, when there is one: how many deliberate mistakes the checks caught."""
+    path = build_dir("rehearsal", root) / "sabotage.json"
     try:
-        found = json.loads((build_dir("rehearsal", root) / "sabotage.json").read_text(encoding="utf-8"))
-        return {"caught": int(found["caught"]), "total": int(found["total"]), "commit": str(found["commit"]),
-                "at": datetime.fromisoformat(found["at"])}  # fmt: skip
+        found = json.loads(path.read_text(encoding="utf-8"))
+        figure = {"caught": int(found["caught"]), "total": int(found["total"])} | _when(found)
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    return {**figure, "signer": signer(path, settings)}
 
 
-def _failover(root: Path) -> dict[str, Any] | None:
+def _failover(root: Path, settings: Settings) -> dict[str, Any] | None:
     """The rehearsal's other figure, when there is one: for how long writes stopped when the leader lost power."""
+    path = build_dir("rehearsal", root) / "failover.json"
     try:
-        found = json.loads((build_dir("rehearsal", root) / "failover.json").read_text(encoding="utf-8"))
-        return {"seconds": math.ceil(found["seconds"]["max"]), "runs": int(found["runs"]), "lost": int(found["lost"]),
-                "acknowledged": int(found["acknowledged"]), "commit": str(found["commit"]),
-                "at": datetime.fromisoformat(found["at"])}  # fmt: skip
+        found = json.loads(path.read_text(encoding="utf-8"))
+        counted = {name: int(found[name]) for name in ("runs", "lost", "acknowledged")}
+        figure = {**counted, "seconds": math.ceil(found["seconds"]["max"])} | _when(found)
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    return {**figure, "signer": signer(path, settings)}
+
+
+def _when(found: dict[str, Any]) -> dict[str, Any]:
+    return {"commit": str(found["commit"]), "at": datetime.fromisoformat(found["at"])}

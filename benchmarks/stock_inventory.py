@@ -9,10 +9,10 @@ from pathlib import Path
 
 import paramiko.client
 
+from bastide.machines import identity_path as _identity_path
 from hosts.stack import load_stack as _load_stack
 from hosts.stack import stack_name as _stack_name
 from hosts.transport.key_exchange import HybridTransport as _HybridTransport
-from hosts.transport.ssh_config import identity_path as _identity_path
 
 # a hardened machine lets no client in without it; nothing else of ours is in this connection
 paramiko.client.Transport = _HybridTransport  # type: ignore[attr-defined]

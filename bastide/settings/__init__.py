@@ -13,6 +13,7 @@ from bastide.settings.common import Area, Mistakes, Name, key_blob
 from bastide.settings.company import Company
 from bastide.settings.dns import Dns, RecordSet, Zone
 from bastide.settings.etcd import Etcd
+from bastide.settings.evidence import EvidenceArea
 from bastide.settings.fail2ban import Fail2ban
 from bastide.settings.firewall import Firewall, PublicPort
 from bastide.settings.lab import Lab
@@ -37,6 +38,7 @@ __all__ = [
     "Database",
     "Dns",
     "Etcd",
+    "EvidenceArea",
     "ExistingServer",
     "Fail2ban",
     "Firewall",
@@ -102,6 +104,8 @@ class Settings(Area):
     """Buckets at an object storage; leave it out for none. Its keys are secrets: bastide:secrets.storage."""
     protection: bool = True
     """Whether servers, addresses, network and buckets refuse to be deleted. To destroy: false, `pulumi up`, destroy."""
+    evidence: EvidenceArea = EvidenceArea()
+    """Whose word the proofs are."""
     lab: Lab | None = None
     """With this key the stack lives in the local cloud on this machine; leave it out for the real one."""
 

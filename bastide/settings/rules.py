@@ -36,6 +36,10 @@ def people(settings: Settings) -> list[str]:
     return [
         f"wireguard.administrators.{name}: is in users.removed; take the device out of the mesh, too"
         for name in sorted(set(administrators) & set(settings.users.removed))
+    ] + [
+        f"evidence.signers: {name} is not in users.people; name people who have a key there"
+        for name in settings.evidence.signers
+        if name not in settings.users.people
     ]
 
 

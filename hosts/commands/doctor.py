@@ -18,12 +18,12 @@ from bastide.command_line import Command
 from bastide.console import run, tail_of
 from bastide.errors import BastideError, SettingsError, StackError
 from bastide.findings import Finding, show
+from bastide.machines import identity_path
 from bastide.settings import Settings
 from hosts.stack import access_in, opened
 from hosts.transport.client import check_identity
 from hosts.transport.known_hosts import known_hosts_path, read_records
 from hosts.transport.provider_api import Provider
-from hosts.transport.ssh_config import identity_path
 
 _PROGRAMS = {"pulumi": "make setup", "pyinfra": "make setup", "ssh": "sudo apt-get install openssh-client",
              "git": "sudo apt-get install git"}  # fmt: skip

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from bastide.command_line import Command
+from bastide.machines import identity_path
 from bastide.stackfile import read, stack_path
-from hosts.transport.ssh_config import identity_path
 
 
 def _run(options: argparse.Namespace, root: Path) -> int:

@@ -30,12 +30,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bastide.errors import HostKeyError, StackError
-from bastide.machines import Machine, build_dir
+from bastide.machines import Machine, build_dir, identity_path
 from bastide.secrets import Keyring
 from bastide.settings import Settings
 from hosts.enrolment.existing_server import FirstContact, admit
 from hosts.enrolment.root_script import SCRIPT, run_script
-from hosts.transport import known_hosts, ssh_config
+from hosts.transport import known_hosts
 from hosts.transport.client import Endpoint, HostKeyRefused, MachineUnreachable, PinnedClient, check_identity, connect
 from hosts.transport.known_hosts import Record, fingerprint
 from hosts.transport.ssh_address import in_mesh, ssh_addresses
@@ -76,7 +76,7 @@ def target(stack: str, root: Path, settings: Settings, machine: Machine, keyring
     Raises `StackError` when the private key of the automation account is not there or not the right one.
     """
     automation = settings.users.automation
-    identity = ssh_config.identity_path(automation.identity, root)
+    identity = identity_path(automation.identity, root)
     check_identity(identity, automation.key)
 
     def bootstrap() -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bastide.errors import StackError
 from bastide.files import write_whole
-from bastide.machines import Inventory, build_dir
+from bastide.machines import Inventory, build_dir, identity_path
 from bastide.settings import key_blob
 from hosts.transport.known_hosts import alias, known_hosts_path
 
@@ -37,11 +37,6 @@ _SAFE = {
     "ControlMaster": "auto",
     "ControlPersist": "60",
 }
-
-
-def identity_path(identity: str, root: Path) -> Path:
-    """The absolute path of a private key as settings name it: `~` or relative to the project."""
-    return Path(os.path.abspath(root / Path(identity).expanduser()))  # noqa: PTH100 - a link must stay the link
 
 
 def write_ssh_config(inventory: Inventory, root: Path = Path()) -> Path:

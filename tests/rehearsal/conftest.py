@@ -109,7 +109,7 @@ def remove(rehearsal: Rehearsal) -> None:
     (ROOT / "stacks" / f"{rehearsal.stack}.known_hosts").unlink(missing_ok=True)
     for path in rehearsal.build.glob("*"):
         # what was caught, and for how long writes stopped, are figures of other stacks' pages: they outlive it
-        if path.name not in ("sabotage.json", "failover.json"):
+        if path.name.removesuffix(".sig") not in ("sabotage.json", "failover.json"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bastide.evidence import write_unsigned
 from bastide.machines import build_dir
 from tests.rehearsal.outages import POWER_CUT, Outage
 
@@ -30,8 +31,7 @@ def publish(found: Sequence[Outage], commit: str, root: Path) -> None:
         "outages": [{"what": outage.what, "stopped": outage.stopped, "lost": outage.lost} for outage in found],
     }
     path = build_dir("rehearsal", root) / NAME
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(figure, indent=1) + "\n", encoding="utf-8")
+    write_unsigned(path, json.dumps(figure, indent=1) + "\n")
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from bastide.evidence import evidence_path, load
+from bastide.evidence import evidence_path, load, write_unsigned
 from tests.rehearsal.sabotages import SABOTAGES, Sabotage
 from tests.rehearsal.sabotages.verdicts import Verdicts
 from tests.rehearsal.stack import Rehearsal
@@ -39,7 +39,7 @@ def table(rehearsal: Rehearsal) -> Iterator[list[dict[str, Any]]]:
         "total": len(rows),
         "rows": rows,
     }
-    (rehearsal.build / "sabotage.json").write_text(json.dumps(figure, indent=1) + "\n", encoding="utf-8")
+    write_unsigned(rehearsal.build / "sabotage.json", json.dumps(figure, indent=1) + "\n")
 
 
 @pytest.fixture(scope="module")

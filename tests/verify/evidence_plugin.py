@@ -12,11 +12,13 @@ from typing import NoReturn
 
 import pytest
 
+from bastide.checks import proof_digests
 from bastide.console import run
 from bastide.controls import CONTROLS
 from bastide.errors import BastideError, EvidenceError
 from bastide.evidence import Check, Evidence, Outcome, Row, Run, RunMachine, digest, load, make_row, merge, save, worst
 from bastide.machines import Machine
+from bastide.signature import sign
 from tests.verify.probes.world import Observation, World, now
 
 BROKEN = "the check itself broke: "
@@ -49,6 +51,8 @@ class EvidencePlugin:
         self.world = world
         self.path = path
         self.started = now()
+        self.proofs = proof_digests()
+        self.signed = False
         self.collected: list[pytest.Item] = []
         self.evidence: Evidence | None = None
         self._ran: list[pytest.Item] = []
@@ -103,6 +107,7 @@ class EvidencePlugin:
         )
         self.evidence = merge(_known(self.path), run_, rows, {(control, machine.name) for control, machine in partial})
         save(self.evidence, self.path)
+        self.signed = sign(self.path, self.world.settings, self.world.root)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say where the evidence is and what is not proven."""
@@ -112,7 +117,7 @@ class EvidencePlugin:
         total = len(self.evidence.rows)
         terminalreporter.write_line(
             f"evidence: {self.path} ({total} rows: {counted[0]} proven, {counted[1]} failed,"
-            f" {total - sum(counted)} not provable here)"
+            f" {total - sum(counted)} not provable here{'' if self.signed else '; unsigned'})"
         )
 
     def _check(self, item: pytest.Item, outcome: Outcome, detail: str) -> Check:
@@ -139,6 +144,7 @@ class EvidencePlugin:
             environment=self.world.environment,
             commit=now_at,
             settings=digest(self.world.settings),
+            proof=self.proofs[control],
             checks=[item.stash[_CHECK] for item in items],
         )
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bastide.checks import proof_digests
 from bastide.controls import CONTROLS
 from bastide.evidence import Check, Evidence, Outcome, Row, Run, RunMachine, digest, make_row
 from bastide.machines import Inventory, Machine
@@ -70,6 +71,7 @@ def row(control: str, machine: Machine, *checks: Check, settings: Settings = SET
         environment="cloud",
         commit="0123456789ab",
         settings=digest(settings),
+        proof=proof_digests()[control],
         checks=checks or (check(),),
     )
 

@@ -16,9 +16,9 @@ import pytest
 from bastide.capabilities import WORDS
 from bastide.controls import CONTROLS, control, facts
 from bastide.errors import EvidenceError
-from bastide.evidence import Evidence, evidence_path, save
-from bastide.machines import Inventory, Machine, inventory_path, save_inventory
-from bastide.report import summary_lines, write_page
+from bastide.evidence import Evidence, evidence_path, save, signature_path
+from bastide.machines import Inventory, Machine, build_dir, inventory_path, save_inventory
+from bastide.report import check_page, summary_lines, write_page
 from bastide.settings import Settings
 from tests.rehearsal.outages import POWER_CUT, Outage
 from tests.rehearsal.published import percentile, publish
@@ -116,6 +116,42 @@ def test_a_proof_under_other_settings_is_none(page: Page, stack: Path) -> None:
     assert CLAIM not in page()
 
 
+def test_a_proof_by_other_checks_or_of_another_sentence_is_none(page: Page) -> None:
+    for other in ("", "0123456789abcdef"):
+        bad = row("ssh-01", _primary()).model_copy(update={"proof": other})
+        text = page(with_row(all_green(), bad))
+        assert CLAIM not in text
+        assert "On primary: its sentence or its checks were changed since it was proven." in text
+
+
+def test_a_proof_from_the_future_is_none(page: Page) -> None:
+    assert CLAIM in page(now=AT - timedelta(minutes=2))
+    text = page(now=AT - timedelta(minutes=3))
+    assert CLAIM not in text
+    assert "its proof says that it was made later than now, on 21 Nov 2026" in text
+
+
+def test_a_page_can_be_checked_without_any_machine(page: Page, stack: Path) -> None:
+    path = build_dir("example", stack) / "security.html"
+    with pytest.raises(EvidenceError, match="there is no page"):
+        check_page("example", stack, now=NOW)
+    page()
+    said = check_page("example", stack, now=NOW)
+    assert said == [f"{path} is what its evidence says", "○ the evidence is unsigned"]
+    later = AT + control("ssh-01").max_age + timedelta(hours=1)
+    assert "not proven any more" in check_page("example", stack, now=later)[-1]
+    path.write_text(path.read_text().replace("Only keys", "Only good keys"))
+    with pytest.raises(EvidenceError, match="is not what its evidence"):
+        check_page("example", stack, now=NOW)
+
+
+def test_evidence_that_somebody_changed_after_it_was_signed_makes_no_page(page: Page, stack: Path) -> None:
+    page()
+    signature_path(evidence_path("example", stack)).write_text("-----BEGIN SSH SIGNATURE-----\nAAAA\n")
+    with pytest.raises(EvidenceError, match="signature of nobody who may sign"):
+        write_page("example", stack, now=NOW)
+
+
 def test_a_proof_from_the_lab_is_none_for_the_cloud(page: Page) -> None:
     bad = row("ssh-01", _primary()).model_copy(update={"environment": "lab"})
     assert CLAIM not in page(with_row(all_green(), bad))
@@ -194,14 +230,21 @@ def test_a_server_of_somebody_else_is_drawn_as_such(stack: Path, page: Page) -> 
     assert "France (Gravelines)" in text
     assert text.count("a server of OVH") == 2
     assert text.count("a server of Hetzner") == 4
-    assert "(not before primary)" in text
-    assert "private network between 2 sites" in text
-    assert text.count('class="dot"') == 4, "it is not in the private network"
     alone = [one for one in with_existing(inventory()) if one.provider == "existing"]
     save_inventory(replace(inventory(), machines=tuple(alone)), inventory_path("example", stack))
+    assert 'class="net"' not in page()
+
+
+def test_what_is_not_proven_is_not_drawn(page: Page) -> None:
+    """Neither the mesh, nor a firewall of the provider's, whose rules no check reads."""
     text = page()
-    assert "The bar is each server&#39;s own firewall." in text
-    assert "private network" not in text.partition("<figcaption>")[0]
+    assert "encrypted mesh between 3 sites" in text
+    assert text.count('class="dot"') == 6
+    assert "the provider's firewall" not in text.partition("<section")[0]
+    bad = row("wireguard-01", _primary(), check("failed", "no"))
+    text = page(with_row(all_green(), bad))
+    assert "encrypted mesh between" not in text
+    assert 'class="net"' not in text
 
 
 def test_all_proven_says_so_and_ends_well(stack: Path) -> None:
@@ -261,7 +304,7 @@ def test_for_how_long_writes_stopped_is_a_figure_of_the_rehearsal(stack: Path, p
     ]
     publish(outages, "abc", stack)
     text = page()
-    assert "(commit abc, 2 runs) writes stopped for at most 22 s when the leader lost power" in text
+    assert "(commit abc, 2 runs, unsigned) writes stopped for at most 22 s when the leader lost power" in text
     assert f"{lost or 'none'} of 2,000 acknowledged rows {'were' if lost else 'was'} lost" in text
 
 
