@@ -93,7 +93,9 @@ def locale_files(wanted: Base) -> tuple[File, ...]:
 
 def journal_file(wanted: Base) -> File:
     """journald.conf(5), in a drop-in."""
-    return File("/etc/systemd/journald.conf.d/bastide.conf", render("base/journald.conf.j2", **dict(wanted.journal)))
+    file_hours = 24 if wanted.journal.keep_days > 1 else 6
+    text = render("base/journald.conf.j2", file_hours=file_hours, **dict(wanted.journal))
+    return File("/etc/systemd/journald.conf.d/bastide.conf", text)
 
 
 def name_files(machine: Machine, machines: tuple[Machine, ...], cloud_init: bool) -> tuple[File, ...]:

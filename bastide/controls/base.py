@@ -17,9 +17,9 @@ CONTROLS = (
     ),
     Control(
         "base-02",
-        "System logs",
-        "System logs are kept for at most {keep_days} days and {max_use} megabytes on each server.",
-        "Old log data goes, and logs stop growing before the disk is full.",
+        "System journal",
+        "The system journal is kept for at most {keep_days} days and {max_use} megabytes on each server.",
+        "Old log data goes, and the journal stops growing before the disk is full.",
         max_age=WEEK,
         claims=(92,),
     ),

@@ -155,6 +155,10 @@ def test_changes_are_logged(observation: Observation, settings: Settings, note: 
     assert {"ddl", "role"} <= kinds or "all" in kinds, f"pgaudit logs {values['pgaudit.log'] or 'nothing'}"
     for name, wanted in _LOGGED.items():
         assert values[name] == wanted, f"{name} is {values[name]}"
+    pool = own_of(settings, observation)["pool_config"]
+    assert pool, "PgBouncer does not say what it goes by"
+    for name in _LOGGED:
+        assert pool.get(name) == "1", f"applications meet the pool, and its {name} is {pool.get(name)}"
     exempt = [line for line in facts["overrides"] or () if ": pgaudit." in line or ": log_" in line]
     assert not exempt, f"somebody is logged otherwise: {exempt[0]}"
     note(f"pgaudit: {values['pgaudit.log']}")

@@ -27,6 +27,14 @@ SABOTAGES = (
     ),
     Sabotage(
         "base-02",
+        "a quiet machine's file spans another month",
+        "entries are not removed",
+        f"printf '[Journal]\\nMaxFileSec=1month\\n' > {_JOURNAL} && {_JOURNALD}",
+        f"rm {_JOURNAL} && {_JOURNALD}",
+        touches=_TOUCHES,
+    ),
+    Sabotage(
+        "base-02",
         "the right file, but the journal was never told",
         "journald allows itself 4096 MB",
         f"printf '[Journal]\\nSystemMaxUse=4G\\n' > {_JOURNAL} && {_JOURNALD} && rm {_JOURNAL}",

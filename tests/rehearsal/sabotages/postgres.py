@@ -253,6 +253,14 @@ SABOTAGES = (
         "s/^LimitNOFILE=.*/LimitNOFILE=1024/",
         "systemctl daemon-reload && systemctl restart pgbouncer && sleep 0.5",
     ),
+    _edited(
+        "postgres-10",
+        "the pool tells nobody who connects",
+        "applications meet the pool, and its log_connections is 0",
+        "/etc/pgbouncer/pgbouncer.ini",
+        "s/^log_connections = .*/log_connections = 0/",
+        "systemctl reload pgbouncer && sleep 0.3",
+    ),
     _saying(
         "postgres-10",
         "what one role does is not logged",

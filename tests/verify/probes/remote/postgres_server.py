@@ -81,6 +81,7 @@ def server(plan: dict[str, Any]) -> dict[str, Any]:
             "tries": {what: found.result() for what, found in tries.items()},
             "routes": {what: [one.result() for one in found] for what, found in routes.items()},
             "pool_limits": _pool_limits(),
+            "pool_config": _pool_config(plan["ports"]["pool"]),
             "pool": [line.strip() for line in pool_file.splitlines() if " = host=" in line],
             "listening": listening(("postgres", "patroni", "haproxy", "pgbouncer")),
             "sockets": _sockets(),
@@ -171,6 +172,13 @@ def _pool_limits() -> dict[str, str]:
     lines = Path(f"/proc/{pid}/limits").read_text(encoding="utf-8").splitlines()
     files = next(line.split()[3] for line in lines if line.startswith("Max open files"))
     return {"account": Path(f"/proc/{pid}").owner(), "files": files, "clients": promised[0]}
+
+
+def _pool_config(port: int) -> dict[str, str]:
+    """What PgBouncer says that it goes by (PgBouncer 1.24 manual, SHOW CONFIG); its own account may ask at its socket."""
+    words = ("psql", "-XAtq", "-h", "/run/pgbouncer", "-p", str(port), "-U", "pgbouncer", "-d", "pgbouncer")
+    said = output("runuser", "-u", "pgbouncer", "--", *words, "-c", "show config")
+    return dict(line.split("|")[:2] for line in said.splitlines() if line.count("|") > 1)
 
 
 def _sockets() -> list[str]:
