@@ -175,7 +175,7 @@ def _pool_limits() -> dict[str, str]:
 
 
 def _pool_config(port: int) -> dict[str, str]:
-    """What PgBouncer says that it goes by (PgBouncer 1.24 manual, SHOW CONFIG); its own account may ask at its socket."""
+    """What PgBouncer says that it goes by (PgBouncer 1.24 manual, SHOW CONFIG); its account may ask at the socket."""
     words = ("psql", "-XAtq", "-h", "/run/pgbouncer", "-p", str(port), "-U", "pgbouncer", "-d", "pgbouncer")
     said = output("runuser", "-u", "pgbouncer", "--", *words, "-c", "show config")
     return dict(line.split("|")[:2] for line in said.splitlines() if line.count("|") > 1)
