@@ -48,7 +48,10 @@ def command(record: Record, argv: Sequence[str]) -> list[str]:
 def _words(pid: int, argv: Sequence[str]) -> list[str]:
     # the command is looked up inside, by env(1): outside, the PATH is another one
     words = ["nsenter", f"--target={pid}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd"]
-    return [*words, "--", "/usr/bin/env", *argv]
+    # A machine that goes down stops all that it sees for a moment (systemd, src/shared/killall.c). nsenter would stop
+    # itself with its child, outside, where nobody makes it go on: the child that it never buries would keep the machine
+    # from going down, for ever. A shell that waits minds no stops.
+    return [*words, "--no-fork", "--", "/bin/sh", "-c", '"$@"; exit $?', "sh", "/usr/bin/env", *argv]
 
 
 def _entrance(record: Record) -> tuple[int, tuple[Path, ...]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from lab.machines import links, seed
@@ -64,14 +65,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer one request."""
-        peer: tuple[Any, ...] = self.client_address
-        address = peer[0]
-        known = records(self.server.here)
-        if ":" in address:
-            cable = links.inside(self.server.here.router, lambda: socket.if_indextoname(peer[3]))
-            caller = next((one for one in known if one.port == cable), None)
-        else:
-            caller = next((one for one in known if one.spec().public4 == address), None)
+        caller = next(filter(self._asks, records(self.server.here)), None)
         text = answer(caller, self.path) if caller else None
         body = (text if text is not None else "not found").encode()
         self.send_response(200 if text is not None else 404)
@@ -79,6 +73,17 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def _asks(self, record: Record) -> bool:
+        peer: tuple[Any, ...] = self.client_address
+        address, spec = peer[0], record.spec()
+        if ":" not in address:
+            return spec.public4 == address
+        if not peer[3]:
+            # a machine whose own link-local address is not yet sure to be alone asks from its public one
+            return bool(spec.public6) and ip_address(address) in ip_network(spec.public6, strict=False)
+        cable = links.inside(self.server.here.router, lambda: socket.if_indextoname(peer[3]))
+        return record.port == cable
 
     def log_message(self, format: str, *args: object) -> None:
         """Nothing: a request line may carry what a machine was not meant to say."""
