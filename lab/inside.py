@@ -50,8 +50,9 @@ def _words(pid: int, argv: Sequence[str]) -> list[str]:
     words = ["nsenter", f"--target={pid}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd"]
     # A machine that goes down stops all that it sees for a moment (systemd, src/shared/killall.c). nsenter would stop
     # itself with its child, outside, where nobody makes it go on: the child that it never buries would keep the machine
-    # from going down, for ever. A shell that waits minds no stops.
-    return [*words, "--no-fork", "--", "/bin/sh", "-c", '"$@"; exit $?', "sh", "/usr/bin/env", *argv]
+    # from going down, for ever. A shell that waits minds no stops; what it adds
+    # to the environment goes again.
+    return [*words, "--no-fork", "--", "/bin/sh", "-c", 'unset PWD OLDPWD; "$@"; exit $?', "sh", "/usr/bin/env", *argv]
 
 
 def _entrance(record: Record) -> tuple[int, tuple[Path, ...]]:

@@ -78,11 +78,11 @@ class _Handler(BaseHTTPRequestHandler):
         peer: tuple[Any, ...] = self.client_address
         address, spec = peer[0], record.spec()
         if ":" not in address:
-            return spec.public4 == address
+            return bool(spec.public4 == address)
         if not peer[3]:
             # a machine whose own link-local address is not yet sure to be alone asks from its public one
             return bool(spec.public6) and ip_address(address) in ip_network(spec.public6, strict=False)
-        cable = links.inside(self.server.here.router, lambda: socket.if_indextoname(peer[3]))
+        cable: str = links.inside(self.server.here.router, lambda: socket.if_indextoname(peer[3]))
         return record.port == cable
 
     def log_message(self, format: str, *args: object) -> None:

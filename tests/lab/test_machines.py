@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
+import signal
 import socket
+import subprocess
 import time
 from functools import partial
 
 import pytest
 
+from lab import inside
 from lab.machines import disk
 from lab.machines.seed import first_address
+from lab.machines.store import by_name
 from tests.lab.bench import (
     ALPHA,
     NEEDS_ROOT,
@@ -129,4 +134,22 @@ def test_reboot_is_a_fresh_boot(bench: Bench) -> None:
     assert bench.lab.execute("alpha", ["nft", "list", "tables"]).stdout.strip() == ""
     assert bench.lab.execute("alpha", ["sysctl", "-n", "net.ipv4.conf.all.log_martians"]).stdout.strip() == "0"
     assert bench.lab.execute("alpha", ["cat", "/root/kept"]).stdout == "kept\n"
+    wait_for("the private network", lambda: bench.reach("alpha", ("10.77.0.102", 22)))
+
+
+def test_a_visitor_keeps_no_machine_from_going_down(bench: Bench) -> None:
+    """It is stopped and ended with everything else in there; who waits for it outside has to bury it."""
+    before_boot = bench.boot_id("alpha")
+    words = inside.command(by_name(bench.place, "alpha"), ["sleep", "600"])
+    with subprocess.Popen(words, start_new_session=True) as visitor:
+        try:
+            wait_for("the visitor", lambda: "sleep 600" in bench.lab.execute("alpha", ["ps", "-eo", "args"]).stdout)
+            bench.lab.execute("alpha", ["systemctl", "reboot"], check=False)
+            wait_for("a new boot", lambda: bench.boot_id("alpha") not in ("", before_boot), 60)
+            assert visitor.wait(timeout=5) != 0
+        finally:
+            # a stopped one minds no other signal
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(visitor.pid, signal.SIGKILL)
+    wait_for("ssh after the reboot", lambda: ssh_answers(bench.specs[ALPHA].public4))
     wait_for("the private network", lambda: bench.reach("alpha", ("10.77.0.102", 22)))
