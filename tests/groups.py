@@ -48,6 +48,7 @@ FULL = {
     "losses": "each machine lost, with its volume and without",
     "members": "machines that come to the cluster and leave it",
     "growth": "one server that becomes three, and one again",
+    "rights": "thousands of random states of a database, each brought to what is declared",
     "releases": "a newer release of PostgreSQL rolls through",
 }
 

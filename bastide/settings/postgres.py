@@ -46,6 +46,12 @@ def _database(value: str) -> str:
     return _identifier(value)
 
 
+def _schema(value: str) -> str:
+    if value.lower().startswith("pg_") or value.lower() == "information_schema":
+        raise ValueError("is a schema of PostgreSQL's own")
+    return _identifier(value)
+
+
 def _extension(value: str) -> str:
     if value not in EXTENSIONS:
         raise ValueError(f"must be one of {', '.join(sorted(EXTENSIONS))}")
@@ -56,6 +62,7 @@ def _extension(value: str) -> str:
 _NEEDS = {"earthdistance": "cube"}
 
 RoleName = Annotated[str, AfterValidator(_role)]
+SchemaName = Annotated[str, AfterValidator(_schema)]
 DatabaseName = Annotated[str, AfterValidator(_database)]
 
 
@@ -64,6 +71,8 @@ class Database(Area):
 
     roles: Annotated[dict[RoleName, Right], Field(min_length=1)]
     """Who may log in to it: `owner` (all, one role only), `writer` (read and write rows) or `reader` (read rows)."""
+    schemas: Annotated[tuple[SchemaName, ...], Field(min_length=1)] = ("public",)
+    """Schemas in which the owner has all, and writers and readers their rights. In any other they have none."""
     extensions: tuple[Annotated[str, AfterValidator(_extension)], ...] = ()
     """Extensions that come with PostgreSQL, made by the platform."""
     connections: Annotated[int, Field(ge=1, le=200)] = 20

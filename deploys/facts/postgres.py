@@ -9,11 +9,10 @@ from deploys.remote.facts import postgres as on_machine
 
 
 class DatabasesRequest(TypedDict):
-    """Two queries that give JSON, of the cluster and of each database in `names` (deploys/postgres/rights.py)."""
+    """Queries that give JSON: of the cluster, and of each database by its name (deploys/postgres/rights.py)."""
 
     query: str
-    inside: str
-    names: list[str]
+    inside: dict[str, str]
 
 
 class Role(TypedDict):
@@ -28,23 +27,16 @@ class Role(TypedDict):
 
 
 class Database(TypedDict):
-    """A database. `connect`: who may; `more`: other rights, "role RIGHT"."""
+    """A database."""
 
     owner: str
-    connect: list[str]
-    more: list[str]
 
 
 class Inside(TypedDict):
-    """The schema public of a database, rights as "role RIGHT". `bare`: relations without any; `later`: by default."""
+    """Inside of a database: its extensions, and the statements that are left to do for rights as declared."""
 
     extensions: list[str]
-    schema_owner: str
-    schema: list[str]
-    tables: list[str]
-    owners: list[str]
-    bare: int
-    later: list[str]
+    plan: list[str]
 
 
 class DatabasesState(TypedDict):

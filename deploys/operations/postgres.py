@@ -171,7 +171,8 @@ def _execute(host: Host, todo: list[Statement], nothing: str) -> Commands:
         return
     if not host.state.is_executing:  # operations run in prepare, and again in execute
         for one in todo:
-            host.log(f"{one.database}: {one.shown}")
+            for line in one.shown.splitlines():
+                host.log(f"{one.database}: {line}")
     try:
         yield remote.command("postgres", "execute", [[one.database, one.text] for one in todo])
     finally:

@@ -1,4 +1,4 @@
-"""Roles, databases and rights: what is wanted, what is there, and the statements between the two. Pure.
+"""Roles and databases: what is wanted, what is there, and the statements between the two. Pure. Rights: inside.py.
 
 What the stack file does not name is never dropped: a database that is taken out stays, its roles can no longer log in.
 """
@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pydantic import SecretStr
 
 from bastide import cluster
 from bastide.secrets import Keyring
 from bastide.settings import Postgres
-from bastide.settings.postgres import Right
-from deploys.facts.postgres import DatabasesRequest, DatabasesState, Inside
+from deploys.facts.postgres import DatabasesRequest, DatabasesState
+from deploys.postgres import inside
 
 MARK = "made by bastide"
 """The comment on every role of ours: who carries it and is not declared any more loses its login."""
@@ -35,66 +35,23 @@ select json_build_object(
   'own', (select json_object_agg(rolname, encode(sha256(coalesce(rolpassword, '')::bytea), 'hex'))
     from pg_authid where rolname in ('replicator', 'rewinder')),
   'databases', coalesce((select json_object_agg(datname, json_build_object(
-      'owner', pg_get_userbyid(datdba),
-      'connect', array(select case when grantee = 0 then 'public' else pg_get_userbyid(grantee) end
-        from aclexplode(coalesce(datacl, acldefault('d', datdba))) where privilege_type = 'CONNECT'),
-      'more', array(select case when grantee = 0 then 'public' else pg_get_userbyid(grantee) end
-          || ' ' || privilege_type
-        from aclexplode(coalesce(datacl, acldefault('d', datdba)))
-        where privilege_type <> 'CONNECT' and grantee <> datdba)))
+      'owner', pg_get_userbyid(datdba)))
     from pg_database where not datistemplate), '{}'::json))::text
 """.replace("@MARK@", MARK)
-# what somebody made in the schema, and whose it is: sequences of a table go with that, and extensions keep theirs
-_OWNED = """
-  select 'table' as kind, c.oid::regclass::text as name, relowner as owner
-  from pg_class c join pg_namespace n on n.oid = relnamespace
-  where nspname = 'public' and relkind in ('r', 'p', 'v', 'm', 'S', 'f')
-    and not exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid
-      and (d.deptype = 'e' or (relkind = 'S' and d.deptype in ('a', 'i'))))
-  union all select 'routine', p.oid::regprocedure::text, proowner
-  from pg_proc p join pg_namespace n on n.oid = pronamespace
-  where nspname = 'public' and not exists (
-    select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
-  union all select 'type', t.oid::regtype::text, typowner
-  from pg_type t join pg_namespace n on n.oid = typnamespace
-  where nspname = 'public' and typtype in ('e', 'd', 'r') and not exists (
-    select from pg_depend d where d.classid = 'pg_type'::regclass and d.objid = t.oid and d.deptype = 'e')
-"""
-# relations of the kinds that hold rows, and sequences; the schemas that are not PostgreSQL's own
-_INSIDE = """
-select json_build_object(
-  'extensions', array(select extname from pg_extension),
-  'schema_owner', (select pg_get_userbyid(nspowner) from pg_namespace where nspname = 'public'),
-  'schema', array(select case when grantee = 0 then 'public' else pg_get_userbyid(grantee) end || ' ' || privilege_type
-     from pg_namespace n, aclexplode(coalesce(nspacl, acldefault('n', nspowner)))
-     where nspname = 'public' and grantee <> nspowner),
-  'tables', array(select distinct case when grantee = 0 then 'public' else pg_get_userbyid(grantee) end
-       || ' ' || privilege_type || case when relkind = 'S' then ' sequence' else '' end
-     from pg_class c join pg_namespace n on n.oid = c.relnamespace,
-       aclexplode(coalesce(relacl, acldefault(case when relkind = 'S' then 's' else 'r' end::"char", relowner)))
-     where nspname = 'public' and relkind in ('r', 'p', 'v', 'm', 'S') and grantee <> relowner
-       and not exists (select from pg_depend d where d.objid = c.oid and d.deptype = 'e')),
-  'owners', array(select distinct pg_get_userbyid(owner) from (@OWNED@) as owned),
-  'bare', (select count(*) from pg_class c join pg_namespace n on n.oid = c.relnamespace
-     where nspname = 'public' and relkind in ('r', 'p', 'v', 'm', 'S') and relacl is null
-       and not exists (select from pg_depend d where d.objid = c.oid and d.deptype = 'e')),
-  'later', array(select pg_get_userbyid(defaclrole) || ': ' ||
-       case when grantee = 0 then 'public' else pg_get_userbyid(grantee) end || ' ' || privilege_type
-       || case when defaclobjtype = 'S' then ' sequence' else '' end
-     from pg_default_acl, aclexplode(defaclacl)
-     where defaclobjtype in ('r', 'S') and grantee <> defaclrole))::text
-""".replace("@OWNED@", _OWNED)
-_ROWS: dict[Right, tuple[str, ...]] = {
-    "owner": (),
-    "writer": ("SELECT", "INSERT", "UPDATE", "DELETE"),
-    "reader": ("SELECT",),
-}
-_SEQUENCES: dict[Right, tuple[str, ...]] = {"owner": (), "writer": ("USAGE", "SELECT"), "reader": ("SELECT",)}
+_EXTENSIONS = (
+    "select json_build_object('extensions', array(select extname from pg_extension), 'plan', '[]'::json)::text"
+)
+# compiled, it would take seconds for what takes milliseconds
+_INSIDE = """set jit = off;
+select json_build_object('extensions', array(select extname from pg_extension),
+  'plan', coalesce((select json_agg(text order by step, text) from (@PLAN@) as planned), '[]'))::text"""
+_SHOWN = 12
 
 
 @dataclass(frozen=True)
 class Statement:
-    """One statement of SQL, and the database that it is for. `text` may hold a verifier: it is never shown."""
+    """One statement of SQL, and the database that it is for. `text` may hold a verifier: it is never shown; `shown` is
+    what a person reads, in lines."""
 
     database: str
     text: str
@@ -107,17 +64,17 @@ class Shape:
 
     postgres: Postgres
     sites: int
-    names: tuple[str, ...] = field(default=())
 
     @property
     def asked(self) -> DatabasesRequest:
         """What the machine is asked."""
-        return {"query": _QUERY, "inside": _INSIDE, "names": list(self.names)}
+        plans = {name: _INSIDE.replace("@PLAN@", inside.plan(one)) for name, one in self.postgres.databases.items()}
+        return {"query": _QUERY, "inside": {"postgres": _EXTENSIONS, **plans}}
 
 
 def shape(postgres: Postgres, sites: int) -> Shape:
     """The shape that the settings say, for a cluster of so many sites."""
-    return Shape(postgres, sites, ("postgres", *postgres.databases))
+    return Shape(postgres, sites)
 
 
 def access(postgres: Postgres, keyring: Keyring) -> dict[str, SecretStr]:
@@ -184,87 +141,22 @@ def _databases(wanted: Shape, seen: DatabasesState) -> Iterator[Statement]:
         there = seen["databases"].get(name)
         if there is None:
             yield _for_all(f"CREATE DATABASE {_id(name)} OWNER {_id(owner)}", f"make database {name}")
-            there = {"owner": owner, "connect": ["public", owner], "more": ["public TEMPORARY"]}
         elif there["owner"] != owner:
             yield _for_all(f"ALTER DATABASE {_id(name)} OWNER TO {_id(owner)}", f"{name} belongs to {owner}")
-        extra = {*there["connect"], *(line.rpartition(" ")[0] for line in there["more"])} - {
-            *database.roles,
-            "postgres",
-        }
-        extra |= {line.rpartition(" ")[0] for line in there["more"]}
-        for role in sorted(extra - {owner}):
-            yield _for_all(
-                f"REVOKE ALL ON DATABASE {_id(name)} FROM {_grantee(role)}", f"{role} has no right on {name}"
-            )
-        for role in database.roles:
-            if role not in there["connect"] or (role in extra and role != owner):
-                yield _for_all(f"GRANT CONNECT ON DATABASE {_id(name)} TO {_id(role)}", f"{role} may connect to {name}")
 
 
 def _inside(wanted: Shape, name: str, seen: DatabasesState) -> Iterator[Statement]:
-    database = wanted.postgres.databases[name]
-    owner = next(role for role, right in database.roles.items() if right == "owner")
-    # a database that is made in this run is PostgreSQL's default one inside
-    fresh: Inside = {
-        "extensions": ["plpgsql"],
-        "schema_owner": "pg_database_owner",
-        "schema": ["public USAGE"],
-        "tables": [],
-        "owners": [],
-        "bare": 0,
-        "later": [],
-    }
-    there = seen["inside"].get(name) or fresh
+    """Extensions, and the rights: by one statement, which finds out by itself what is to be done in a new database."""
+    database, there = wanted.postgres.databases[name], seen["inside"].get(name)
     for extension in database.extensions:
-        if extension not in there["extensions"]:
-            yield Statement(name, f"CREATE EXTENSION {_id(extension)}", f"extension {extension} in {name}")
-    if there["schema_owner"] not in ("pg_database_owner", owner):
-        yield Statement(name, "ALTER SCHEMA public OWNER TO pg_database_owner", f"{name}'s schema is its owner's")
-    # whoever owned the database before made what is in it; people's own work as superuser stays theirs
-    if former := sorted(set(there["owners"]) - {owner, "postgres"}):
-        yield Statement(name, _handed_over(owner), f"{owner} has what {', '.join(former)} made in {name}")
-    guests: dict[str, Right] = {role: right for role, right in database.roles.items() if right != "owner"}
-    for line in _surplus(there["schema"], {f"{role} USAGE" for role in guests}):
-        role, _, right = line.rpartition(" ")
-        yield Statement(name, f"REVOKE {right} ON SCHEMA public FROM {_grantee(role)}", f"{role}: no {right} in {name}")
-    for role in guests:
-        if f"{role} USAGE" not in there["schema"]:
-            yield Statement(name, f"GRANT USAGE ON SCHEMA public TO {_id(role)}", f"{role} may use {name}")
-    yield from _rows(name, owner, guests, there)
-
-
-def _rows(name: str, owner: str, guests: dict[str, Right], there: Inside) -> Iterator[Statement]:
-    """Rights on what is there, and on what the owner will make."""
-    for kind, words, rights in (("TABLES", "", _ROWS), ("SEQUENCES", " sequence", _SEQUENCES)):
-        asked = {f"{role} {word}{words}" for role, right in guests.items() for word in rights[right]}
-        mine = [line for line in there["tables"] if line.endswith(" sequence") == bool(words)]
-        for line in _surplus(mine, asked):
-            role, right = line.removesuffix(" sequence").rsplit(" ", 1)
-            text = f"REVOKE {right} ON ALL {kind} IN SCHEMA public FROM {_grantee(role)}"
-            yield Statement(name, text, f"{role}: no {right} on {kind.lower()} of {name}")
-        later = {line.removeprefix(f"{owner}: ") for line in there["later"] if line.startswith(f"{owner}: ")}
-        later = {line for line in later if line.endswith(" sequence") == bool(words)}
-        for line in _surplus(sorted(later), asked):
-            role, right = line.removesuffix(" sequence").rsplit(" ", 1)
-            text = f"ALTER DEFAULT PRIVILEGES FOR ROLE {_id(owner)} REVOKE {right} ON {kind} FROM {_grantee(role)}"
-            yield Statement(name, text, f"{role}: no {right} on future {kind.lower()} of {name}")
-        for role, right in guests.items():
-            own = {f"{role} {word}{words}" for word in rights[right]}
-            list_ = ", ".join(rights[right])
-            if not own <= later:
-                given = f"GRANT {list_} ON"
-                text = f"ALTER DEFAULT PRIVILEGES FOR ROLE {_id(owner)} IN SCHEMA public {given} {kind} TO {_id(role)}"
-                yield Statement(name, text, f"{role}: {right} of future {kind.lower()} of {name}")
-                text = f"{given} ALL {kind} IN SCHEMA public TO {_id(role)}"
-                yield Statement(name, text, f"{role}: {right} of {kind.lower()} of {name}")
-
-
-def _handed_over(owner: str) -> str:
-    return f"""DO $do$ DECLARE one record; BEGIN
-  FOR one IN SELECT kind, name FROM ({_OWNED}) AS owned
-    WHERE pg_get_userbyid(owner) NOT IN ('postgres', {_text(owner)}) LOOP
-    EXECUTE format('ALTER %s %s OWNER TO %I', one.kind, one.name, {_text(owner)});
-  END LOOP; END $do$"""  # noqa: S608 - our own text and a quoted name
+        if there is None or extension not in there["extensions"]:
+            yield Statement(
+                name, f"CREATE EXTENSION {_id(extension)} SCHEMA public", f"extension {extension} in {name}"
+            )
+    if there is None or there["plan"]:
+        lines = there["plan"] if there else [f"schemas and rights of {name}"]
+        more = [f"... and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
+        yield Statement(name, inside.statement(database), "\n".join([*lines[:_SHOWN], *more]))
 
 
 def _own_extensions(seen: DatabasesState) -> Iterator[Statement]:
@@ -272,7 +164,7 @@ def _own_extensions(seen: DatabasesState) -> Iterator[Statement]:
     there = (seen["inside"].get("postgres") or {"extensions": []})["extensions"]
     for extension in ("pg_stat_statements", "pgaudit"):
         if extension not in there:
-            yield Statement("postgres", f"CREATE EXTENSION {extension}", f"extension {extension}")
+            yield Statement("postgres", f"CREATE EXTENSION {extension} SCHEMA public", f"extension {extension}")
 
 
 def _limit(wanted: Shape, role: str) -> int:
@@ -286,16 +178,8 @@ def _has(key: SecretStr, digest: str) -> bool:
     return hashlib.sha256(key.get_secret_value().encode()).hexdigest() == digest
 
 
-def _surplus(there: list[str], asked: set[str]) -> list[str]:
-    return sorted(set(there) - asked)
-
-
 def _for_all(text: str, shown: str) -> Statement:
     return Statement("postgres", text, shown)
-
-
-def _grantee(role: str) -> str:
-    return "PUBLIC" if role == "public" else _id(role)
 
 
 def _id(name: str) -> str:

@@ -25,7 +25,11 @@ _LEADER_FIRST = (
     *("max_prepared_transactions", "max_locks_per_transaction"),
 )
 # what fails is not to stand in the log with its text, which may hold a verifier
-_QUIET = "SET client_min_messages = error; SET log_min_error_statement = panic; SET log_statement = none;"
+# and no name is looked up where somebody else may make things (PostgreSQL 17 manual, 5.10.3)
+_QUIET = (
+    "SET search_path = pg_catalog, pg_temp; SET client_min_messages = error;"
+    " SET log_min_error_statement = panic; SET log_statement = none;"
+)
 
 
 def share(plan: dict[str, Any], wanted: dict[str, Any]) -> None:

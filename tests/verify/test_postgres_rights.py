@@ -36,5 +36,5 @@ def test_rights_are_the_declared(observation: Observation, settings: Settings, n
     assert settings.postgres
     assert own["rights"], "it does not say who may do what"
     problems = rights_differ(settings.postgres, own["rights"])
-    assert not problems, f"not as declared: {'; '.join(problems[:3])}"
+    assert not problems, f"not as declared: {'; '.join(problems)}"
     note(f"{count(len(settings.postgres.databases), 'database')}, nothing to grant or revoke")

@@ -10,13 +10,17 @@ if TYPE_CHECKING:
     from deploys.facts.postgres import DatabasesRequest, DatabasesState, ReplicationState
 
 
+# a superuser who looks names up in a schema of somebody else runs his functions (PostgreSQL 17 manual, 5.10.3)
+_OWN_NAMES = "set search_path = pg_catalog, pg_temp;"
+
+
 def databases(wanted: DatabasesRequest) -> DatabasesState | None:
     """Roles, databases and rights, as far as they are asked for, if this machine's Postgres leads; else None."""
     found: DatabasesState | None = json.loads(_as_leader(wanted["query"]))
     if found is None:
         return None
-    there = [name for name in wanted["names"] if name in found["databases"]]
-    found["inside"] = {name: json.loads(_sql(name, wanted["inside"]) or "null") for name in there}
+    there = [name for name in wanted["inside"] if name in found["databases"]]
+    found["inside"] = {name: json.loads(_sql(name, wanted["inside"][name]) or "null") for name in there}
     return found
 
 
@@ -36,7 +40,7 @@ def _sql(database: str, query: str) -> str:
     try:
         done = subprocess.run(
             ("runuser", "-u", "postgres", "--", *words),
-            input=query,
+            input=f"{_OWN_NAMES}\n{query}",
             capture_output=True,
             text=True,
             timeout=20,

@@ -2,8 +2,8 @@
 
 Read whole and compared here, with nothing taken from the deploy: what it does not see must be seen by somebody. What a
 right is for whom follows from the stack file's words: an owner may do all, a writer reads and writes rows, a reader
-reads rows (PostgreSQL 17 manual, 5.8). Looked at are schema `public` and what the owner makes later; other schemas,
-columns, functions and parameters are not yet declared anywhere.
+reads rows (PostgreSQL 17 manual, 5.8), in the declared schemas; in any other schema nobody has a right but whose it is.
+What extensions brought is theirs. Functions that run as a superuser are for superusers.
 """
 
 from __future__ import annotations
@@ -38,36 +38,54 @@ select json_build_object(
 
 # everything of one kind with one owner and one set of rights is one row with an example: there may be thousands
 IN_A_DATABASE = f"""
-with things as (
-  select case relkind when 'S' then 'sequence' else 'table' end as kind, c.oid::regclass::text as name,
-    relowner as owner, array(select {_GRANT} from aclexplode(
+with extended as (select classid, objid from pg_depend where deptype = 'e'),
+supers as (select oid from pg_roles where rolsuper),
+schemas as (
+  select n.oid, nspname, nspowner, coalesce(nspacl, acldefault('n', nspowner)) as acl from pg_namespace n
+  where nspname !~ '^pg_' and nspname <> 'information_schema'
+    and not exists (select from extended where classid = 'pg_namespace'::regclass and objid = n.oid)),
+things as (
+  select nspname as schema, case relkind when 'S' then 'sequence' else 'table' end as kind,
+    format('%I.%I', nspname, relname) as name, relowner as owner, array(select {_GRANT} from aclexplode(
       coalesce(relacl, acldefault(case relkind when 'S' then 's' else 'r' end::"char", relowner))) a
-      where a.grantee <> relowner order by 1) as grants, 'pg_class'::regclass as catalogue, c.oid as id
-  from pg_class c where relnamespace = to_regnamespace('public') and relkind in ('r', 'p', 'v', 'm', 'f', 'S')
+      where a.grantee <> relowner and a.grantee not in (select oid from supers) order by 1) as grants,
+    'pg_class'::regclass as catalogue, c.oid as id
+  from pg_class c join schemas s on relnamespace = s.oid where relkind in ('r', 'p', 'v', 'm', 'f', 'S')
   union all
-  select 'routine', oid::regprocedure::text, proowner, null, 'pg_proc'::regclass, oid
-  from pg_proc where pronamespace = to_regnamespace('public')
+  select nspname, 'routine', format('%s', p.oid::regprocedure), proowner, null, 'pg_proc'::regclass, p.oid
+  from pg_proc p join schemas s on pronamespace = s.oid
   union all
-  -- composite types are their relation's; array types and those of tables come with something else
-  select 'type', t.oid::regtype::text, typowner, null, 'pg_type'::regclass, t.oid
-  from pg_type t left join pg_class c on c.oid = typrelid
-  where typnamespace = to_regnamespace('public') and (typtype in ('e', 'd', 'r') or c.relkind = 'c')
+  -- array types and those of tables come with something else
+  select nspname, 'type', format('%s', t.oid::regtype), typowner, null, 'pg_type'::regclass, t.oid
+  from pg_type t join schemas s on typnamespace = s.oid left join pg_class c on c.oid = typrelid
+  where typtype in ('e', 'd', 'r') or c.relkind = 'c'
 )
 select json_build_object(
   'extensions', array(select extname from pg_extension order by 1),
-  'schema', (select json_build_object('owner', pg_get_userbyid(nspowner), 'grants', array(
-      select {_GRANT} from aclexplode(coalesce(nspacl, acldefault('n', nspowner))) a
-      where a.grantee <> nspowner order by 1))
-    from pg_namespace where nspname = 'public'),
+  'schemas', (select json_object_agg(nspname, json_build_object(
+      'owner', pg_get_userbyid(nspowner), 'grants', array(
+      select {_GRANT} from aclexplode(acl) a
+      where a.grantee <> nspowner and a.grantee not in (select oid from supers) order by 1))) from schemas),
   'things', coalesce((select json_agg(t) from (
-      select kind, pg_get_userbyid(owner) as owner, grants, min(name) as name from things
-      where not exists (select from pg_depend where classid = catalogue and objid = id and deptype = 'e')
-      group by 1, 2, 3 order by 1, 2, 3) t), '[]'),
+      select schema, kind, pg_get_userbyid(owner) as owner, grants, min(name) as name from things
+      where not exists (select from extended where classid = catalogue and objid = id)
+      group by 1, 2, 3, 4 order by 1, 2, 3, 4) t), '[]'),
+  'columns', array(select {_GRANT} || ' on ' || format('%I.%I (%I)', nspname, relname, attname)
+    from pg_attribute join pg_class c on c.oid = attrelid join schemas s on s.oid = relnamespace, aclexplode(attacl) a
+    where not attisdropped and a.grantee <> relowner and a.grantee not in (select oid from supers) order by 1),
+  'superusers_own', array(select format('%s', p.oid::regprocedure)
+    from pg_proc p join schemas s on s.oid = pronamespace
+    where prosecdef and proowner in (select oid from supers)
+      and not exists (select from extended where classid = 'pg_proc'::regclass and objid = p.oid)
+      and exists (select from aclexplode(coalesce(proacl, acldefault('f', proowner))) a
+        where a.privilege_type = 'EXECUTE' and a.grantee not in (select oid from supers)) order by 1),
   'later', coalesce((select json_agg(json_build_object(
-      'maker', pg_get_userbyid(defaclrole), 'kind', case defaclobjtype when 'S' then 'sequence' else 'table' end,
+      'maker', pg_get_userbyid(defaclrole),
+      'kind', case defaclobjtype when 'S' then 'sequence' when 'n' then 'schema' else 'table' end,
       'schema', case defaclnamespace when 0 then '' else defaclnamespace::regnamespace::text end,
-      'grants', array(select {_GRANT} from aclexplode(defaclacl) a where a.grantee <> defaclrole order by 1)))
-    from pg_default_acl where defaclobjtype in ('r', 'S')), '[]'))::text
+      'grants', array(select {_GRANT} from aclexplode(defaclacl) a where a.grantee <> defaclrole
+        and a.grantee not in (select oid from supers) order by 1)))
+    from pg_default_acl where defaclobjtype in ('r', 'S', 'n')), '[]'))::text
 """
 
 _SCRAM = "SCRAM-SHA-256"
@@ -112,7 +130,7 @@ def rights_differ(postgres: Postgres, seen: dict[str, Any]) -> list[str]:
     found = [f"there is no database {name}" for name in postgres.databases if name not in seen["databases"]]
     for name, database in postgres.databases.items():
         if name in seen["databases"]:
-            found += _in_database(name, database, seen["databases"][name], seen["inside"][name])
+            found += in_database(name, database, seen["databases"][name], seen["inside"][name])
     found += [
         f"a database that nobody declared: {name}" for name in {*seen["databases"]} - {"postgres", *postgres.databases}
     ]
@@ -120,9 +138,8 @@ def rights_differ(postgres: Postgres, seen: dict[str, Any]) -> list[str]:
     return [*found, *_without(("pg_stat_statements", "pgaudit"), "postgres", seen["inside"].get("postgres"))]
 
 
-def _in_database(
-    name: str, declared: Database, outside: dict[str, Any], inside: dict[str, Any] | None
-) -> Iterator[str]:
+def in_database(name: str, declared: Database, outside: dict[str, Any], inside: dict[str, Any] | None) -> Iterator[str]:
+    """Each right in one database that is one too many or missing. `outside`: its owner and grants."""
     owner = next(role for role, right in declared.roles.items() if right == "owner")
     guests: dict[str, Right] = {role: right for role, right in declared.roles.items() if right != "owner"}
     if outside["owner"] != owner:
@@ -132,41 +149,64 @@ def _in_database(
     yield from _more(outside["grants"], {*connect, f"CONNECT {owner}", "CONNECT postgres"}, f"on {name}")
     yield from _less(outside["grants"], connect, f"on {name}")
     yield from _without(declared.extensions, name, inside)
-    if not inside or not inside["schema"]:
-        yield f"{name} does not say who may do what in its schema public"
+    if not inside or not inside["schemas"]:
+        yield f"{name} does not say who may do what in its schemas"
         return
-    if inside["schema"]["owner"] not in ("pg_database_owner", owner):
-        yield f"the schema public of {name} belongs to {inside['schema']['owner']}"
-    usage = {f"USAGE {role}" for role in guests}
-    yield from _more(inside["schema"]["grants"], usage, f"in {name}")
-    yield from _less(inside["schema"]["grants"], usage, f"in {name}")
+    for schema in declared.schemas:
+        if schema not in inside["schemas"]:
+            yield f"there is no schema {schema} in {name}"
+    for schema, found in inside["schemas"].items():
+        usage = {f"USAGE {role}" for role in guests} if schema in declared.schemas else set()
+        where = f"in {name}" if schema == "public" else f"in {schema} of {name}"
+        owners = (owner, "pg_database_owner") if schema == "public" else (owner,)
+        if schema in declared.schemas and found["owner"] not in owners:
+            yield f"the schema {schema} of {name} belongs to {found['owner']}"
+        # the owner may all in his schemas anyhow, and so may the role that stands for whoever owns the database
+        his = (f" {owner}", " pg_database_owner") if schema in declared.schemas else ()
+        yield from _more((grant for grant in found["grants"] if not grant.endswith(his)), usage, where)
+        yield from _less(found["grants"], usage, where)
     for thing in inside["things"]:
-        yield from _on_thing(thing, owner, guests, name)
-    for kind in _RIGHTS:
-        yield from _later([one for one in inside["later"] if one["kind"] == kind], kind, owner, guests, name)
+        yield from _on_thing(thing, owner, guests, name, thing["schema"] in declared.schemas)
+    for line in inside["columns"]:
+        grant, _, column = line.rpartition(" on ")
+        yield from _more([grant], set(), f"on column {column} of {name}")
+    for routine in inside["superusers_own"]:
+        yield f"others may run {routine} of {name}, which runs as a superuser"
+    for schema in declared.schemas:
+        for kind in _RIGHTS:
+            yield from _later_less(inside["later"], kind, owner, guests, schema, name)
+    for row in inside["later"]:
+        mine = row["maker"] == owner and row["schema"] in declared.schemas and row["kind"] in _RIGHTS
+        wanted = _wanted(row["kind"], guests) if mine else set()
+        yield from _more(row["grants"], wanted, f"on future {row['kind']}s of {row['maker']} in {name}")
 
 
-def _on_thing(thing: dict[str, Any], owner: str, guests: dict[str, Right], database: str) -> Iterator[str]:
+def _on_thing(
+    thing: dict[str, Any], owner: str, guests: dict[str, Right], database: str, declared: bool
+) -> Iterator[str]:
     """What there is, one of a kind: whose it is, and who may do what with it."""
     kind = thing["kind"]
-    where = f"{kind} {thing['name']} of {database}"
+    where = f"{kind} {thing['name'].removeprefix('public.')} of {database}"
     # what people make as superuser stays theirs, and is for nobody until they grant it
-    if thing["owner"] not in (owner, "postgres"):
+    if declared and thing["owner"] not in (owner, "postgres"):
         yield f"{where} belongs to {thing['owner']}, not to {owner}"
     if kind in _RIGHTS:
-        yield from _more(thing["grants"], _wanted(kind, guests), f"on {where}")
-    if kind in _RIGHTS and thing["owner"] == owner:
-        yield from _less(thing["grants"], _wanted(kind, guests), f"on {where}")
+        wanted = _wanted(kind, guests) if declared and thing["owner"] == owner else set()
+        yield from _more(thing["grants"], wanted, f"on {where}")
+        yield from _less(thing["grants"], wanted, f"on {where}")
 
 
-def _later(rows: list[dict[str, Any]], kind: str, owner: str, guests: dict[str, Right], database: str) -> Iterator[str]:
-    """What others will get of what the owner makes from now on (5.7, "ALTER DEFAULT PRIVILEGES")."""
-    own = [row for row in rows if row["maker"] == owner]
-    where = f"on future {kind}s of {database}"
-    yield from _more({grant for row in own for grant in row["grants"]}, _wanted(kind, guests), where)
-    # those of a schema add to those without one
-    there = {grant for row in own if row["schema"] in ("", "public") for grant in row["grants"]}
-    yield from _less(there, _wanted(kind, guests), where)
+def _later_less(
+    rows: list[dict[str, Any]], kind: str, owner: str, guests: dict[str, Right], schema: str, database: str
+) -> Iterator[str]:
+    """What others will get of what the owner makes from now on (5.8, "ALTER DEFAULT PRIVILEGES")."""
+    there = {
+        grant
+        for row in rows
+        if (row["maker"], row["kind"], row["schema"]) == (owner, kind, schema)
+        for grant in row["grants"]
+    }
+    yield from _less(there, _wanted(kind, guests), f"on future {kind}s of {owner} in {database}")
 
 
 def _without(extensions: Iterable[str], database: str, inside: dict[str, Any] | None) -> list[str]:

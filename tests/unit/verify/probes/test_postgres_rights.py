@@ -44,20 +44,34 @@ def seen() -> dict[str, Any]:
     """A cluster as declared, with a table, a sequence and a function."""
     inside = {
         "extensions": ["pgcrypto", "plpgsql"],
-        "schema": {"owner": "pg_database_owner", "grants": ["USAGE app", "USAGE stats"]},
+        "schemas": {
+            "public": {"owner": "pg_database_owner", "grants": ["USAGE app", "USAGE stats"]},
+            "theirs": {"owner": "postgres", "grants": []},
+        },
+        "columns": [],
+        "superusers_own": [],
         "things": [
-            {"kind": "table", "name": "users", "owner": "boss", "grants": list(ROWS)},
-            {"kind": "sequence", "name": "users_id_seq", "owner": "boss", "grants": list(NUMBERS)},
-            {"kind": "routine", "name": "f()", "owner": "boss", "grants": None},
-            {"kind": "table", "name": "notes", "owner": "postgres", "grants": []},
+            {"schema": "public", "kind": "table", "name": "public.users", "owner": "boss", "grants": list(ROWS)},
+            {
+                "schema": "public",
+                "kind": "sequence",
+                "name": "public.users_id_seq",
+                "owner": "boss",
+                "grants": list(NUMBERS),
+            },
+            {"schema": "public", "kind": "routine", "name": "f()", "owner": "boss", "grants": None},
+            {"schema": "public", "kind": "table", "name": "public.notes", "owner": "postgres", "grants": []},
+            {"schema": "theirs", "kind": "table", "name": "theirs.t", "owner": "somebody", "grants": []},
         ],
         "later": [
             {"maker": "boss", "kind": "table", "schema": "public", "grants": list(ROWS)},
             {"maker": "boss", "kind": "sequence", "schema": "public", "grants": list(NUMBERS)},
-            {"maker": "visitor", "kind": "table", "schema": "", "grants": ["SELECT public"]},
         ],
     }
-    empty = {"extensions": [], "schema": {"owner": "pg_database_owner", "grants": []}, "things": [], "later": []}
+    empty = {
+        **{"extensions": [], "schemas": {"public": {"owner": "pg_database_owner", "grants": []}}, "things": []},
+        **{"columns": [], "superusers_own": [], "later": []},
+    }
     own = {"extensions": ["pg_stat_statements", "pgaudit", "plpgsql"]}
     databases = {
         "app": {"owner": "boss", "grants": ["CONNECT app", "CONNECT postgres", "CONNECT stats"]},
@@ -72,10 +86,9 @@ def seen() -> dict[str, Any]:
 def test_what_is_as_declared_is_no_difference() -> None:
     assert roles_differ(ROLES, DECLARED, SITES) == ""
     assert rights_differ(DECLARED, seen()) == []
-    # before anything was made in it, and where nobody knows yet who will make what in other schemas
+    # before anything was made in it
     fresh = seen()
     fresh["inside"]["app"]["things"] = []
-    fresh["inside"]["app"]["later"][0]["schema"] = ""
     assert rights_differ(DECLARED, fresh) == []
 
 
@@ -118,11 +131,14 @@ def table(inside: dict[str, Any]) -> list[str]:
         (lambda out, _: out["app"]["grants"].remove("CONNECT stats"), "stats: CONNECT on app is missing"),
         (lambda out, _: out["more"]["grants"].append("CONNECT app"), "app: no CONNECT on more"),
         (lambda _, app: app["extensions"].remove("pgcrypto"), "there is no extension pgcrypto in app"),
-        (lambda _, app: app.update(schema=None), "app does not say who may do what"),
-        (lambda _, app: app["schema"].update(owner="visitor"), "the schema public of app belongs to visitor"),
-        (lambda _, app: app["schema"]["grants"].append("CREATE public"), "public: no CREATE in app"),
-        (lambda _, app: app["schema"]["grants"].append("CREATE app"), "app: no CREATE in app"),
-        (lambda _, app: app["schema"]["grants"].remove("USAGE stats"), "stats: USAGE in app is missing"),
+        (lambda _, app: app.update(schemas=None), "app does not say who may do what"),
+        (
+            lambda _, app: app["schemas"]["public"].update(owner="visitor"),
+            "the schema public of app belongs to visitor",
+        ),
+        (lambda _, app: app["schemas"]["public"]["grants"].append("CREATE public"), "public: no CREATE in app"),
+        (lambda _, app: app["schemas"]["public"]["grants"].append("CREATE app"), "app: no CREATE in app"),
+        (lambda _, app: app["schemas"]["public"]["grants"].remove("USAGE stats"), "stats: USAGE in app is missing"),
         (lambda _, app: table(app).append("SELECT public"), "public: no SELECT on table users of app"),
         (lambda _, app: table(app).append("DELETE stats"), "stats: no DELETE on table users of app"),
         (lambda _, app: table(app).append("SELECT a visitor"), "a visitor: no SELECT on table users of app"),
@@ -143,15 +159,38 @@ def table(inside: dict[str, Any]) -> list[str]:
         # what somebody made as a superuser is his to hand out, but not to others than those who may have it
         (lambda _, app: app["things"][3]["grants"].append("SELECT boss"), "boss: no SELECT on table notes of app"),
         # a writer who was lowered to a reader, and keeps what is made from now on
-        (lambda _, app: app["later"][0]["grants"].append("INSERT stats"), "stats: no INSERT on future tables of app"),
+        (
+            lambda _, app: app["later"][0]["grants"].append("INSERT stats"),
+            "stats: no INSERT on future tables of boss in app",
+        ),
         (
             lambda _, app: app["later"].append({**app["later"][0], "schema": "", "grants": ["SELECT public"]}),
-            "public: no SELECT on future tables of app",
+            "public: no SELECT on future tables of boss in app",
         ),
-        (lambda _, app: app["later"].pop(1), "app: SELECT on future sequences of app is missing"),
+        (lambda _, app: app["later"].pop(1), "app: SELECT on future sequences of boss in app is missing"),
+        (
+            lambda _, app: app["later"].append({**app["later"][0], "maker": "visitor", "grants": ["SELECT public"]}),
+            "public: no SELECT on future tables of visitor in app",
+        ),
+        (
+            lambda _, app: app["later"].append({**app["later"][0], "schema": "", "grants": ["SELECT app"]}),
+            "app: no SELECT on future tables of boss in app",
+        ),
+        # another schema than the declared ones
+        (lambda _, app: app["schemas"]["theirs"]["grants"].append("USAGE app"), "app: no USAGE in theirs of app"),
+        (lambda _, app: app["things"][4]["grants"].append("SELECT app"), "app: no SELECT on table theirs.t of app"),
+        (lambda _, app: app["schemas"].pop("public"), "there is no schema public in app"),
+        (
+            lambda _, app: app["columns"].append("SELECT a visitor on public.users (mail)"),
+            "a visitor: no SELECT on column public.users (mail) of app",
+        ),
+        (
+            lambda _, app: app["superusers_own"].append("peek()"),
+            "others may run peek() of app, which runs as a superuser",
+        ),
         (
             lambda _, app: app["later"][0].update(schema="elsewhere"),
-            "app: DELETE on future tables of app is missing",
+            "app: DELETE on future tables of boss in app is missing",
         ),
     ],
 )
@@ -164,7 +203,7 @@ def test_rights_with_more_or_less_are_named(change: Change, says: str) -> None:
 
 def test_all_that_is_wrong_is_named() -> None:
     found = seen()
-    found["inside"]["app"]["schema"]["grants"] = ["CREATE public", "USAGE public"]
+    found["inside"]["app"]["schemas"]["public"]["grants"] = ["CREATE public", "USAGE public"]
     found["inside"]["postgres"]["extensions"] = []
     assert rights_differ(DECLARED, found) == [
         "public: no CREATE in app",

@@ -94,7 +94,9 @@ def server(plan: dict[str, Any]) -> dict[str, Any]:
 def sql(database: str, query: str) -> str:
     """What the superuser gets for a query, by the socket."""
     words = ("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", f"dbname='{database}' user=postgres", "-f", "-")
-    return output("runuser", "-u", "postgres", "--", *words, input_=query).strip()
+    # no name is looked up where somebody else may make things: the superuser would run his functions
+    own = "set search_path = pg_catalog, pg_temp;"
+    return output("runuser", "-u", "postgres", "--", *words, input_=f"{own}\n{query}").strip()
 
 
 def _rights(plan: dict[str, Any]) -> Any:
