@@ -15,7 +15,7 @@ from tests.rehearsal.stack import Rehearsal
 LAB = "database"
 
 _BIN = "/usr/lib/postgresql/17/bin"
-_PLACE = "/var/tmp/rights"  # noqa: S108 - in a machine of the lab
+_PLACE = "/var/tmp/rights"
 _PSQL = f"runuser -u postgres -- psql -h {_PLACE} -XAtq"
 _OWN_SETTINGS = "set client_min_messages = error; set jit = off; set search_path = pg_catalog, pg_temp;\n"
 # what a page and its file cost is nothing that is looked at here
