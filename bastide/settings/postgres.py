@@ -96,10 +96,9 @@ class ReplicaReads(Area):
     """How long reads on a replica may last when the leader has cleaned up what they need (PostgreSQL 17, 26.4.2)."""
 
     max_standby_streaming_delay_seconds: Annotated[int, Field(ge=1, le=86_400)] = REPLAY_WAITS
-    """A replica waits so long for a read before it cancels it. Price: it may be as far behind, and a failover has to
-    catch up with that first; above 30, NAME_replica is also led to one that is behind."""
+    """Seconds that a replica waits for a read; price: it may be as far behind, and a failover catches up first."""
     hot_standby_feedback: bool = False
-    """The leader keeps rows for reads on replicas. Price: its tables grow while the longest read lasts."""
+    """Whether the leader keeps rows that a read on a replica needs; price: its tables grow as long as that lasts."""
 
 
 class Postgres(Area):
