@@ -32,7 +32,10 @@ from hosts.transport.client import PinnedClient
 _GROWS_PACKED, _GROWS_SQL = 8, 2
 # max_wal_size, and what a replica that stays behind may keep (max_slot_wal_keep_size): deploys/postgres/patroni.py
 _MOST_LOG_MB = 5 * 1024
-_BEGUN = re.compile(r"pg_restore: (creating|processing data for|executing|finished|refreshing) ([A-Z ]+)(?:\"(.*)\")?")
+_BEGUN = re.compile(r"pg_restore: (?:creating|executing|processing data for|processing|restoring) (.+)")
+_FAILED = re.compile(r"^(?:pg_restore: error: |psql:<stdin>:(?P<line>\d+): (?:error: )?)(?:could not execute query: )?")
+# far_end.py sends as many before those of the dump
+_LINES_BEFORE = 2
 _ENTRY = re.compile(r"pg_restore: from TOC entry [\d; ]+ (.+)")
 
 
@@ -154,7 +157,7 @@ def _restore(client: PinnedClient, request: dict[str, Any], file: DumpFile, prog
 
     def line(text: str) -> None:
         if begun := _BEGUN.match(text):
-            progress.made(f"{begun[2].strip().lower()} {begun[3] or ''}".strip())
+            progress.made(begun[1].replace('"', ""))
         else:
             said.append(text)
             del said[:-200]
@@ -170,21 +173,26 @@ def _restore(client: PinnedClient, request: dict[str, Any], file: DumpFile, prog
         raise BastideError(f"{error.message}; look whether {request['database']} is empty",
                            "`make cluster`; then the same command again") from None  # fmt: skip
     if answer["code"]:
-        raise _explained(said)
+        raise _explained(said, file)
 
 
-def _explained(said: list[str]) -> BastideError:
-    """What failed with which object, and what to do. Rows may stand in what was said: nothing of them is shown."""
-    reason = next((line for line in said if "ERROR:" in line or "error:" in line), said[-1] if said else "no reason")
-    entry = next((found[1] for line in said if (found := _ENTRY.match(line))), "")
-    reason = re.sub(r"^(pg_restore: error: |psql:<stdin>:\d+: (error: )?)(could not execute query: )?", "", reason)
-    where = f" (at {entry.rpartition(' ')[0]})" if entry else _where(said)
-    return BastideError(f"{reason.strip()}{where}; nothing was changed", _hint(reason))
+def _explained(said: list[str], file: DumpFile) -> BastideError:
+    """What failed with which object, and what to do. Of rows nothing is shown but what the error itself names."""
+    failed = next((line for line in said if "ERROR:" in line or "error:" in line), said[-1] if said else "no reason")
+    reason = _FAILED.sub("", failed).removeprefix("ERROR:").strip()
+    where = _where(said, failed, file)
+    return BastideError(f"{reason}{f' (in {where})' if where else ''}; nothing was changed", _hint(reason))
 
 
-def _where(said: list[str]) -> str:
-    found = next((match for line in said if (match := re.match(r"CONTEXT:  COPY (\S+), line (\d+)", line))), None)
-    return f" (in the rows of {found[1]}, line {found[2]})" if found else ""
+def _where(said: list[str], failed: str, file: DumpFile) -> str:
+    """The object that failed: as pg_restore names it, by the rows that failed, or by the statement's line."""
+    for line in said:
+        if entry := _ENTRY.match(line):
+            return entry[1].rpartition(" ")[0]
+        if rows := re.match(r"CONTEXT:  COPY (\S+), line (\d+)", line):
+            return f"the rows of {rows[1]}, line {rows[2]}"
+    number = (found["line"] if (found := _FAILED.match(failed)) else None) if not file.is_custom else None
+    return file.statement_at(int(number) - _LINES_BEFORE) if number else ""
 
 
 def _hint(reason: str) -> str:

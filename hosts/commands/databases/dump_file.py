@@ -49,6 +49,16 @@ class DumpFile:
             if piece.kind != "command" and not (piece.kind == "statement" and self._skips(piece, Contents())):
                 yield piece.text
 
+    def statement_at(self, line: int) -> str:
+        """How the statement begins that ends in this line of what `statements` gives; its values are not shown."""
+        for text in self.statements():
+            line -= text.count(b"\n")
+            if line <= 0 or (line == 1 and text.rstrip().endswith(b";") and text.strip()):
+                bare = Piece("statement", text).bare
+                if bare:
+                    return " ".join(re.split(r"\(| VALUES | AS | IS ", bare)[0].split()[:8])
+        return ""
+
     def read_through(self, read: Callable[[int], None] = lambda _: None) -> tuple[Contents, int]:
         """What a dump in SQL holds, and how many bytes of it are restored.
 
