@@ -24,7 +24,6 @@ from typing import Any, NoReturn
 
 _CHUNK = 65536
 _UNIT = "bastide-import"
-_FOLDER = Path("/run/bastide-import")
 # systemd.exec(5); the server is at an address of the machine's own
 _SANDBOX = (
     *("DynamicUser=yes", "NoNewPrivileges=yes", "CapabilityBoundingSet=", "PrivateDevices=yes", "PrivateTmp=yes"),
@@ -119,16 +118,18 @@ def dump(request: dict[str, Any]) -> None:
 def restore(request: dict[str, Any]) -> dict[str, Any]:
     """Restore the `size` bytes that follow, all of them in one transaction or nothing.
 
-    `request`: bin (folder of programs), database, owner, password, address, ca; `list` for the custom format (what of
-    it is restored, as `pg_restore --list` shows it), None for SQL.
+    `request`: bin (folder of programs), folder (made for this alone), database, owner, password, address, port, ca;
+    `list` for the custom format (what of it is restored, as `pg_restore --list` shows it), None for SQL.
     """
-    _clean()
-    _FOLDER.mkdir(mode=0o711)
+    folder = Path(request["folder"])
+    # what a run that was killed left: a password, in memory
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o711)
     try:
-        _write(_FOLDER / "environment", _environment(request), 0o600)
+        _write(folder / "environment", _environment(request), 0o600)
         words = ["systemd-run", "--quiet", "--collect", "--wait", "--pipe", f"--unit={_UNIT}"]
         words += [word for one in _SANDBOX for word in ("-p", one)]
-        words += ["-p", f"EnvironmentFile={_FOLDER}/environment", *_words(request)]
+        words += ["-p", f"EnvironmentFile={folder}/environment", *_words(request, folder)]
         # neither says anything on standard output that anybody reads
         with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
             try:
@@ -139,7 +140,7 @@ def restore(request: dict[str, Any]) -> dict[str, Any]:
                 raise
         return {"code": code}
     finally:
-        _clean()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def finish(request: dict[str, Any]) -> dict[str, Any]:
@@ -176,13 +177,13 @@ def _wait(process: subprocess.Popen[bytes]) -> int:
     return process.returncode
 
 
-def _words(request: dict[str, Any]) -> list[str]:
+def _words(request: dict[str, Any], folder: Path) -> list[str]:
     if request["list"] is None:
         return [_program(request, "psql"), *("-X", "-q", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null", "-f", "-")]
-    _write(_FOLDER / "list", request["list"], 0o644)
+    _write(folder / "list", request["list"], 0o644)
     words = ["--verbose", "--exit-on-error", "--single-transaction", "--no-owner", "--no-privileges"]
     words += ["--no-security-labels", "--no-tablespaces", "--no-table-access-method"]
-    words += ["--no-publications", "--no-subscriptions", f"--use-list={_FOLDER}/list"]
+    words += ["--no-publications", "--no-subscriptions", f"--use-list={folder}/list"]
     return [_program(request, "pg_restore"), *words, "--dbname", f"dbname='{request['database']}'"]
 
 
@@ -227,11 +228,6 @@ def _sql(database: str, query: str) -> str:
 
 def _program(request: dict[str, Any], name: str) -> str:
     return f"{request['bin']}/{name}"
-
-
-def _clean() -> None:
-    """What a run that was killed left: a password, in memory."""
-    shutil.rmtree(_FOLDER, ignore_errors=True)
 
 
 def _write(path: Path, text: str, mode: int) -> None:

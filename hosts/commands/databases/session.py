@@ -20,7 +20,7 @@ from hosts.transport.client import PinnedClient
 from hosts.transport.runner import as_root
 
 _PROGRAM = Path(__file__).with_name("far_end.py").read_bytes()
-_BIN = f"/usr/lib/postgresql/{VERSION}/bin"
+_PLACES = {"bin": f"/usr/lib/postgresql/{VERSION}/bin", "folder": "/run/bastide-import"}
 _CHUNK = 1 << 18
 
 Lines = Callable[[str], None]
@@ -78,7 +78,7 @@ def converse(
     def feed() -> None:
         try:
             channel.sendall(_PROGRAM)
-            channel.sendall(json.dumps({"verb": verb, "bin": _BIN, **request}).encode() + b"\n")
+            channel.sendall(json.dumps({"verb": verb, **_PLACES, **request}).encode() + b"\n")
             for data in give:
                 channel.sendall(data)
         except OSError:
