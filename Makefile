@@ -23,7 +23,7 @@ adopt ?=
 role ?=
 database ?=
 from ?=
-schema_only ?=
+schema ?=
 PYTHON ?= python3
 VENV := .venv/bin
 # Every target is many programs in Python. Where this is set (containers do so) each would compile the project anew: 5 s
@@ -132,8 +132,8 @@ resume: ## let Patroni decide again
 db-password: ## the password of a role of the database, at a terminal or into a file     role=app [to=FILE]
 	@$(IN) python -m hosts db-password --stack $(stack) --role '$(role)' $(if $(to),--to '$(to)')
 
-db-dump: ## a database into a file of yours      database=NAME to=FILE [machine=standby] [schema_only=1]
-	@$(IN) python -m hosts db-dump --stack $(stack) --database '$(database)' --to '$(to)' $(if $(machine),--machine '$(machine)') $(if $(schema_only),--schema-only)
+db-dump: ## a database into a file of yours      database=NAME to=FILE [machine=standby] [schema=1]
+	@$(IN) python -m hosts db-dump --stack $(stack) --database '$(database)' --to '$(to)' $(if $(machine),--machine '$(machine)') $(if $(schema),--schema-only)
 
 db-import: ## a dump from anywhere into a declared, empty database      database=NAME from=FILE [force=1]
 	@$(IN) python -m hosts db-import --stack $(stack) --database '$(database)' --from '$(from)' $(if $(force),--force)
