@@ -92,7 +92,8 @@ def _explained(error: FarEndFailed, source: str) -> BastideError:
             f"{source} is a replica, and had to go on with what the leader cleaned up: the dump took too long",
             "without machine= the leader is read; or see settings.postgres.replica_reads, docs/how-to/postgres.md",
         )
-    if "lock timeout" in text or "lock_timeout" in text:
+    # by what pg_dump waits no longer for a lock
+    if "due to statement timeout" in text:
         return BastideError("somebody alters a table, for longer than a minute", "the same command again afterwards")
     reason = next((line for line in error.lines if "error:" in line), error.message)
     return BastideError(reason.removeprefix("pg_dump: error: "), error.hint)

@@ -20,6 +20,7 @@ from bastide.settings.postgres import EXTENSIONS, Database
 from hosts.commands.databases.cluster import declared, leader, of_sites, owner_of
 from hosts.commands.databases.contents import Contents, chosen, problems
 from hosts.commands.databases.dump_file import DumpFile, dump_file
+from hosts.commands.databases.failures import explained
 from hosts.commands.databases.plain_sql import pieces
 from hosts.commands.databases.progress import Progress, size
 from hosts.commands.databases.session import FarEndFailed, ask, site
@@ -28,15 +29,11 @@ from hosts.commands.exclusive.signals import interrupt, signals_to
 from hosts.stack import Stack, load_stack
 from hosts.transport.client import PinnedClient
 
-# rows and their indexes, against a dump that is packed (measured: 3 to 6 times) and against SQL
+# rows and their indexes, against a dump that is packed and against SQL: a guess on the safe side
 _GROWS_PACKED, _GROWS_SQL = 8, 2
 # max_wal_size, and what a replica that stays behind may keep (max_slot_wal_keep_size): deploys/postgres/patroni.py
 _MOST_LOG_MB = 5 * 1024
 _BEGUN = re.compile(r"pg_restore: (?:creating|executing|processing data for|processing|restoring) (.+)")
-_FAILED = re.compile(r"^(?:pg_restore: error: |psql:<stdin>:(?P<line>\d+): (?:error: )?)(?:could not execute query: )?")
-# far_end.py sends as many before those of the dump
-_LINES_BEFORE = 2
-_ENTRY = re.compile(r"pg_restore: from TOC entry [\d; ]+ (.+)")
 
 
 def restore(stack: Stack, database: str, source: str, *, force: bool = False) -> None:
@@ -173,40 +170,7 @@ def _restore(client: PinnedClient, request: dict[str, Any], file: DumpFile, prog
         raise BastideError(f"{error.message}; look whether {request['database']} is empty",
                            "`make cluster`; then the same command again") from None  # fmt: skip
     if answer["code"]:
-        raise _explained(said, file)
-
-
-def _explained(said: list[str], file: DumpFile) -> BastideError:
-    """What failed with which object, and what to do. Of rows nothing is shown but what the error itself names."""
-    failed = next((line for line in said if "ERROR:" in line or "error:" in line), said[-1] if said else "no reason")
-    reason = _FAILED.sub("", failed).removeprefix("ERROR:").strip()
-    where = _where(said, failed, file)
-    return BastideError(f"{reason}{f' (in {where})' if where else ''}; nothing was changed", _hint(reason))
-
-
-def _where(said: list[str], failed: str, file: DumpFile) -> str:
-    """The object that failed: as pg_restore names it, by the rows that failed, or by the statement's line."""
-    for line in said:
-        if entry := _ENTRY.match(line):
-            return entry[1].rpartition(" ")[0]
-        if rows := re.match(r"CONTEXT:  COPY (\S+), line (\d+)", line):
-            return f"the rows of {rows[1]}, line {rows[2]}"
-    number = (found["line"] if (found := _FAILED.match(failed)) else None) if not file.is_custom else None
-    return file.statement_at(int(number) - _LINES_BEFORE) if number else ""
-
-
-def _hint(reason: str) -> str:
-    hints = {
-        r"role \S+ does not exist": "declare it in the stack file, or change what names it on the old server",
-        r"must be (superuser|owner)|permission denied": "a superuser's: leave it out on the old server",
-        r"(function|relation|type|schema|operator) .+ does not exist": "what it needs is not in the dump, or is named "
-        "without its schema: ALTER FUNCTION ... SET search_path on the old server, and dump again",
-        r"end of file|could not read from input|could not find block": "the file was cut off: copy or dump it again",
-        r"No space left|could not extend": "a larger volume or disk, then the same command again",
-        r"connection|terminating": "`make cluster` says how the databases are; then the same command again",
-    }
-    return next((hint for pattern, hint in hints.items() if re.search(pattern, reason)),
-                "mend that on the old server, dump again; docs/how-to/move-your-database.md")  # fmt: skip
+        raise explained(said, file)
 
 
 def _arguments(parser: Parser) -> None:

@@ -14,9 +14,10 @@ import pytest
 
 from bastide.errors import BastideError
 from bastide.settings import Settings
-from hosts.commands import db_dump, db_import
+from hosts.commands import db_dump
 from hosts.commands.databases.cluster import declared
 from hosts.commands.databases.dump_file import DumpFile
+from hosts.commands.databases.failures import explained
 from hosts.commands.databases.progress import Progress, size
 from hosts.commands.databases.session import FarEndFailed, ask
 from hosts.enrolment import first_contact
@@ -81,7 +82,7 @@ def test_a_dump_becomes_a_file_of_ones_own(box: Box, stack: Stack, tmp_path: Pat
     ("says", "said"),
     [
         ("pg_dump: error: query failed: ERROR:  canceling statement due to conflict with recovery", "is a replica"),
-        ("pg_dump: error: query failed: ERROR:  canceling statement due to lock timeout", "alters a table"),
+        ("pg_dump: error: query failed: ERROR:  canceling statement due to statement timeout", "alters a table"),
         ("pg_dump: error: connection to server failed", "connection to server failed"),
     ],
 )
@@ -190,9 +191,10 @@ def test_what_failed_is_named_without_the_rows(tmp_path: Path) -> None:
         (["psql:<stdin>:7: ERROR:  no b"], sql, "no b (in CREATE INDEX i ON a USING b); nothing was changed"),
         (["psql:<stdin>:5: ERROR:  no a"], sql, "no a (in CREATE TABLE a); nothing was changed"),
         ([], custom, "no reason; nothing was changed"),
+        (["server closed the connection"], custom, "server closed the connection; what was not committed is gone"),
     ]  # fmt: skip
     for lines, dumped, said in cases:
-        error = db_import._explained(lines, dumped)
+        error = explained(lines, dumped)
         assert error.message == said
         assert error.hint
 
