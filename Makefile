@@ -2,7 +2,7 @@
 # Every target only shortens commands that also work by themselves; see `make help`.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help fit sudo up down setup lab infra preview resize plan drift status deploy verify prove page bans unban cluster switchover reinit pause resume db-password vpn inventory env check doctor destroy backup-state test test-full test-groups unit lint bench bench-failover
+.PHONY: help fit sudo up down setup lab infra preview resize plan drift status deploy verify prove page bans unban cluster switchover reinit pause resume db-password db-dump db-import vpn inventory env check doctor destroy backup-state test test-full test-groups unit lint bench bench-failover
 
 # without stack= the stack is `lab`, and its file is made from the example; with lab=1 that holds for any other name
 ifeq ($(origin stack),undefined)
@@ -21,6 +21,9 @@ disk ?=
 force ?=
 adopt ?=
 role ?=
+database ?=
+from ?=
+schema ?=
 PYTHON ?= python3
 VENV := .venv/bin
 # Every target is many programs in Python. Where this is set (containers do so) each would compile the project anew: 5 s
@@ -128,6 +131,12 @@ resume: ## let Patroni decide again
 
 db-password: ## the password of a role of the database, at a terminal or into a file     role=app [to=FILE]
 	@$(IN) python -m hosts db-password --stack $(stack) --role '$(role)' $(if $(to),--to '$(to)')
+
+db-dump: ## a database into a file of yours      database=NAME to=FILE [machine=standby] [schema=1]
+	@$(IN) python -m hosts db-dump --stack $(stack) --database '$(database)' --to '$(to)' $(if $(machine),--machine '$(machine)') $(if $(schema),--schema-only)
+
+db-import: ## a dump from anywhere into a declared, empty database      database=NAME from=FILE [force=1]
+	@$(IN) python -m hosts db-import --stack $(stack) --database '$(database)' --from '$(from)' $(if $(force),--force)
 
 vpn: ## what joins a device to the mesh      person=NAME [keygen=1: make its key here, with a QR code]
 	@$(IN) python -m hosts vpn --stack $(stack) --person "$(person)" $(if $(keygen),--new-key)

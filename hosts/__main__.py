@@ -9,6 +9,8 @@ from bastide.command_line import Parser, parser_of, run_chosen
 from bastide.console import exit_with
 from hosts.commands import (
     access,
+    db_dump,
+    db_import,
     db_password,
     doctor,
     drift,
@@ -29,7 +31,7 @@ COMMANDS = tuple(
     for module in (
         *(enroll, inventory, ssh_config, identity),
         *(access, plan, drift, status, doctor),
-        *(rekey, resize, vpn, db_password),
+        *(rekey, resize, vpn, db_password, db_dump, db_import),
     )
 )
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from bastide.controls.model import Control, count, databases, failover, join, replicated
 from bastide.machines import Inventory, Machine
-from bastide.settings import Role, Settings
+from bastide.settings import Postgres, Role, Settings
 
-LAG_SECONDS = 30
-"""How far behind a standby may be when it is looked at."""
 CERTIFICATE_DAYS = 30
 """For how many more days a certificate must be good: a deploy in this time renews it."""
 _SITES: tuple[Role, ...] = ("primary", "standby")
@@ -112,13 +110,18 @@ def facts(settings: Settings, inventory: Inventory) -> dict[str, str]:
     standbys = [machine for machine in inventory if machine.role == "standby"]
     return {
         "standbys": f"{count(len(standbys), 'standby', 'standbys')} in {_countries(standbys)}",
-        "lag": count(LAG_SECONDS, "second"),
+        "lag": count(lag_seconds(wanted) if wanted else 0, "second"),
         "commits": "a commit waits for it" if waits else "commits do not wait for it",
         "database_sites": count(len(standbys) + 1, "server"),
         "database_roles": count(len(wanted.roles) if wanted else 0, "role").capitalize(),
         "databases": count(len(wanted.databases) if wanted else 0, "database"),
         "certificate_days": str(CERTIFICATE_DAYS),
     }
+
+
+def lag_seconds(wanted: Postgres) -> int:
+    """How far behind a standby may be when it is looked at: it may wait so long for a read."""
+    return max(30, wanted.replica_reads.max_standby_streaming_delay_seconds)
 
 
 def _countries(machines: list[Machine]) -> str:

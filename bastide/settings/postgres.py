@@ -20,6 +20,9 @@ EXTENSIONS = {
     "uuid-ossp",
 }  # fmt: skip
 
+REPLAY_WAITS = 30
+"""Seconds for which PostgreSQL by itself has a replica wait for reads before it goes on."""
+
 
 def _identifier(value: str) -> str:
     # 63 bytes: NAMEDATALEN less one. Anything else of a name is quoted wherever it stands.
@@ -98,6 +101,15 @@ class Database(Area):
         return self
 
 
+class ReplicaReads(Area):
+    """How long reads on a replica may last when the leader has cleaned up what they need (PostgreSQL 17, 26.4.2)."""
+
+    max_standby_streaming_delay_seconds: Annotated[int, Field(ge=1, le=86_400)] = REPLAY_WAITS
+    """Seconds that a replica waits for a read; price: it may be as far behind, and a failover catches up first."""
+    hot_standby_feedback: bool = False
+    """Whether the leader keeps rows that a read on a replica needs; price: its tables grow as long as that lasts."""
+
+
 class Postgres(Area):
     """PostgreSQL 17 under Patroni on primary and standbys, with etcd on every machine."""
 
@@ -109,6 +121,8 @@ class Postgres(Area):
     """With fast: a standby that is further behind does not take over (megabytes of WAL)."""
     max_connections: Annotated[int, Field(ge=20, le=1000)] = 200
     """Connections that the server takes, those of replication and administration among them."""
+    replica_reads: Annotated[ReplicaReads, Field(default_factory=ReplicaReads)]
+    """Long reads on replicas, and what they may cost."""
     databases: Annotated[dict[DatabaseName, Database], Field(default_factory=dict)]
     """Databases by name."""
 

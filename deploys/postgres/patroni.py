@@ -140,6 +140,9 @@ def shared(wanted: Cluster) -> dict[str, Any]:
                 "wal_level": "replica",
                 "wal_log_hints": "on",
                 "hot_standby": "on",
+                # what a read on a replica may cost, when the leader has cleaned up what it needs
+                "max_standby_streaming_delay": f"{postgres.replica_reads.max_standby_streaming_delay_seconds}s",
+                "hot_standby_feedback": "on" if postgres.replica_reads.hot_standby_feedback else "off",
                 "max_connections": postgres.max_connections,
                 "max_wal_senders": 10,
                 "max_replication_slots": 10,

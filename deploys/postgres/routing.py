@@ -23,6 +23,7 @@ from bastide.layout.postgres import (
     ROUTER_CONFIG,
 )
 from bastide.secrets import Keyring
+from bastide.settings.postgres import REPLAY_WAITS
 from deploys.operations.files import File
 from deploys.render import render
 
@@ -56,6 +57,9 @@ IGNORED = (
 
 def haproxy_file(wanted: Cluster) -> File:
     """HAProxy 3.0's configuration."""
+    # A replica that waits for a long read falls behind: whoever asks for that is not cut off in the midst of it.
+    may_wait = wanted.postgres.replica_reads.max_standby_streaming_delay_seconds > REPLAY_WAITS
+    replica = "/replica" if may_wait else f"/replica?lag={wanted.postgres.max_failover_lag_mb}MB"
     text = render(
         "postgres/haproxy.cfg.j2",
         listeners=[
@@ -71,7 +75,7 @@ def haproxy_file(wanted: Cluster) -> File:
             {
                 "name": "replicas",
                 "port": REPLICA_PORT,
-                "checks": (f"/replica?lag={wanted.postgres.max_failover_lag_mb}MB",),
+                "checks": (replica,),
                 "looks": "inter 1s fastinter 200ms downinter 2s",
             },
         ],

@@ -8,25 +8,20 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import getpass
 import json
-import signal
-import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-from bastide import hold
 from bastide.command_line import Command, Parser
 from bastide.console import run, say, step
-from bastide.errors import BastideError, StackError
+from bastide.errors import StackError
 from bastide.settings import Settings
+from hosts.commands.exclusive.hold import held
+from hosts.commands.exclusive.signals import interrupt, signals_to
 from hosts.commands.health.observation import Observation, observe_all
 from hosts.commands.health.others import against_going_down, is_back, leads
-from hosts.enrolment.first_contact import open_strictly, target
 from hosts.stack import Stack, load_stack, provider_access
-from hosts.transport.client import PinnedClient
 from hosts.transport.made_server import MadeServer
 
 _DOWN_SECONDS = 180.0
@@ -34,7 +29,6 @@ _WELL_SECONDS = 300.0
 _HANDOVER_SECONDS = 60.0
 _PYINFRA_SECONDS = 300.0
 _PULUMI_SECONDS = 300.0
-_HOLD = "sudo -n python3 -I -S -"
 
 
 def resize(stack: str, root: Path, name: str, *, grow_disk: bool, force: bool) -> None:
@@ -54,10 +48,10 @@ def resize(stack: str, root: Path, name: str, *, grow_disk: bool, force: bool) -
     say(f"  its disk grows from {server.disk_gb} to {kind.disk} GB, and cannot shrink again" if grow_disk
         else f"  its disk keeps its {server.disk_gb} GB (disk=1 grows it, with no way back)")  # fmt: skip
     is_off = server.status() == "off"
-    with _held(loaded, besides=name if is_off else "", force=force):
+    with held(loaded, "resize", besides=name if is_off else "", force=force):
         # one that is off already, after a run that was killed, makes nothing worse
         was_leader = not is_off and _prepared(loaded, name, force=force)
-        with _signals(_interrupt):
+        with signals_to(interrupt):
             try:
                 with step(f"{name} goes down in order"):
                     if not server.shut_down(_DOWN_SECONDS):
@@ -68,7 +62,7 @@ def resize(stack: str, root: Path, name: str, *, grow_disk: bool, force: bool) -
                 with step(f"{name} becomes {wanted}"):
                     server.change_type(kind, grow_disk=grow_disk)
             finally:
-                with _signals(_not_now):
+                with signals_to(_not_now):
                     # whoever listened may be gone, and with it the terminal: nothing that is said may keep it off
                     with contextlib.suppress(OSError):
                         say(f"{name} is switched on …")
@@ -154,65 +148,9 @@ def _seen(stack: Stack) -> list[Observation]:
     return observe_all(stack.inventory(), stack.root)
 
 
-@contextlib.contextmanager
-def _held(stack: Stack, besides: str, *, force: bool) -> Iterator[None]:
-    """Hold every machine as a deploy does (decision 0015): no deploy, no reboot of its own, no second resize meanwhile.
-
-    `besides` is one that is off and cannot be asked; with `force` others may not answer either. Raises `StackError`
-    when somebody holds one.
-    """
-    with contextlib.ExitStack() as connections:
-        for machine in stack.machines:
-            if machine.name == besides:
-                continue
-            goal = target(stack.name, stack.root, stack.settings, machine, None)
-            try:
-                client = connections.enter_context(contextlib.closing(open_strictly(goal, say)))
-            except BastideError as error:
-                if not force:
-                    raise
-                say(f"! {machine.name} is not held: {error.message}")
-                continue
-            if other := _hold(client):
-                since = time.strftime("%H:%M:%S", time.localtime(other["since"]))
-                raise StackError(
-                    f"{other['who']} works on {machine.name} since {since}; nothing has been changed",
-                    "wait until that is done, then the same command again",
-                )
-        yield
-
-
-def _hold(client: PinnedClient) -> dict[str, Any]:
-    program = Path(hold.__file__).read_text(encoding="utf-8")
-    stdin, stdout, stderr = client.exec_command(_HOLD, timeout=30)
-    stdin.write(f"{program}\nhold({f'{getpass.getuser()}@{socket.gethostname()} (resize)'!r})\n")
-    stdin.channel.shutdown_write()
-    said = stdout.read().decode()
-    if stdout.channel.recv_exit_status() != 0:
-        raise StackError(f"it does not say whether somebody works on it: {stderr.read().decode().strip()}", "log in")
-    found: dict[str, Any] = json.loads(said)
-    return found
-
-
-def _interrupt(number: int, frame: object) -> None:
-    """Ends what is being done; what is to be done at the end is done."""
-    raise KeyboardInterrupt
-
-
 def _not_now(number: int, frame: object) -> None:
     with contextlib.suppress(OSError):
         say("! it would stay off: wait until it is on")
-
-
-@contextlib.contextmanager
-def _signals(handler: Callable[[int, object], None]) -> Iterator[None]:
-    """What ends a program (Ctrl-C, kill, a closed terminal) goes to `handler`."""
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, earlier in before.items():
-            signal.signal(number, earlier)
 
 
 def _settle(stack: str, root: Path, name: str) -> None:

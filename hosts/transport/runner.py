@@ -18,17 +18,25 @@ from pathlib import Path
 import paramiko
 
 _PROGRAM = Path(__file__).with_name("root_shell.py").read_bytes()
-# reads the program and not a byte more: requests come over the same channel
-_LOADER = f"""\
-import os, sys
-program = b""
-while len(program) < {len(_PROGRAM)}:
-    program += os.read(0, {len(_PROGRAM)} - len(program)) or sys.exit(1)
-exec(program)
-"""
 _START_SECONDS = 20.0
 
 Output = Callable[[str, str], None]
+
+
+def as_root(program: bytes) -> str:
+    """The command line that reads a Python program from its standard input and not a byte more, and runs it as root.
+
+    What comes after it is for the program.
+    """
+    loader = f"""\
+import os, sys
+program = b""
+while len(program) < {len(program)}:
+    program += os.read(0, {len(program)} - len(program)) or sys.exit(1)
+exec(program)
+"""
+    # -I and -S: nothing but the standard library
+    return shlex.join(["sudo", "-H", "-n", "python3", "-I", "-S", "-c", loader])
 
 
 class Runner:
@@ -38,8 +46,7 @@ class Runner:
         """Start the far end. Raises `SSHException` when that is not possible (no python3 there, no sudo)."""
         self._lock = threading.Lock()
         self._buffer = b""
-        # -I and -S: nothing but the standard library
-        command = shlex.join(["sudo", "-H", "-n", "python3", "-I", "-S", "-c", _LOADER])
+        command = as_root(_PROGRAM)
         transport = client.get_transport()
         if transport is None:
             raise paramiko.SSHException("not connected")

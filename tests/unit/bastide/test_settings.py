@@ -151,6 +151,8 @@ WRONG = [
     ("postgres", {"durability": "fast", "without_standby": "stop"}, "settings.postgres: without_standby: stop belongs to durability zero-loss: with fast nothing waits"),
     ("postgres.max_failover_lag_mb", 0, "settings.postgres.max_failover_lag_mb: must be at least 1 (got 0)"),
     ("postgres.max_failover_lag_mb", 2048, "settings.postgres.max_failover_lag_mb: must be at most 1024 (got 2048)"),
+    ("postgres.replica_reads.max_standby_streaming_delay_seconds", 0, "settings.postgres.replica_reads.max_standby_streaming_delay_seconds: must be at least 1 (got 0)"),
+    ("postgres.replica_reads.max_standby_streaming_delay_seconds", 90000, "settings.postgres.replica_reads.max_standby_streaming_delay_seconds: must be at most 86400 (got 90000)"),
     ("postgres.max_connections", 100, "settings.postgres.max_connections must be at least 136 for what all databases' connections come to on 2 sites (got 100); raise it or lower connections"),
     ("postgres.max_connections", 5, "settings.postgres.max_connections: must be at least 20 (got 5)"),
     ("postgres.databases.app.roles", {}, "settings.postgres.databases.app.roles: must have at least 1 entry"),

@@ -106,6 +106,19 @@ def test_rendered(name):
     assert text == golden.read_text()
 
 
+@pytest.mark.parametrize(("seconds", "leads_to"), [(30, "uri /replica?lag=16MB\n"), (31, "uri /replica\n")])
+def test_a_replica_that_may_wait_for_a_long_read_keeps_its_sessions(seconds, leads_to):
+    reads = {"max_standby_streaming_delay_seconds": seconds, "hot_standby_feedback": True}
+    wanted = Settings.model_validate(
+        {**SETTINGS.model_dump(), "postgres": {"databases": DATABASES, "replica_reads": reads}}
+    )
+    cluster = cluster_of(wanted, MACHINES[0], "prod")
+    assert leads_to in str(routing.haproxy_file(cluster).content)
+    parameters = patroni.shared(cluster)["postgresql"]["parameters"]
+    assert parameters["max_standby_streaming_delay"] == f"{seconds}s"
+    assert parameters["hot_standby_feedback"] == "on"
+
+
 def test_no_golden_file_is_orphaned():
     assert {path.name for path in GOLDEN.iterdir()} == set(written())
 

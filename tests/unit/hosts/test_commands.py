@@ -17,6 +17,8 @@ OWN = {
     "resize": ["--machine", "--grow-disk", "--force"],
     "vpn": ["--person", "--new-key"],
     "db-password": ["--role", "--to"],
+    "db-dump": ["--database", "--to", "--machine", "--schema-only"],
+    "db-import": ["--database", "--from", "--force"],
 }
 
 
@@ -40,9 +42,10 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
 def test_a_command_knows_its_own_arguments_and_no_others(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     own = OWN.get(name, [])
     for flag in {flag for flags in OWN.values() for flag in flags}:
-        value = ["x"] if flag in ("--machine", "--person", "--role", "--to") else []
+        value = ["x"] if flag in ("--database", "--from", "--machine", "--person", "--role", "--to") else []
         if flag in own:
-            assert vars(parser().parse_args([name, flag, *value]))[flag[2:].replace("-", "_")] in (True, "x")
+            known = "source" if flag == "--from" else flag[2:].replace("-", "_")
+            assert vars(parser().parse_args([name, flag, *value]))[known] in (True, "x")
         else:
             _, what = refused(capsys, name, flag, *value)
             assert what == f"error: python -m hosts {name}: unrecognized arguments: {' '.join([flag, *value])}"

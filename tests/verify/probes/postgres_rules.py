@@ -94,6 +94,9 @@ def _parameters(postgres: Postgres) -> dict[str, Any]:
         "wal_level": "replica",
         "wal_log_hints": "on",
         "hot_standby": "on",
+        # for how long a replica stays behind for a read, and whether the leader waits with cleaning up
+        "max_standby_streaming_delay": f"{postgres.replica_reads.max_standby_streaming_delay_seconds}s",
+        "hot_standby_feedback": "on" if postgres.replica_reads.hot_standby_feedback else "off",
         "max_wal_senders": 10,
         "max_replication_slots": 10,
         # one that stays away does not fill the leader's disk

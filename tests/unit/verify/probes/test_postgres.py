@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
+from bastide.settings.postgres import ReplicaReads
 from tests.unit.bastide.proofs import SETTINGS, inventory
 from tests.verify import test_postgres as checked_postgres
 from tests.verify import test_postgres_access as checked_access
@@ -64,6 +66,18 @@ def test_a_standby_as_declared_is_proven() -> None:
 def test_a_standby_that_lags_or_does_not_stream_is_named(changed: dict[str, Any], says: str) -> None:
     with pytest.raises(AssertionError, match=says):
         checked_postgres.test_the_standby_streams(servers(**changed), SETTINGS, PRIMARY, inventory(), [].append)
+
+
+def test_a_standby_that_may_wait_for_a_read_may_be_as_far_behind() -> None:
+    assert SETTINGS.postgres
+    reads = ReplicaReads(max_standby_streaming_delay_seconds=600)
+    allowed = SETTINGS.postgres.model_copy(update={"replica_reads": reads})
+    settings = SETTINGS.model_copy(update={"postgres": allowed})
+    for seconds in (400, 700):
+        seen = servers(standbys=[{**ROW, "seconds": seconds}])
+        refused = pytest.raises(AssertionError, match="700 seconds behind") if seconds == 700 else nullcontext()
+        with refused:
+            checked_postgres.test_the_standby_streams(seen, settings, PRIMARY, inventory(), [].append)
 
 
 def test_two_leaders_are_named() -> None:

@@ -31,7 +31,7 @@ select json_build_object(
   'recovery', pg_is_in_recovery(),
   'settings', (select json_object_agg(name, setting) from pg_settings where name = any('{@SETTINGS@}')),
   'standbys', (select json_agg(json_build_object('name', application_name, 'state', state, 'sync', sync_state,
-      'bytes', case when pg_is_in_recovery() then 0 else pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn) end,
+      'bytes', case when pg_is_in_recovery() then 0 else pg_wal_lsn_diff(pg_current_wal_lsn(), flush_lsn) end,
       'seconds', coalesce(extract(epoch from replay_lag), 0), 'tls', coalesce(version, '')))
     from pg_stat_replication left join pg_stat_ssl using (pid) where usename = 'replicator'),
   'receiver', (select json_build_object('status', status, 'host', sender_host,
