@@ -44,14 +44,15 @@ def restore(stack: Stack, database: str, source: str, *, force: bool = False) ->
     wanted = declared(stack, database, "db-import")
     if not source:
         raise BastideError("which file?", f"make db-import database={database} from=FILE")
-    file = dump_file(Path(source))
+    schemas = frozenset(wanted.schemas)
+    file = dump_file(Path(source), schemas)
     with signals_to(interrupt):
-        found, size_of_sql = Contents(), 0
+        found, size_of_sql = Contents(schemas=schemas), 0
         if not file.is_custom:
             with step(f"{source} is read through"):
                 found, size_of_sql = file.read_through()
         with held(stack, "db-import"), site(stack, lead := leader(stack)) as client:
-            seen = ask(client, "look", {"database": database})
+            seen = ask(client, "look", {"database": database, "schemas": sorted(schemas)})
             listed = _listed(client, database, file, found) if file.is_custom else None
             _check(database, wanted, found, seen)
             _check_room(stack, file, database, force=force)
@@ -110,6 +111,10 @@ def _check(database: str, wanted: Database, found: Contents, seen: dict[str, Any
     )
     for message, hint in why:
         raise BastideError(f"{message}; nothing was changed", hint)
+    if missing := sorted(set(wanted.schemas) - set(seen["schemas"])):
+        raise BastideError(
+            f"{database} has no schema {missing[0]} yet; nothing was changed", "`make deploy only=postgres` makes it"
+        )
     if there := seen["there"]:
         more = f" and {len(there) - 3} more" if len(there) > 3 else ""
         raise BastideError(

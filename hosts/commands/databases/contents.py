@@ -34,6 +34,7 @@ _ID = r'(?:"(?:[^"]|"")+"|[\w$]+)'
 _EXTENSION = re.compile(
     rf"CREATE EXTENSION (?:IF NOT EXISTS )?({_ID})(?: WITH)?(?: SCHEMA ({_ID}))?", re.IGNORECASE
 )  # fmt: skip
+_SCHEMA = re.compile(rf"CREATE SCHEMA (?:IF NOT EXISTS )?({_ID}) ?;$", re.IGNORECASE)
 _POLICY = re.compile(
     rf"CREATE POLICY {_ID} ON \S+(?: AS \w+)?(?: FOR \w+)? TO ({_ID}(?:, ?{_ID})*)", re.IGNORECASE
 )  # fmt: skip
@@ -74,7 +75,7 @@ class Contents:
     """What a dump holds. `version`: PostgreSQL's of the server that it came from, 0 where it does not say.
 
     `extensions` by name, with the schema each is in; `roles` that policies name; `left_out`: what does not come along,
-    in words; `beyond`: what only a superuser could make; `objects` that are restored.
+    in words; `beyond`: what only a superuser could make; `objects` that are restored. `schemas` are there already.
     """
 
     version: int = 0
@@ -83,6 +84,7 @@ class Contents:
     left_out: set[str] = field(default_factory=set)
     beyond: list[str] = field(default_factory=list)
     objects: int = 0
+    schemas: frozenset[str] = frozenset()
 
     def read(self, statement: str) -> None:
         """Take note of what a statement needs of others."""
@@ -102,7 +104,7 @@ def chosen(listed: str, found: Contents) -> str:
             found.version = int(version[1])
         if not (entry := _ENTRY.match(line)):
             continue
-        why = _left_out(entry["rest"])
+        why = _left_out(entry["rest"], found.schemas)
         if why is not None:
             found.left_out |= {why} - {""}
             continue
@@ -113,6 +115,8 @@ def chosen(listed: str, found: Contents) -> str:
 
 def is_skipped(statement: str, found: Contents) -> bool:
     """Whether a statement of a dump in SQL is not for here; `found` learns why."""
+    if (made := _SCHEMA.match(statement)) and _plain(made[1]) in found.schemas:
+        return True
     for pattern, why in _SKIPPED:
         if pattern.match(statement):
             found.left_out |= {why} - {""}
@@ -169,8 +173,10 @@ def problems(
         )
 
 
-def _left_out(rest: str) -> str | None:
+def _left_out(rest: str, schemas: frozenset[str]) -> str | None:
     """Why an entry is left out, "" where nobody needs to know; None for what comes along."""
+    if rest.startswith("SCHEMA - ") and rest.removeprefix("SCHEMA - ").rpartition(" ")[0] in schemas:
+        return ""
     if rest.startswith("COMMENT - "):
         return "" if rest.removeprefix("COMMENT - ").startswith(_COMMENTS) else None
     return next((why for word, why in _LEFT_OUT.items() if rest == word or rest.startswith(f"{word} ")), None)

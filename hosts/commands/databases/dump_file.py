@@ -26,12 +26,13 @@ _ANOTHER_WAY = "make it with `pg_dump -Fc DATABASE >FILE`, docs/how-to/move-your
 
 @dataclass(frozen=True)
 class DumpFile:
-    """A file that is a dump by its first bytes. `size` in bytes, as it lies there."""
+    """A file that is a dump by its first bytes. `size` in bytes, as it lies there; `schemas` are there already."""
 
     path: Path
     size: int
     is_custom: bool
     is_packed: bool = False
+    schemas: frozenset[str] = frozenset()
 
     def chunks(self) -> Iterator[bytes]:
         """All of it, as it lies there. Raises `BastideError` when it does not stay what it was."""
@@ -46,7 +47,9 @@ class DumpFile:
     def statements(self) -> Iterator[bytes]:
         """What is restored of a dump in SQL, a piece at a time."""
         for piece in self._pieces():
-            if piece.kind != "command" and not (piece.kind == "statement" and self._skips(piece, Contents())):
+            if piece.kind != "command" and not (
+                piece.kind == "statement" and self._skips(piece, Contents(schemas=self.schemas))
+            ):
                 yield piece.text
 
     def statement_at(self, line: int) -> str:
@@ -65,7 +68,7 @@ class DumpFile:
         `read` is told how many bytes were read. Raises `BastideError` for one that was cut off, or is of more than one
         database.
         """
-        found = Contents()
+        found = Contents(schemas=self.schemas)
         size, connects, last = 0, 0, b""
         for piece in self._pieces():
             read(len(piece.text))
@@ -121,13 +124,13 @@ class DumpFile:
                 raise BastideError(f"{self.path} is damaged or was cut off", "copy it again: `gzip -t FILE`") from None
 
 
-def dump_file(path: Path) -> DumpFile:
-    """Which kind of dump a file is. Raises `BastideError` for none, or one of a kind that cannot be streamed."""
+def dump_file(path: Path, schemas: frozenset[str] = frozenset()) -> DumpFile:
+    """Which kind of dump a file is, for a database that has these schemas. Raises `BastideError` for none, or one of a kind that cannot be streamed."""
     with _opened(path) as file:
         head = file.read(_CHUNK)
         size = file.seek(0, io.SEEK_END)
     if head.startswith(_CUSTOM):
-        return DumpFile(path, size, is_custom=True)
+        return DumpFile(path, size, is_custom=True, schemas=schemas)
     packed = head.startswith(_GZIP)
     if packed:
         try:
@@ -142,7 +145,7 @@ def dump_file(path: Path) -> DumpFile:
     if head[257:262] == b"ustar":
         raise BastideError(f"{path} is a dump in the tar format", _ANOTHER_WAY)
     if _HEAD in head[:4096]:
-        return DumpFile(path, size, is_custom=False, is_packed=packed)
+        return DumpFile(path, size, is_custom=False, is_packed=packed, schemas=schemas)
     raise BastideError(f"{path} is no dump of pg_dump's", _ANOTHER_WAY)
 
 

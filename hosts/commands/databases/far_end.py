@@ -72,6 +72,7 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
     """Whether this server leads, its version, and how the database is."""
     name = request["database"]
     databases = json.loads(_sql("postgres", _DATABASES))
+    declared = [f"schema {schema}" for schema in request.get("schemas", ())]
     return {
         "leads": _sql("postgres", "select pg_is_in_recovery()") == "f",
         "version": int(_sql("postgres", "show server_version_num")) // 10000,
@@ -79,7 +80,8 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
         "owner": databases.get(name),
         "roles": json.loads(_sql("postgres", "select json_agg(rolname) from pg_roles")),
         "extensions": json.loads(_sql(name, _EXTENSIONS)) if name in databases else {},
-        "there": json.loads(_sql(name, _THERE)) if name in databases else [],
+        "schemas": json.loads(_sql(name, "select json_agg(nspname) from pg_namespace")) if name in databases else [],
+        "there": [one for one in json.loads(_sql(name, _THERE)) if one not in declared] if name in databases else [],
         "at_work": subprocess.run(("systemctl", "-q", "is-active", _UNIT), check=False).returncode == 0,
     }
 
@@ -218,8 +220,14 @@ def _end(process: subprocess.Popen[bytes], rest: bytes) -> str:
 
 def _sql(database: str, query: str) -> str:
     words = ("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", f"dbname='{database}' user=postgres", "-f", "-")
+    # no name is looked up where somebody else may make things: the superuser would run his functions
+    own = "set search_path = pg_catalog, pg_temp;"
     done = subprocess.run(
-        ("runuser", "-u", "postgres", "--", *words), input=query, capture_output=True, text=True, check=False
+        ("runuser", "-u", "postgres", "--", *words),
+        input=f"{own}\n{query}",
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         _fail(f"{database}: {(done.stderr.strip().splitlines() or ['psql failed'])[0]}")

@@ -231,6 +231,14 @@ def test_all_else_is_not(statement: str) -> None:
     assert not is_skipped(statement, Contents())
 
 
+def test_a_declared_schema_is_there_already() -> None:
+    found = Contents(schemas=frozenset({"billing", "Odd one"}))
+    assert "SCHEMA - billing" not in chosen(LISTED, found)
+    for statement in ("CREATE SCHEMA billing;", 'CREATE SCHEMA IF NOT EXISTS "Odd one";'):
+        assert is_skipped(statement, found)
+        assert not is_skipped(statement, Contents())
+
+
 def test_what_would_not_go_is_said_before() -> None:
     assert found_problems(Contents(version=17, extensions={"plpgsql": "pg_catalog"}, roles={"public", "app"})) == []
     (newer,) = found_problems(Contents(version=18))
