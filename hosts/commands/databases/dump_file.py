@@ -125,7 +125,10 @@ class DumpFile:
 
 
 def dump_file(path: Path, schemas: frozenset[str] = frozenset()) -> DumpFile:
-    """Which kind of dump a file is, for a database that has these schemas. Raises `BastideError` for none, or one of a kind that cannot be streamed."""
+    """Which kind of dump a file is, for a database that has these schemas.
+
+    Raises `BastideError` for none, or one of a kind that cannot be streamed.
+    """
     with _opened(path) as file:
         head = file.read(_CHUNK)
         size = file.seek(0, io.SEEK_END)
