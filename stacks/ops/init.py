@@ -25,6 +25,8 @@ from stacks.ops.new_file import key_pair, write_new_file
 EXAMPLE = Path("stacks/Pulumi.example.yaml")
 _FOR_EDITORS = "# yaml-language-server: $schema=../docs/reference/stack-file.schema.json"
 _PORTS = range(20000, 30000)
+SINK_WORDS = {"webhook": "hook", "heartbeat": "beat"}
+"""The first words of the lab's URLs (lab/services/sink.py)."""
 
 
 def init_stack(stack: str, root: Path, *, lab: bool, begin: bool = False, existing: bool = False) -> None:
@@ -54,19 +56,29 @@ def init_stack(stack: str, root: Path, *, lab: bool, begin: bool = False, existi
     config = load(file)["config"]
     run(["pulumi", "stack", "select", "--create", "--stack", stack], cwd=root, env=env, hint=_passphrase_hint(stack))
     if "master" not in (config.get(SECRETS_KEY) or {}):
-        _set_secret(stack, root, env, f"{SECRETS_KEY}.master.v1", new_master(), path=True)
+        set_secret(stack, root, env, f"{SECRETS_KEY}.master.v1", new_master(), path=True)
         made.append("its master secret (encrypted, in the stack file)")
     if "hcloud:token" not in config and settings.lab is not None:
-        _set_secret(stack, root, env, "hcloud:token", secrets.token_hex(32), path=False)
+        set_secret(stack, root, env, "hcloud:token", secrets.token_hex(32), path=False)
         made.append("a token for the local cloud")
     if settings.lab is not None and settings.storage and "storage" not in (config.get(SECRETS_KEY) or {}):
         for key, value in (("access_key", secrets.token_hex(8)), ("secret_key", secrets.token_hex(20))):
-            _set_secret(stack, root, env, f"{SECRETS_KEY}.storage.{key}", value, path=True)
+            set_secret(stack, root, env, f"{SECRETS_KEY}.storage.{key}", value, path=True)
         made.append("keys for its object storage")
+    if settings.lab is not None and settings.alerts and "alerts" not in (config.get(SECRETS_KEY) or {}):
+        for key, value in new_alert_secrets().items():
+            set_secret(stack, root, env, f"{SECRETS_KEY}.alerts.{key}", value, path=True)
+        made.append("a password and URLs for its alerts")
     if made:
         say(f"made for stack {stack}: {', '.join(made)}")
         if settings.lab is None:
             say(f"commit {file.relative_to(root)}: it now holds the salt and the encrypted master")
+
+
+def new_alert_secrets() -> dict[str, str]:
+    """For the lab's sink. Where it answers is put into the URLs when it is up."""
+    urls = {f"{way}_url": f"https://sink.invalid/{word}/{secrets.token_hex(20)}" for way, word in SINK_WORDS.items()}
+    return {"mail_password": secrets.token_hex(20), **urls}
 
 
 def opened(stack: str, root: Path) -> StackConfig:
@@ -143,7 +155,7 @@ def _passphrase_hint(stack: str) -> str:
     return f"set PULUMI_CONFIG_PASSPHRASE_FILE to the file with the passphrase of stack {stack}"
 
 
-def _set_secret(stack: str, root: Path, env: dict[str, str], key: str, value: str, *, path: bool) -> None:
+def set_secret(stack: str, root: Path, env: dict[str, str], key: str, value: str, *, path: bool) -> None:
     """Encrypt a value into the stack file; it goes through standard input, never through argv."""
     flags = ["--path"] if path else []
     run(["pulumi", "config", "set", "--secret", *flags, "--stack", stack, key], cwd=root, env=env, input=value)

@@ -7,12 +7,16 @@ import shutil
 import sys
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from bastide.console import run, say
 from bastide.errors import StackError
 from bastide.files import write_whole
 from bastide.machines import build_dir
-from bastide.stackfile import SETTINGS_KEY, dump, load, read, stack_path
-from stacks.ops.init import opened, passphrase_env
+from bastide.pulumi_config import StackConfig
+from bastide.settings import Settings
+from bastide.stackfile import SECRETS_KEY, SETTINGS_KEY, dump, load, read, stack_path
+from stacks.ops.init import SINK_WORDS, opened, passphrase_env, set_secret
 
 
 def lab_up(stack: str, root: Path) -> None:
@@ -39,11 +43,18 @@ def lab_up(stack: str, root: Path) -> None:
         keys = config.storage_keys()
         words += [keys.access, keys.secret.get_secret_value()]
         flags += ["--storage", _storage_server()]
+    if settings.alerts:
+        known = config.alert_secrets()
+        urls = (known.webhook_url, known.heartbeat_url)
+        words += [_sink_user(settings), known.mail_password.get_secret_value(), *map(_last_word, urls)]
+        flags.append("--sink")
     # its output is the user's: the lab says what it does and what is missing
     up = [sys.executable, "-m", "lab", "--name", stack, "up", *flags]
     run(up, input="\n".join(words) + "\n", cwd=root, show=True)
     if settings.storage:
         _settle_storage(stack, root)
+    if settings.alerts:
+        _settle_alerts(stack, root, config)
 
 
 def lab_forget(stack: str, root: Path) -> None:
@@ -65,7 +76,7 @@ def lab_forget(stack: str, root: Path) -> None:
             f"the state of stack {stack} cannot be removed: {done.stderr.strip()}", "mend it, and run it again"
         )
     (root / "stacks" / f"{stack}.known_hosts").unlink(missing_ok=True)
-    for left in ("lab.json", "inventory.json", "ssh_config", "storage.crt"):
+    for left in ("lab.json", "inventory.json", "ssh_config", "storage.crt", "sink.crt"):
         (build_dir(stack, root) / left).unlink(missing_ok=True)
     say(f"stack {stack}: state and host keys of its machines removed, {stack_path(stack)} kept")
 
@@ -91,15 +102,49 @@ def _settle_storage(stack: str, root: Path) -> None:
 
     Its address is the lab's to choose. Nothing is written when the file says so already.
     """
+    found, certificate = _described(stack, root, "storage")
+    _write_settings(stack, root, ("storage",), {"endpoint": found["endpoint"], "certificate": certificate})
+
+
+def _settle_alerts(stack: str, root: Path, config: StackConfig) -> None:
+    """The same for the local cloud's sink: where mail goes, and where the secret URLs lead."""
+    found, certificate = _described(stack, root, "sink")
+    _write_settings(stack, root, ("alerts",), {"certificate": certificate})
+    _write_settings(stack, root, ("alerts", "mail"), {"host": found["host"], "port": 587, "tls": "starttls"})
+    known = config.alert_secrets()
+    for way, url in (("webhook", known.webhook_url), ("heartbeat", known.heartbeat_url)):
+        wanted = f"https://{found['host']}/{SINK_WORDS[way]}/{_last_word(url)}"
+        if url.get_secret_value() != wanted:
+            env = passphrase_env(stack, root, lab=True)
+            set_secret(stack, root, env, f"{SECRETS_KEY}.alerts.{way}_url", wanted, path=True)
+
+
+def _described(stack: str, root: Path, service: str) -> tuple[dict[str, str], str]:
+    """What the lab says of one of its services, and where its certificate is now, relative to the project."""
     build = build_dir(stack, root)
-    found = json.loads((build / "lab.json").read_text(encoding="utf-8"))["storage"]
-    certificate = build / "storage.crt"
+    found: dict[str, str] = json.loads((build / "lab.json").read_text(encoding="utf-8"))[service]
+    certificate = build / f"{service}.crt"
     if not certificate.exists() or certificate.read_text(encoding="utf-8") != found["certificate"]:
         write_whole(certificate, found["certificate"])
+    return found, str(certificate.relative_to(root))
+
+
+def _write_settings(stack: str, root: Path, keys: tuple[str, ...], wanted: dict[str, object]) -> None:
+    """Settings of a stack file below these keys; nothing where there are none, or they say so already."""
     file = stack_path(stack, root)
     document = load(file)
-    storage = document["config"][SETTINGS_KEY]["storage"]
-    wanted = {"endpoint": found["endpoint"], "certificate": str(certificate.relative_to(root))}
-    if any(storage.get(key) != value for key, value in wanted.items()):
-        storage.update(wanted)
+    section = document["config"][SETTINGS_KEY]
+    for key in keys:
+        section = section.get(key) or {}
+    if section and any(section.get(key) != value for key, value in wanted.items()):
+        section.update(wanted)
         write_whole(file, dump(document), mode=0o600)
+
+
+def _sink_user(settings: Settings) -> str:
+    mail = settings.alerts.mail if settings.alerts else None
+    return mail.username if mail else "nobody"
+
+
+def _last_word(url: SecretStr) -> str:
+    return url.get_secret_value().rpartition("/")[2]

@@ -1,0 +1,325 @@
+"""One round after the other: look at this machine, read what the others show, tell what is this machine's to tell.
+
+python3 -I /usr/local/lib/bastide/alerts watch     for ever, under systemd
+python3 -I /usr/local/lib/bastide/alerts test      one message through every way, and what became of it, as JSON
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from . import channels as out
+from .channels import ERRORS, Message
+from .findings import Finding, collect, text
+from .peers import Page, Peers, Publisher
+from .telling import SILENT, Due, Told, due, forget, merge, noted, teller
+
+CONFIG = Path("/etc/bastide/alerts.json")
+ROUND_SECONDS = 15
+# a machine that has not answered for three rounds tells nothing: the next one does
+_AWAY_SECONDS = 3 * ROUND_SECONDS
+# what nobody has told for so long its own machine tells
+_UNTOLD_SECONDS = 180
+_CHECK_SECONDS = 3600
+# a way that refused a message is not taken for a good one because it answers: only after so long it is tried again
+_RETRY_SECONDS = 300
+_RECHECK_SECONDS = 60
+# a way that is none for so long is an alert itself
+_BROKEN_SECONDS = 900
+# more than so many at once become one message
+_MOST_MESSAGES = 5
+_MOST_SHOWN = 100
+HEARTBEAT = "heartbeat"
+
+
+class Watch:
+    """What one machine knows, round by round. All that must outlive it is in `memory`."""
+
+    def __init__(self, config: dict[str, Any], secrets: dict[str, str], memory: Path) -> None:
+        self._config, self._path = config, memory
+        self.memory = _json(memory)
+        self._url = secrets.get("heartbeat_url", "")
+        self._trusted = out.trust(config["certificate"])
+        self._channels = out.channels(config, secrets, self._trusted)
+        self._peers = Peers(config["peers"], config["port"])
+        self._publisher = Publisher(config["address"], config["port"]) if config["port"] else None
+
+    def round(self) -> None:
+        """One round; raises nothing but what is a fault of this program."""
+        now, me = time.time(), self._config["name"]
+        self._check(now)
+        findings = {me: collect(self._config, self.memory, now) | self._broken(now)}
+        self._show(findings[me], now)
+        pages = self._peers.look()
+        shown = {name: _told(name, page) for name, page in pages.items()}
+        told = forget(merge(self.memory.get("told", {}), shown.values()), now)
+        for name in self._config["peers"]:
+            findings[name] = _findings(pages.get(name, {})) | self._silent(name, pages, now)
+        able = {name for name in self._config["peers"] if self._is_able(name, pages)} | ({me} if self.able else set())
+        repeat = self._config["repeat_hours"] * 3600
+        mine: list[Due] = []
+        for name, found in findings.items():
+            # only a page says all that a machine has
+            complete = name == me or (name in pages and self._config["port"] is not None)
+            waiting = due(name, found, told, now, repeat, complete=complete)
+            mine += [one for one in waiting if self._is_mine(one, able, now)]
+        self._tell(mine, told, now)
+        self.memory["told"] = told
+        self._heartbeat(able, now)
+        self.memory["round"] = now
+        self._show(findings[me], now)
+        _write(self._path, self.memory)
+
+    @property
+    def able(self) -> bool:
+        """Whether a message of this machine would get out, by what is known."""
+        states = [self._state(channel.name) for channel in self._channels]
+        return any(state.get("ok", True) for state in states)
+
+    def _is_able(self, name: str, pages: dict[str, Page]) -> bool:
+        """Of one that missed a look or two: it was, a moment ago."""
+        here = name in self._peers.ever and self._peers.silence(name) < _AWAY_SECONDS
+        return here and pages.get(name, {}).get("able", True) is True
+
+    def _is_mine(self, one: Due, able: set[str], now: float) -> bool:
+        me, order = self._config["name"], self._config["order"]
+        if one.machine == me and self._config["port"] is None:
+            return True  # nobody else can read what is wrong here
+        chosen = teller(order, one.machine, able)
+        if not chosen:
+            # nobody else can: whoever it is about tells, and if nobody can at all, everybody tries
+            return self.able is False or one.machine == me
+        late = one.machine == me and one.state != "resolved" and now - one.finding["since"] > _UNTOLD_SECONDS
+        return chosen == me or late
+
+    def _silent(self, name: str, pages: dict[str, Page], now: float) -> dict[str, Finding]:
+        silence = self._peers.silence(name)
+        if silence < self._config["silent_minutes"] * 60:
+            return {}
+        others = [other for other, page in pages.items() if page.get("sees", {}).get(name) is True]
+        what = "does not answer: it is off, cut off, or its alerts do not run"
+        if others:
+            what = (
+                f"does not answer {self._config['name']}, but {', '.join(map(text, others))}: a way between them is cut"
+            )
+        next_ = "look at the provider's console; docs/how-to/lose-a-server.md"
+        return {SILENT: {"what": what, "since": now - silence, "next": next_, "event": False}}
+
+    def _tell(self, mine: list[Due], told: Told, now: float) -> None:
+        if not mine:
+            return
+        messages = [(self._message(one), [one]) for one in mine]
+        if len(mine) > _MOST_MESSAGES:
+            messages = [(self._digest(mine), mine)]
+        for message, about in messages:
+            if self._send(message, now):
+                for one in about:
+                    noted(told, one, now)
+                    print(f"<5>told: {message.subject if len(about) == 1 else self._message(one).subject}", flush=True)
+
+    def _send(self, message: Message, now: float) -> bool:
+        """Through every way; whether at least one took it."""
+        taken = False
+        for channel in self._channels:
+            try:
+                said = channel.send(message)
+                self._note(channel.name, now, True, f"took a message: {said}", "sent")
+                taken = True
+            except ERRORS as error:
+                self._note(channel.name, now, False, text(error), "sent")
+        return taken
+
+    def _message(self, one: Due) -> Message:
+        finding = one.finding
+        lines = [f"{one.machine}: {finding['what']}", f"since {_clock(finding['since'])}"]
+        if one.state == "resolved":
+            lines = [f"{one.machine}: this is over: {finding['what']}", f"it began {_clock(finding['since'])}"]
+        elif finding["next"]:
+            lines.append(
+                f"next, on {one.machine}: {finding['next']}" if one.key != SILENT else f"next: {finding['next']}"
+            )
+        return Message(
+            self._config["stack"], one.machine, finding["what"], one.state, self._config["name"], tuple(lines)
+        )
+
+    def _digest(self, mine: list[Due]) -> Message:
+        messages = [self._message(one) for one in mine[:_MOST_SHOWN]]
+        lines = [line for message in messages for line in (message.subject, *message.lines[1:], "")]
+        machines = ", ".join(dict.fromkeys(one.machine for one in mine))
+        return Message(
+            self._config["stack"], machines, f"{len(mine)} messages", "alert", self._config["name"], tuple(lines)
+        )
+
+    def _check(self, now: float) -> None:
+        """Each way once an hour, and one that is none more often: so that it is known before it is needed."""
+        for channel in self._channels:
+            state = self._state(channel.name)
+            # a clock that was set back makes everything due
+            age = abs(now - state.get("checked", 0.0))
+            wait = (
+                _CHECK_SECONDS if state.get("ok") else _RETRY_SECONDS if state.get("by") == "sent" else _RECHECK_SECONDS
+            )
+            if age < wait:
+                continue
+            state["checked"] = now
+            try:
+                self._note(channel.name, now, True, channel.check(), "checked")
+            except ERRORS as error:
+                self._note(channel.name, now, False, text(error), "checked")
+
+    def _heartbeat(self, able: set[str], now: float) -> None:
+        """Called by the first machine that can tell, so not while nobody can: its silence is the alarm."""
+        me, minutes = self._config["name"], self._config["heartbeat_minutes"]
+        first = next((name for name in self._config["order"] if name in able), "")
+        if not minutes or first != me:
+            return
+        state = self._state(HEARTBEAT)
+        if (
+            abs(now - state.get("at", 0.0))
+            < (minutes * 60 if state.get("ok") else _RECHECK_SECONDS) - ROUND_SECONDS / 2
+        ):
+            return
+        try:
+            self._note(HEARTBEAT, now, True, f"answered {out.call(self._url, self._trusted)}", "sent")
+        except ERRORS as error:
+            self._note(HEARTBEAT, now, False, text(error), "sent")
+
+    def _broken(self, now: float) -> dict[str, Finding]:
+        found = {}
+        for name in [*(channel.name for channel in self._channels), HEARTBEAT]:
+            state = self._state(name)
+            if not state.get("ok", True) and now - state["since"] > _BROKEN_SECONDS:
+                what = f"no message gets out by {name}: {state['said']}"
+                found[f"channel/{name}"] = {
+                    "what": what, "since": state["since"], "next": "make alert-test; see settings.alerts", "event": False
+                }  # fmt: skip
+                if not state.get("alerted"):
+                    # where nobody else can be told, the journal is
+                    state["alerted"] = True
+                    print(f"<1>{what}", flush=True)
+        return found
+
+    def _state(self, name: str) -> dict[str, Any]:
+        state: dict[str, Any] = self.memory.setdefault("channels", {}).setdefault(name, {})
+        return state
+
+    def _note(self, name: str, now: float, ok: bool, said: str, by: str) -> None:
+        state = self._state(name)
+        if state.get("ok") != ok:
+            state["since"] = now
+            state.pop("alerted", None)
+            print(f"{'<5>' if ok else '<4>'}{name}: {said}", flush=True)
+        state |= {"ok": ok, "at": now, "said": said, "by": by}
+        if by == "sent":
+            state["checked"] = now
+
+    def _show(self, findings: dict[str, Finding], now: float) -> None:
+        if self._publisher:
+            sees = {name: self._peers.silence(name) < _AWAY_SECONDS for name in self._peers.ever}
+            told = self.memory.get("told", {})
+            page = {"version": 1, "name": self._config["name"], "at": now, "able": self.able, "sees": sees}
+            self._publisher.show({**page, "findings": findings, "told": told})
+
+
+def watch(config: dict[str, Any], secrets: dict[str, str], memory: Path) -> None:
+    """For ever. A round that hangs is ended by systemd's watchdog."""
+    watching = Watch(config, secrets, memory)
+    _notify("READY=1")
+    while True:
+        began = time.monotonic()
+        watching.round()
+        _notify("WATCHDOG=1")
+        time.sleep(max(1.0, ROUND_SECONDS - (time.monotonic() - began)))
+
+
+def test(config: dict[str, Any], secrets: dict[str, str]) -> int:
+    """A message through every way, whatever is known of it. Prints JSON: {"mail": [true, "250, ..."]}."""
+    name, results = config["name"], {}
+    lines = ("This is a test: `make alert-test`.", "Nothing has to be done.")
+    message = Message(config["stack"], name, "alerts reach you", "test", name, lines)
+    trusted = out.trust(config["certificate"])
+    for channel in out.channels(config, secrets, trusted):
+        try:
+            results[channel.name] = [True, channel.send(message)]
+        except ERRORS as error:
+            results[channel.name] = [False, text(error)]
+    if config["heartbeat_minutes"]:
+        try:
+            results[HEARTBEAT] = [True, out.call(secrets["heartbeat_url"], trusted)]
+        except ERRORS as error:
+            results[HEARTBEAT] = [False, text(error)]
+    print(json.dumps(results), flush=True)
+    return 0
+
+
+def main(words: list[str]) -> int:
+    """Do what the one word says."""
+    config = json.loads(CONFIG.read_text())
+    folder = Path(os.environ["CREDENTIALS_DIRECTORY"])
+    secrets = {path.name: path.read_text().strip() for path in folder.iterdir()}
+    if words == ["test"]:
+        return test(config, secrets)
+    if words != ["watch"]:
+        print("usage: alerts watch | test", file=sys.stderr)
+        return 2
+    watch(config, secrets, Path(os.environ["STATE_DIRECTORY"]) / "memory.json")
+    return 0
+
+
+def _findings(page: Page) -> dict[str, Finding]:
+    """What a page says, as far as it is what it should be: another machine may be anybody's by now."""
+    found = page.get("findings")
+    kept: dict[str, Finding] = {}
+    for key, one in list(found.items())[:_MOST_SHOWN] if isinstance(found, dict) else []:
+        if isinstance(one, dict) and key != SILENT and isinstance(one.get("since"), int | float):
+            what, next_ = text(one.get("what", "")), text(one.get("next", ""))
+            kept[text(key)] = {"what": what, "next": next_, "since": one["since"], "event": one.get("event") is True}
+    return kept
+
+
+def _told(name: str, page: Page) -> Told:
+    """What a machine says that it, or one before it, has told: of others. Of itself nobody is asked whether people
+    know already."""
+    found = page.get("told")
+    kept: Told = {}
+    for key, one in list(found.items())[: 10 * _MOST_SHOWN] if isinstance(found, dict) else []:
+        known = isinstance(one, dict) and one.get("state") in ("told", "resolved")
+        timed = known and all(isinstance(one.get(field), int | float) for field in ("at", "since"))
+        if timed and not key.startswith(f"{name}/"):
+            fields = {"state": one["state"], "at": one["at"], "since": one["since"]}
+            kept[text(key)] = {**fields, "what": text(one.get("what", "")), "event": one.get("event") is True}
+    return kept
+
+
+def _clock(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M %Z", time.localtime(at))
+
+
+def _notify(word: str) -> None:
+    """sd_notify(3)."""
+    if path := os.environ.get("NOTIFY_SOCKET"):
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to:
+            to.connect(f"\0{path[1:]}" if path.startswith("@") else path)
+            to.send(word.encode())
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """A memory that cannot be read is none: what lasts is then told once more."""
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _write(path: Path, value: dict[str, Any]) -> None:
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.write_text(json.dumps(value))
+    fresh.replace(path)
