@@ -12,7 +12,7 @@ CONTROLS = (
         "Telling what needs attention",
         "Failed services, full disks and alerts in the journal are looked for every minute, and people told by {ways}.",
         "What nobody hears of is not mended.",
-        claims=(),
+        claims=(108,),
         needs=alerts,
     ),
     Control(
@@ -20,6 +20,7 @@ CONTROLS = (
         "Telling for each other",
         "Every server reads what is wrong with every other one, and tells for one that does not answer.",
         "A server that failed cannot say so itself.",
+        claims=(107, 108),
         needs=alerts_in_mesh,
     ),
     Control(
@@ -27,6 +28,7 @@ CONTROLS = (
         "What alerts show to others",
         "What the servers tell each other can be read in the mesh by the servers and by nobody else.",
         "Whoever attacks is not told what is broken.",
+        claims=(108,),
         needs=alerts_in_mesh,
     ),
     Control(
@@ -34,7 +36,7 @@ CONTROLS = (
         "The dead man's signal",
         "A service outside is called every {heartbeat}; it raises the alarm when the calls stop.",
         "The loss of everything at once is noticed, too.",
-        roles=("primary",),
+        claims=(107, 108),
         needs=heartbeat,
     ),
 )

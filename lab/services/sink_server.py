@@ -148,9 +148,9 @@ class Smtp(socketserver.StreamRequestHandler):
         content = {
             "sender": self._sender,
             "recipients": self._recipients,
-            "subject": str(mail["Subject"]),
+            "subject": str(mail["Subject"]).strip(),
             "headers": {name: str(value) for name, value in mail.items()},
-            "text": mail.get_content() if mail.get_content_type() == "text/plain" else "",
+            "text": mail.get_content().replace("\r\n", "\n") if mail.get_content_type() == "text/plain" else "",
         }
         KEPT.add("mail", self.client_address[0], content)
         self._say("250 taken")

@@ -13,7 +13,7 @@ from bastide.console import run, say
 from bastide.errors import StackError
 from bastide.files import write_whole
 from bastide.machines import build_dir
-from bastide.pulumi_config import StackConfig
+from bastide.secrets import AlertSecrets
 from bastide.settings import Settings
 from bastide.stackfile import SECRETS_KEY, SETTINGS_KEY, dump, load, read, stack_path
 from stacks.ops.init import SINK_WORDS, opened, passphrase_env, set_secret
@@ -54,7 +54,7 @@ def lab_up(stack: str, root: Path) -> None:
     if settings.storage:
         _settle_storage(stack, root)
     if settings.alerts:
-        _settle_alerts(stack, root, config)
+        _settle_alerts(stack, root, config.alert_secrets())
 
 
 def lab_forget(stack: str, root: Path) -> None:
@@ -106,12 +106,11 @@ def _settle_storage(stack: str, root: Path) -> None:
     _write_settings(stack, root, ("storage",), {"endpoint": found["endpoint"], "certificate": certificate})
 
 
-def _settle_alerts(stack: str, root: Path, config: StackConfig) -> None:
+def _settle_alerts(stack: str, root: Path, known: AlertSecrets) -> None:
     """The same for the local cloud's sink: where mail goes, and where the secret URLs lead."""
     found, certificate = _described(stack, root, "sink")
     _write_settings(stack, root, ("alerts",), {"certificate": certificate})
     _write_settings(stack, root, ("alerts", "mail"), {"host": found["host"], "port": 587, "tls": "starttls"})
-    known = config.alert_secrets()
     for way, url in (("webhook", known.webhook_url), ("heartbeat", known.heartbeat_url)):
         wanted = f"https://{found['host']}/{SINK_WORDS[way]}/{_last_word(url)}"
         if url.get_secret_value() != wanted:

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from .findings import text
 
 _SECONDS = 20
+_LONGEST_SUBJECT = 150
 ERRORS = (OSError, smtplib.SMTPException, http.client.HTTPException, ValueError)
 """What sending may raise; `text(error)` says it in a line. No URL and no password is in it."""
 
@@ -37,7 +38,7 @@ class Message:
     def subject(self) -> str:
         """[STACK] machine: what."""
         prefix = {"resolved": "resolved: ", "again": "still: ", "test": "test: "}.get(self.state, "")
-        return text(f"[{self.stack}] {self.machine}: {prefix}{self.what}")
+        return text(f"[{self.stack}] {self.machine}: {prefix}{self.what}")[:_LONGEST_SUBJECT]
 
     @property
     def body(self) -> str:

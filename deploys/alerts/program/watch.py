@@ -49,6 +49,8 @@ class Watch:
         self._trusted = out.trust(config["certificate"])
         self._channels = out.channels(config, secrets, self._trusted)
         self._peers = Peers(config["peers"], config["port"])
+        # since when the others can read what is wrong here
+        self._shown: dict[str, float] = {}
         self._publisher = Publisher(config["address"], config["port"]) if config["port"] else None
 
     def round(self) -> None:
@@ -69,7 +71,7 @@ class Watch:
             # only a page says all that a machine has
             complete = name == me or (name in pages and self._config["port"] is not None)
             waiting = due(name, found, told, now, repeat, complete=complete)
-            mine += [one for one in waiting if self._is_mine(one, able, now)]
+            mine += [one for one in waiting if self._is_mine(one, able)]
         self._tell(mine, told, now)
         self.memory["told"] = told
         self._heartbeat(able, now)
@@ -88,7 +90,7 @@ class Watch:
         here = name in self._peers.ever and self._peers.silence(name) < _AWAY_SECONDS
         return here and pages.get(name, {}).get("able", True) is True
 
-    def _is_mine(self, one: Due, able: set[str], now: float) -> bool:
+    def _is_mine(self, one: Due, able: set[str]) -> bool:
         me, order = self._config["name"], self._config["order"]
         if one.machine == me and self._config["port"] is None:
             return True  # nobody else can read what is wrong here
@@ -96,7 +98,8 @@ class Watch:
         if not chosen:
             # nobody else can: whoever it is about tells, and if nobody can at all, everybody tries
             return self.able is False or one.machine == me
-        late = one.machine == me and one.state != "resolved" and now - one.finding["since"] > _UNTOLD_SECONDS
+        waited = time.monotonic() - self._shown.get(one.key, time.monotonic())
+        late = one.machine == me and one.state == "alert" and waited > _UNTOLD_SECONDS
         return chosen == me or late
 
     def _silent(self, name: str, pages: dict[str, Page], now: float) -> dict[str, Finding]:
@@ -106,9 +109,8 @@ class Watch:
         others = [other for other, page in pages.items() if page.get("sees", {}).get(name) is True]
         what = "does not answer: it is off, cut off, or its alerts do not run"
         if others:
-            what = (
-                f"does not answer {self._config['name']}, but {', '.join(map(text, others))}: a way between them is cut"
-            )
+            these = ", ".join(map(text, others))
+            what = f"does not answer {self._config['name']}, but {these}: a way between them is cut"
         next_ = "look at the provider's console; docs/how-to/lose-a-server.md"
         return {SILENT: {"what": what, "since": now - silence, "next": next_, "event": False}}
 
@@ -122,7 +124,7 @@ class Watch:
             if self._send(message, now):
                 for one in about:
                     noted(told, one, now)
-                    print(f"<5>told: {message.subject if len(about) == 1 else self._message(one).subject}", flush=True)
+                    print(f"<5>told: {self._message(one).subject}", flush=True)
 
     def _send(self, message: Message, now: float) -> bool:
         """Through every way; whether at least one took it."""
@@ -142,9 +144,8 @@ class Watch:
         if one.state == "resolved":
             lines = [f"{one.machine}: this is over: {finding['what']}", f"it began {_clock(finding['since'])}"]
         elif finding["next"]:
-            lines.append(
-                f"next, on {one.machine}: {finding['next']}" if one.key != SILENT else f"next: {finding['next']}"
-            )
+            where = "" if one.key == SILENT else f", on {one.machine}"
+            lines.append(f"next{where}: {finding['next']}")
         return Message(
             self._config["stack"], one.machine, finding["what"], one.state, self._config["name"], tuple(lines)
         )
@@ -163,9 +164,8 @@ class Watch:
             state = self._state(channel.name)
             # a clock that was set back makes everything due
             age = abs(now - state.get("checked", 0.0))
-            wait = (
-                _CHECK_SECONDS if state.get("ok") else _RETRY_SECONDS if state.get("by") == "sent" else _RECHECK_SECONDS
-            )
+            wait = _RETRY_SECONDS if state.get("by") == "sent" else _RECHECK_SECONDS
+            wait = _CHECK_SECONDS if state.get("ok") else wait
             if age < wait:
                 continue
             state["checked"] = now
@@ -181,10 +181,9 @@ class Watch:
         if not minutes or first != me:
             return
         state = self._state(HEARTBEAT)
-        if (
-            abs(now - state.get("at", 0.0))
-            < (minutes * 60 if state.get("ok") else _RECHECK_SECONDS) - ROUND_SECONDS / 2
-        ):
+        wait = minutes * 60 if state.get("ok") else _RECHECK_SECONDS
+        # half a round early rather than late: rounds are not to the second
+        if abs(now - state.get("at", 0.0)) < wait - ROUND_SECONDS / 2:
             return
         try:
             self._note(HEARTBEAT, now, True, f"answered {out.call(self._url, self._trusted)}", "sent")
@@ -197,9 +196,8 @@ class Watch:
             state = self._state(name)
             if not state.get("ok", True) and now - state["since"] > _BROKEN_SECONDS:
                 what = f"no message gets out by {name}: {state['said']}"
-                found[f"channel/{name}"] = {
-                    "what": what, "since": state["since"], "next": "make alert-test; see settings.alerts", "event": False
-                }  # fmt: skip
+                next_ = "make alert-test; see settings.alerts"
+                found[f"channel/{name}"] = {"what": what, "since": state["since"], "next": next_, "event": False}
                 if not state.get("alerted"):
                     # where nobody else can be told, the journal is
                     state["alerted"] = True
@@ -221,6 +219,7 @@ class Watch:
             state["checked"] = now
 
     def _show(self, findings: dict[str, Finding], now: float) -> None:
+        self._shown = {key: self._shown.get(key, time.monotonic()) for key in findings}
         if self._publisher:
             sees = {name: self._peers.silence(name) < _AWAY_SECONDS for name in self._peers.ever}
             told = self.memory.get("told", {})

@@ -88,7 +88,7 @@ def test_the_keys_come_with_the_token(tmp_path: Path, text: str, good: bool) -> 
         assert order.storage
         assert (order.token, order.storage.access_key, order.storage.secret_key) == ("token", "access", "secret")
     else:
-        with pytest.raises(LabError, match="three words"):
+        with pytest.raises(LabError, match="does not hold 3 words"):
             cli._order(args)
 
 
