@@ -20,7 +20,7 @@ from .findings import text
 _SECONDS = 20
 _LONGEST_SUBJECT = 150
 ERRORS = (OSError, smtplib.SMTPException, http.client.HTTPException, ValueError)
-"""What sending may raise; `text(error)` says it in a line. No URL and no password is in it."""
+"""What sending may raise; `reason(error)` says it in a line. No URL and no password is in it."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +161,16 @@ def trust(certificate: str) -> ssl.SSLContext:
     if certificate and Path(certificate).exists():
         context.load_verify_locations(cafile=certificate)
     return context
+
+
+def reason(error: Exception) -> str:
+    """Why a way is none, in a line."""
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        return text(f"refused for {', '.join(sorted(error.recipients))}")
+    if isinstance(error, smtplib.SMTPResponseException):
+        said = error.smtp_error
+        return text(f"{error.smtp_code} {said.decode(errors='replace') if isinstance(said, bytes) else said}")
+    return text(error) or type(error).__name__
 
 
 def call(url: str, trusted: ssl.SSLContext, value: dict[str, str] | None = None) -> str:

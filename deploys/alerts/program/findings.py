@@ -19,7 +19,7 @@ Finding = dict[str, Any]
 DAY = 86400
 CERTIFICATE_DAYS = 21
 # Seconds for which something must last before it counts: what a restart or a deploy does in passing is nothing to tell.
-_SETTLE = {"unit": 30.0, "disk": 60.0, "clock": 1800.0}
+_SETTLE = {"unit": 15.0, "disk": 60.0, "clock": 1800.0}
 # A line in the journal is told again when it still comes after the time for repetitions; programs of the platform look
 # four times a day, so what they said last holds for so long
 _EVENT_SECONDS = DAY / 2

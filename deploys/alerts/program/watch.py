@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from . import channels as out
-from .channels import ERRORS, Message
+from .channels import ERRORS, Message, reason
 from .findings import Finding, collect, text
 from .peers import Page, Peers, Publisher
 from .telling import SILENT, Due, Told, due, forget, merge, noted, teller
@@ -135,7 +135,7 @@ class Watch:
                 self._note(channel.name, now, True, f"took a message: {said}", "sent")
                 taken = True
             except ERRORS as error:
-                self._note(channel.name, now, False, text(error), "sent")
+                self._note(channel.name, now, False, reason(error), "sent")
         return taken
 
     def _message(self, one: Due) -> Message:
@@ -172,7 +172,7 @@ class Watch:
             try:
                 self._note(channel.name, now, True, channel.check(), "checked")
             except ERRORS as error:
-                self._note(channel.name, now, False, text(error), "checked")
+                self._note(channel.name, now, False, reason(error), "checked")
 
     def _heartbeat(self, able: set[str], now: float) -> None:
         """Called by the first machine that can tell, so not while nobody can: its silence is the alarm."""
@@ -188,7 +188,7 @@ class Watch:
         try:
             self._note(HEARTBEAT, now, True, f"answered {out.call(self._url, self._trusted)}", "sent")
         except ERRORS as error:
-            self._note(HEARTBEAT, now, False, text(error), "sent")
+            self._note(HEARTBEAT, now, False, reason(error), "sent")
 
     def _broken(self, now: float) -> dict[str, Finding]:
         found = {}
@@ -248,12 +248,12 @@ def test(config: dict[str, Any], secrets: dict[str, str]) -> int:
         try:
             results[channel.name] = [True, channel.send(message)]
         except ERRORS as error:
-            results[channel.name] = [False, text(error)]
+            results[channel.name] = [False, reason(error)]
     if config["heartbeat_minutes"]:
         try:
             results[HEARTBEAT] = [True, out.call(secrets["heartbeat_url"], trusted)]
         except ERRORS as error:
-            results[HEARTBEAT] = [False, text(error)]
+            results[HEARTBEAT] = [False, reason(error)]
     print(json.dumps(results), flush=True)
     return 0
 

@@ -54,7 +54,7 @@ MACHINES = tuple(
 )
 KEYRING = Keyring("unit", {"v1": SecretBytes(bytes(32))})
 
-ALERTS = {
+ALERTS: dict[str, Any] = {
     "mail": {
         "host": "smtp.example.eu",
         "username": "alerts",
