@@ -45,6 +45,10 @@ class Watch:
     def __init__(self, config: dict[str, Any], secrets: dict[str, str], memory: Path) -> None:
         self._config, self._path = config, memory
         self.memory = _json(memory)
+        # settings or secrets may be others than before
+        for state in self.memory.get("channels", {}).values():
+            state.pop("checked", None)
+        self._began = time.monotonic()
         self._url = secrets.get("heartbeat_url", "")
         self._trusted = out.trust(config["certificate"])
         self._channels = out.channels(config, secrets, self._trusted)
@@ -84,6 +88,12 @@ class Watch:
         """Whether a message of this machine would get out, by what is known."""
         states = [self._state(channel.name) for channel in self._channels]
         return any(state.get("ok", True) for state in states)
+
+    @property
+    def finding_the_others(self) -> bool:
+        """Whether it has just begun, and does not know yet who is there."""
+        unknown = set(self._config["peers"]) - self._peers.ever
+        return bool(unknown) and time.monotonic() - self._began < _AWAY_SECONDS
 
     def _is_able(self, name: str, pages: dict[str, Page]) -> bool:
         """Of one that missed a look or two: it was, a moment ago."""
@@ -178,7 +188,7 @@ class Watch:
         """Called by the first machine that can tell, so not while nobody can: its silence is the alarm."""
         me, minutes = self._config["name"], self._config["heartbeat_minutes"]
         first = next((name for name in self._config["order"] if name in able), "")
-        if not minutes or first != me:
+        if not minutes or first != me or self.finding_the_others:
             return
         state = self._state(HEARTBEAT)
         wait = minutes * 60 if state.get("ok") else _RECHECK_SECONDS
@@ -230,12 +240,13 @@ class Watch:
 def watch(config: dict[str, Any], secrets: dict[str, str], memory: Path) -> None:
     """For ever. A round that hangs is ended by systemd's watchdog."""
     watching = Watch(config, secrets, memory)
-    _notify("READY=1")
     while True:
         began = time.monotonic()
         watching.round()
-        _notify("WATCHDOG=1")
-        time.sleep(max(1.0, ROUND_SECONDS - (time.monotonic() - began)))
+        # ready is what has looked at everything once
+        _notify("READY=1\nWATCHDOG=1")
+        pause = 2.0 if watching.finding_the_others else ROUND_SECONDS
+        time.sleep(max(1.0, pause - (time.monotonic() - began)))
 
 
 def test(config: dict[str, Any], secrets: dict[str, str]) -> int:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from tests.rehearsal.sabotages.model import ANY, Sabotage
+from tests.rehearsal.sabotages.model import ANY, WITNESS, Sabotage
 
 _PROGRAM = "/usr/local/lib/bastide/alerts/bastide_alerts"
 _CONFIG = "/etc/bastide/alerts.json"
 _UNIT = "bastide-alerts"
 _MEMORY = "/var/lib/bastide-alerts/memory.json"
 _AGAIN = f"systemctl restart {_UNIT}"
-# until the first round is over: what is judged must be of the sabotage, or of its end
-_ROUND = (
-    f"{{{{ before=$(stat -c %Y {_MEMORY} 2>/dev/null || echo 0); for n in $(seq 600); do"
-    f' [ "$(stat -c %Y {_MEMORY} 2>/dev/null || echo 0)" -gt "$before" ] && break; sleep 0.1; done; }}}}'
-)
+# its first call, which comes when it knows who is there
+_CALLED = f'for n in $(seq 300); do grep -q \'"heartbeat": {{{{[^}}}}]*"ok": true\' {_MEMORY} && break; sleep 0.1; done'
 
 
 def _json(change: str) -> str:
@@ -24,7 +21,7 @@ def _json(change: str) -> str:
     )
 
 
-_BACK = f"mv /run/alerts.json {_CONFIG} && {_AGAIN} && {_ROUND}"
+_BACK = f"mv /run/alerts.json {_CONFIG} && {_AGAIN}"
 
 SABOTAGES = (
     Sabotage(
@@ -32,7 +29,7 @@ SABOTAGES = (
         "stopped, and not started at boot",
         f"{_UNIT}.service is loaded, disabled, inactive",
         f"systemctl disable -q --now {_UNIT}",
-        f"systemctl enable -q --now {_UNIT} && {_ROUND}",
+        f"systemctl enable -q --now {_UNIT}",
         ANY,
         everywhere=("alerts",),
     ),
@@ -51,8 +48,8 @@ SABOTAGES = (
         "a password that the relay does not take",
         "no message gets out by mail",
         f"cp -p /etc/bastide/alerts/mail_password /run/mail_password && echo wrong > /etc/bastide/alerts/mail_password"
-        f" && rm -f {_MEMORY} && {_AGAIN} && {_ROUND}",
-        f"mv /run/mail_password /etc/bastide/alerts/mail_password && rm -f {_MEMORY} && {_AGAIN} && {_ROUND}",
+        f" && {_AGAIN}",
+        f"mv /run/mail_password /etc/bastide/alerts/mail_password && {_AGAIN}",
         ANY,
         everywhere=("alerts",),
     ),
@@ -69,7 +66,7 @@ SABOTAGES = (
         "alerts-02",
         "a machine that looks at nobody",
         "it does not read",
-        _json('c["peers"] = {{}}') + f" && {_AGAIN} && {_ROUND}",
+        _json('c["peers"] = {{}}') + f" && {_AGAIN}",
         _BACK,
         ANY,
         everywhere=("alerts",),
@@ -78,7 +75,7 @@ SABOTAGES = (
         "alerts-03",
         "findings for everybody",
         "it listens at 0.0.0.0:7070",
-        _json('c["address"] = "0.0.0.0"') + f" && {_AGAIN} && {_ROUND}",
+        _json('c["address"] = "0.0.0.0"') + f" && {_AGAIN}",
         _BACK,
         ANY,
         everywhere=("alerts",),
@@ -86,12 +83,13 @@ SABOTAGES = (
     Sabotage(
         "alerts-04",
         "nobody calls outside any more",
-        "no machine's call was answered",
-        f"cp -p {_MEMORY} /run/memory.json && systemctl stop {_UNIT} && python3 -c 'import json, pathlib;"
-        f' p = pathlib.Path("{_MEMORY}"); m = json.loads(p.read_text());'
-        ' m["channels"].pop("heartbeat", None); p.write_text(json.dumps(m))\'',
-        f"mv /run/memory.json {_MEMORY} && systemctl start {_UNIT} && {_ROUND}",
-        ("witness",),
+        "call",
+        _json('c["heartbeat_minutes"] = None')
+        + f' && systemctl stop {_UNIT} && python3 -c \'import json, pathlib; p = pathlib.Path("{_MEMORY}");'
+        ' m = json.loads(p.read_text()); m["channels"].pop("heartbeat", None); p.write_text(json.dumps(m))\''
+        f" && systemctl start {_UNIT}",
+        f"{_BACK} && {_CALLED}",
+        WITNESS,
         everywhere=("alerts",),
     ),
 )
