@@ -27,7 +27,7 @@ from deploys.operations.units import unit
 from deploys.render import render
 
 PACKAGES = ("ca-certificates", "iputils-ping", "openssl")
-_MODULES = ("__init__", "channels", "findings", "peers", "telling", "watch")
+_MODULES = ("__init__", "channels", "findings", "peers", "telling", "watch", "ways")
 _TRUSTED = f"{FOLDER}/trusted.crt"
 _SECRETS = ("mail_password", "webhook_url", "heartbeat_url")
 # what ends if nobody deploys for long; each is there where its capability is

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 Finding = dict[str, Any]
-"""`what` is wrong, `since` when (seconds since the epoch), what to do `next`; `event` when it happened and is over."""
+"""`what` is wrong, `since` when (seconds since the epoch), what to do `next`; `event` when it happened and is over, the
+`last` time then."""
 DAY = 86400
 CERTIFICATE_DAYS = 21
 # Seconds for which something must last before it counts: what a restart or a deploy does in passing is nothing to tell.
@@ -60,14 +61,16 @@ def collect(config: dict[str, Any], memory: dict[str, Any], now: float) -> dict[
     for one in seen:
         since = memory["since"][one.key]
         if now - since >= _SETTLE.get(one.key.partition("/")[0], 0.0):
-            found[one.key] = {"what": one.what, "since": since, "next": one.next, "event": False}
+            found[one.key] = {"what": one.what, "since": since, "next": one.next, "event": False, "last": now}
     try:
         _read_journal(memory, now)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         what = f"the journal cannot be read: {text(error)}"
-        found["look/journal"] = {"what": what, "since": now, "next": "see the journal there", "event": False}
+        found["look/journal"] = {
+            "what": what, "since": now, "next": "see the journal there", "event": False, "last": now
+        }  # fmt: skip
     for key, event in memory.get("events", {}).items():
-        found[key] = {"what": event["what"], "since": event["since"], "next": event["next"], "event": True}
+        found[key] = {**event, "event": True}
     return found
 
 
@@ -148,7 +151,8 @@ def _read_journal(memory: dict[str, Any], now: float) -> None:
         memory["cursor"] = entry["__CURSOR"]
         unit = text(entry.get("_SYSTEMD_UNIT") or "")
         kernel = entry.get("_TRANSPORT") == "kernel"
-        if not (kernel or (unit.endswith(".service") and not unit.startswith("user@"))):
+        service = unit.endswith(".service") and not unit.startswith(("user@", "bastide-alerts."))
+        if not (kernel or service):
             continue
         message = entry.get("MESSAGE")
         says = text(message if isinstance(message, str) else "(not text)")

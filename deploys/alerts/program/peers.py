@@ -11,9 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from .findings import Finding, text
+from .telling import SILENT, Told
+
 Page = dict[str, Any]
 _SECONDS = 3
 _MOST_BYTES = 1_000_000
+_MOST_SHOWN = 100
+_TIMES = ("at", "since", "first", "times")
 
 
 class Publisher:
@@ -66,6 +71,7 @@ class Peers:
         # who has never answered is silent since this program began
         self.answered = dict.fromkeys(addresses, began)
         self.ever: set[str] = set()
+        self._at: dict[str, Any] = {}
 
     def look(self) -> dict[str, Page]:
         """The pages of those that answer now; where they are only pinged, empty ones."""
@@ -74,8 +80,11 @@ class Peers:
         with ThreadPoolExecutor(min(16, len(self._addresses))) as pool:
             answers = dict(zip(self._addresses, pool.map(self._ask, self._addresses.values()), strict=True))
         found = {name: page for name, page in answers.items() if page is not None}
-        self.answered |= dict.fromkeys(found, time.monotonic())
-        self.ever |= set(found)
+        # who shows the same page for ever has a program that hangs
+        fresh = [name for name, page in found.items() if not page or page.get("at") != self._at.get(name)]
+        self._at |= {name: page.get("at") for name, page in found.items()}
+        self.answered |= dict.fromkeys(fresh, time.monotonic())
+        self.ever |= set(fresh)
         return found
 
     def silence(self, name: str) -> float:
@@ -95,3 +104,32 @@ class Peers:
         finally:
             connection.close()
         return page if isinstance(page, dict) and page.get("version") == 1 else None
+
+
+def findings_of(page: Page) -> dict[str, Finding]:
+    """What a page says, as far as it is what it should be: another machine may be anybody's by now."""
+    found = page.get("findings")
+    kept: dict[str, Finding] = {}
+    for key, one in list(found.items())[:_MOST_SHOWN] if isinstance(found, dict) else []:
+        if isinstance(one, dict) and key != SILENT and _numbers(one, "since", "last"):
+            what, next_ = text(one.get("what", "")), text(one.get("next", ""))
+            fields = {"since": one["since"], "last": one["last"], "event": one.get("event") is True}
+            kept[text(key)] = {"what": what, "next": next_, **fields}
+    return kept
+
+
+def told_of(name: str, page: Page) -> Told:
+    """What a machine says that it, or one before it, has told: of others. Of itself nobody is asked whether people
+    know already."""
+    found = page.get("told")
+    kept: Told = {}
+    for key, one in list(found.items())[: 10 * _MOST_SHOWN] if isinstance(found, dict) else []:
+        known = isinstance(one, dict) and one.get("state") in ("told", "resolved")
+        if known and _numbers(one, *_TIMES) and not key.startswith(f"{name}/"):
+            fields = {"state": one["state"], **{field: one[field] for field in _TIMES}}
+            kept[text(key)] = {**fields, "what": text(one.get("what", "")), "event": one.get("event") is True}
+    return kept
+
+
+def _numbers(one: dict[str, Any], *fields: str) -> bool:
+    return all(isinstance(one.get(field), int | float) for field in fields)

@@ -8,9 +8,12 @@ from typing import Any, NamedTuple
 from .findings import DAY, Finding
 
 Told = dict[str, dict[str, Any]]
-"""By "machine/key": its `state` (told, resolved, over), `at` when, and `since`, `what`, `event` of the finding."""
+"""By "machine/key": its `state` (told, resolved), `at` when, and `since`, `what`, `event` of the finding; how many
+`times` it was told as new since the `first` time, within the time for repetitions."""
 SILENT = "silent"
 """The key of a machine that does not answer."""
+MOST_TIMES = 3
+"""What comes and goes is told so often within the time for repetitions, and then no more."""
 _FORGOTTEN_SECONDS = 2 * DAY
 
 
@@ -46,28 +49,41 @@ def due(
     found = []
     for key, finding in findings.items():
         entry = told.get(f"{machine}/{key}")
-        if entry is None or entry["state"] != "told":
-            # what happened once and was told is not told anew because it is still remembered there
-            if not (entry and finding["event"] and entry["since"] == finding["since"]):
+        if entry is None:
+            found.append(Due(machine, key, "alert", finding))
+        elif entry["state"] != "told":
+            if entry["times"] < MOST_TIMES or now - entry["first"] >= repeat:
                 found.append(Due(machine, key, "alert", finding))
-        elif now - entry["at"] >= repeat:
+        elif now - entry["at"] >= repeat and (not finding["event"] or finding["last"] > entry["at"]):
             found.append(Due(machine, key, "again", finding))
     for name, entry in told.items():
         subject, _, key = name.partition("/")
-        if subject == machine and entry["state"] == "told" and key not in findings and (complete or key == SILENT):
+        # what happened is never over; what does not come again is just not told again
+        lasting = entry["state"] == "told" and not entry["event"]
+        if subject == machine and lasting and key not in findings and (complete or key == SILENT):
             finding = {field: entry[field] for field in ("what", "since", "event")}
             found.append(Due(machine, key, "resolved", {**finding, "next": ""}))
     return found
 
 
-def noted(told: Told, one: Due, now: float) -> None:
+def noted(told: Told, one: Due, now: float, repeat: float) -> None:
     """Remember that it was told. Always later than what is known of it, whatever the clocks of the others say."""
     name = f"{one.machine}/{one.key}"
-    at = max(now, told[name]["at"] + 1 if name in told else 0.0)
-    state = "told" if one.state != "resolved" else "resolved"
-    told[name] = {"state": state, "at": at, **{field: one.finding[field] for field in ("what", "since", "event")}}
+    known = told.get(name, {"at": 0.0, "first": now, "times": 0})
+    at, state = max(now, known["at"] + 1), "told" if one.state != "resolved" else "resolved"
+    first, times = known["first"], known["times"]
+    if one.state == "alert":
+        first, times = (first, times + 1) if now - first < repeat else (now, 1)
+    fields = {field: one.finding[field] for field in ("what", "since", "event")}
+    told[name] = {"state": state, "at": at, "first": first, "times": times, **fields}
 
 
-def forget(told: Told, now: float) -> Told:
-    """Without what was over long ago."""
-    return {name: one for name, one in told.items() if one["state"] == "told" or now - one["at"] < _FORGOTTEN_SECONDS}
+def forget(told: Told, now: float, repeat: float, machines: Collection[str]) -> Told:
+    """Without what was over long ago, and without machines that are no more."""
+    kept = max(_FORGOTTEN_SECONDS, repeat + DAY)
+    return {
+        name: one
+        for name, one in told.items()
+        if name.partition("/")[0] in machines
+        and ((one["state"] == "told" and not one["event"]) or now - one["at"] < kept)
+    }

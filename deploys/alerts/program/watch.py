@@ -18,8 +18,9 @@ from typing import Any
 from . import channels as out
 from .channels import ERRORS, Message, reason
 from .findings import Finding, collect, text
-from .peers import Page, Peers, Publisher
+from .peers import Page, Peers, Publisher, findings_of, told_of
 from .telling import SILENT, Due, Told, due, forget, merge, noted, teller
+from .ways import HEARTBEAT, Ways
 
 CONFIG = Path("/etc/bastide/alerts.json")
 ROUND_SECONDS = 15
@@ -27,16 +28,9 @@ ROUND_SECONDS = 15
 _AWAY_SECONDS = 3 * ROUND_SECONDS
 # what nobody has told for so long its own machine tells
 _UNTOLD_SECONDS = 180
-_CHECK_SECONDS = 3600
-# a way that refused a message is not taken for a good one because it answers: only after so long it is tried again
-_RETRY_SECONDS = 300
-_RECHECK_SECONDS = 60
-# a way that is none for so long is an alert itself
-_BROKEN_SECONDS = 900
 # more than so many at once become one message
 _MOST_MESSAGES = 5
 _MOST_SHOWN = 100
-HEARTBEAT = "heartbeat"
 
 
 class Watch:
@@ -45,13 +39,10 @@ class Watch:
     def __init__(self, config: dict[str, Any], secrets: dict[str, str], memory: Path) -> None:
         self._config, self._path = config, memory
         self.memory = _json(memory)
-        # settings or secrets may be others than before
-        for state in self.memory.get("channels", {}).values():
-            state.pop("checked", None)
         self._began = time.monotonic()
-        self._url = secrets.get("heartbeat_url", "")
-        self._trusted = out.trust(config["certificate"])
-        self._channels = out.channels(config, secrets, self._trusted)
+        trusted = out.trust(config["certificate"])
+        known = self.memory.setdefault("channels", {})
+        self._ways = Ways(out.channels(config, secrets, trusted), secrets.get("heartbeat_url", ""), trusted, known)
         self._peers = Peers(config["peers"], config["port"])
         # since when the others can read what is wrong here
         self._shown: dict[str, float] = {}
@@ -60,16 +51,18 @@ class Watch:
     def round(self) -> None:
         """One round; raises nothing but what is a fault of this program."""
         now, me = time.time(), self._config["name"]
-        self._check(now)
-        findings = {me: collect(self._config, self.memory, now) | self._broken(now)}
+        self._ways.check(now)
+        findings = {me: collect(self._config, self.memory, now) | self._ways.broken(now)}
         self._show(findings[me], now)
         pages = self._peers.look()
-        shown = {name: _told(name, page) for name, page in pages.items()}
-        told = forget(merge(self.memory.get("told", {}), shown.values()), now)
-        for name in self._config["peers"]:
-            findings[name] = _findings(pages.get(name, {})) | self._silent(name, pages, now)
-        able = {name for name in self._config["peers"] if self._is_able(name, pages)} | ({me} if self.able else set())
+        shown = {name: told_of(name, page) for name, page in pages.items()}
         repeat = self._config["repeat_hours"] * 3600
+        told = forget(merge(self.memory.get("told", {}), shown.values()), now, repeat, self._config["order"])
+        for name in self._config["peers"]:
+            findings[name] = findings_of(pages.get(name, {})) | self._silent(name, pages, now)
+        able = {name for name in self._config["peers"] if self._is_able(name, pages)} | (
+            {me} if self._ways.able else set()
+        )
         mine: list[Due] = []
         for name, found in findings.items():
             # only a page says all that a machine has
@@ -82,12 +75,6 @@ class Watch:
         self.memory["round"] = now
         self._show(findings[me], now)
         _write(self._path, self.memory)
-
-    @property
-    def able(self) -> bool:
-        """Whether a message of this machine would get out, by what is known."""
-        states = [self._state(channel.name) for channel in self._channels]
-        return any(state.get("ok", True) for state in states)
 
     @property
     def finding_the_others(self) -> bool:
@@ -107,7 +94,7 @@ class Watch:
         chosen = teller(order, one.machine, able)
         if not chosen:
             # nobody else can: whoever it is about tells, and if nobody can at all, everybody tries
-            return self.able is False or one.machine == me
+            return self._ways.able is False or one.machine == me
         waited = time.monotonic() - self._shown.get(one.key, time.monotonic())
         late = one.machine == me and one.state == "alert" and waited > _UNTOLD_SECONDS
         return chosen == me or late
@@ -122,7 +109,7 @@ class Watch:
             these = ", ".join(map(text, others))
             what = f"does not answer {self._config['name']}, but {these}: a way between them is cut"
         next_ = "look at the provider's console; docs/how-to/lose-a-server.md"
-        return {SILENT: {"what": what, "since": now - silence, "next": next_, "event": False}}
+        return {SILENT: {"what": what, "since": now - silence, "next": next_, "event": False, "last": now}}
 
     def _tell(self, mine: list[Due], told: Told, now: float) -> None:
         if not mine:
@@ -131,22 +118,10 @@ class Watch:
         if len(mine) > _MOST_MESSAGES:
             messages = [(self._digest(mine), mine)]
         for message, about in messages:
-            if self._send(message, now):
+            if self._ways.send(message, now):
                 for one in about:
-                    noted(told, one, now)
+                    noted(told, one, now, self._config["repeat_hours"] * 3600)
                     print(f"<5>told: {self._message(one).subject}", flush=True)
-
-    def _send(self, message: Message, now: float) -> bool:
-        """Through every way; whether at least one took it."""
-        taken = False
-        for channel in self._channels:
-            try:
-                said = channel.send(message)
-                self._note(channel.name, now, True, f"took a message: {said}", "sent")
-                taken = True
-            except ERRORS as error:
-                self._note(channel.name, now, False, reason(error), "sent")
-        return taken
 
     def _message(self, one: Due) -> Message:
         finding = one.finding
@@ -168,72 +143,21 @@ class Watch:
             self._config["stack"], machines, f"{len(mine)} messages", "alert", self._config["name"], tuple(lines)
         )
 
-    def _check(self, now: float) -> None:
-        """Each way once an hour, and one that is none more often: so that it is known before it is needed."""
-        for channel in self._channels:
-            state = self._state(channel.name)
-            # a clock that was set back makes everything due
-            age = abs(now - state.get("checked", 0.0))
-            wait = _RETRY_SECONDS if state.get("by") == "sent" else _RECHECK_SECONDS
-            wait = _CHECK_SECONDS if state.get("ok") else wait
-            if age < wait:
-                continue
-            state["checked"] = now
-            try:
-                self._note(channel.name, now, True, channel.check(), "checked")
-            except ERRORS as error:
-                self._note(channel.name, now, False, reason(error), "checked")
-
     def _heartbeat(self, able: set[str], now: float) -> None:
         """Called by the first machine that can tell, so not while nobody can: its silence is the alarm."""
-        me, minutes = self._config["name"], self._config["heartbeat_minutes"]
+        minutes = self._config["heartbeat_minutes"]
         first = next((name for name in self._config["order"] if name in able), "")
-        if not minutes or first != me or self.finding_the_others:
-            return
-        state = self._state(HEARTBEAT)
-        wait = minutes * 60 if state.get("ok") else _RECHECK_SECONDS
-        # half a round early rather than late: rounds are not to the second
-        if abs(now - state.get("at", 0.0)) < wait - ROUND_SECONDS / 2:
-            return
-        try:
-            self._note(HEARTBEAT, now, True, f"answered {out.call(self._url, self._trusted)}", "sent")
-        except ERRORS as error:
-            self._note(HEARTBEAT, now, False, reason(error), "sent")
-
-    def _broken(self, now: float) -> dict[str, Finding]:
-        found = {}
-        for name in [*(channel.name for channel in self._channels), HEARTBEAT]:
-            state = self._state(name)
-            if not state.get("ok", True) and now - state["since"] > _BROKEN_SECONDS:
-                what = f"no message gets out by {name}: {state['said']}"
-                next_ = "make alert-test; see settings.alerts"
-                found[f"channel/{name}"] = {"what": what, "since": state["since"], "next": next_, "event": False}
-                if not state.get("alerted"):
-                    # where nobody else can be told, the journal is
-                    state["alerted"] = True
-                    print(f"<1>{what}", flush=True)
-        return found
-
-    def _state(self, name: str) -> dict[str, Any]:
-        state: dict[str, Any] = self.memory.setdefault("channels", {}).setdefault(name, {})
-        return state
-
-    def _note(self, name: str, now: float, ok: bool, said: str, by: str) -> None:
-        state = self._state(name)
-        if state.get("ok") != ok:
-            state["since"] = now
-            state.pop("alerted", None)
-            print(f"{'<5>' if ok else '<4>'}{name}: {said}", flush=True)
-        state |= {"ok": ok, "at": now, "said": said, "by": by}
-        if by == "sent":
-            state["checked"] = now
+        if first != self._config["name"]:
+            self._ways.no_heartbeat()
+        elif minutes and not self.finding_the_others:
+            self._ways.heartbeat(minutes, now)
 
     def _show(self, findings: dict[str, Finding], now: float) -> None:
         self._shown = {key: self._shown.get(key, time.monotonic()) for key in findings}
         if self._publisher:
             sees = {name: self._peers.silence(name) < _AWAY_SECONDS for name in self._peers.ever}
             told = self.memory.get("told", {})
-            page = {"version": 1, "name": self._config["name"], "at": now, "able": self.able, "sees": sees}
+            page = {"version": 1, "name": self._config["name"], "at": now, "able": self._ways.able, "sees": sees}
             self._publisher.show({**page, "findings": findings, "told": told})
 
 
@@ -281,31 +205,6 @@ def main(words: list[str]) -> int:
         return 2
     watch(config, secrets, Path(os.environ["STATE_DIRECTORY"]) / "memory.json")
     return 0
-
-
-def _findings(page: Page) -> dict[str, Finding]:
-    """What a page says, as far as it is what it should be: another machine may be anybody's by now."""
-    found = page.get("findings")
-    kept: dict[str, Finding] = {}
-    for key, one in list(found.items())[:_MOST_SHOWN] if isinstance(found, dict) else []:
-        if isinstance(one, dict) and key != SILENT and isinstance(one.get("since"), int | float):
-            what, next_ = text(one.get("what", "")), text(one.get("next", ""))
-            kept[text(key)] = {"what": what, "next": next_, "since": one["since"], "event": one.get("event") is True}
-    return kept
-
-
-def _told(name: str, page: Page) -> Told:
-    """What a machine says that it, or one before it, has told: of others. Of itself nobody is asked whether people
-    know already."""
-    found = page.get("told")
-    kept: Told = {}
-    for key, one in list(found.items())[: 10 * _MOST_SHOWN] if isinstance(found, dict) else []:
-        known = isinstance(one, dict) and one.get("state") in ("told", "resolved")
-        timed = known and all(isinstance(one.get(field), int | float) for field in ("at", "since"))
-        if timed and not key.startswith(f"{name}/"):
-            fields = {"state": one["state"], "at": one["at"], "since": one["since"]}
-            kept[text(key)] = {**fields, "what": text(one.get("what", "")), "event": one.get("event") is True}
-    return kept
 
 
 def _clock(at: float) -> str:

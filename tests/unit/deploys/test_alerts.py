@@ -18,9 +18,9 @@ from bastide.layout.alerts import CONFIG, PROGRAM
 from bastide.secrets import AlertSecrets
 from bastide.settings import Settings
 from deploys.alerts import deploy as alerts
-from deploys.alerts.program import channels, findings, watch
+from deploys.alerts.program import channels, findings, telling, watch
 from deploys.alerts.program.channels import Mail, Message, call, trust
-from deploys.alerts.program.peers import Peers, Publisher
+from deploys.alerts.program.peers import Peers, Publisher, findings_of, told_of
 from deploys.alerts.program.telling import SILENT, due, merge, noted, teller
 from lab.services import sink_server
 from lab.services.certificate import CERTIFICATE, KEY, make_certificate
@@ -29,7 +29,7 @@ from tests.verify import test_alerts as checked
 
 DECLARED = Settings.model_validate({**SETTINGS.model_dump(), "alerts": ALERTS})
 ORDER = ["witness", "standby", "primary"]
-FINDING = {"what": "the unit x has failed", "since": 100.0, "next": "look", "event": False}
+FINDING = {"what": "the unit x has failed", "since": 100.0, "next": "look", "event": False, "last": 100.0}
 HOUR = 3600
 
 
@@ -97,7 +97,7 @@ def test_what_lasts_is_told_once_then_after_the_time_then_that_it_is_over() -> N
     def told_at(now: float, findings: dict[str, Any], *, complete: bool = True) -> list[str]:
         states = due("primary", findings, told, now, 24 * HOUR, complete=complete)
         for one in states:
-            noted(told, one, now)
+            noted(told, one, now, 24 * HOUR)
         return [one.state for one in states]
 
     assert told_at(200, found) == ["alert"]
@@ -109,27 +109,63 @@ def test_what_lasts_is_told_once_then_after_the_time_then_that_it_is_over() -> N
     assert told_at(600 + 24 * HOUR, found) == ["alert"]
 
 
+def test_what_comes_and_goes_is_no_storm() -> None:
+    told: dict[str, Any] = {}
+    said = []
+    for now in range(0, 20 * 60, 60):
+        findings_now = {"unit/x": {**FINDING, "since": float(now)}} if now % 120 else {}
+        for one in due("primary", findings_now, told, now, 24 * HOUR, complete=True):
+            noted(told, one, now, 24 * HOUR)
+            said.append(one.state)
+    assert said == ["alert", "resolved"] * 3
+    found = due("primary", {"unit/x": FINDING}, told, 25 * HOUR, 24 * HOUR, complete=True)
+    assert [one.state for one in found] == ["alert"]
+
+
+def test_what_happened_is_told_again_only_when_it_happens_again_and_is_never_over() -> None:
+    told: dict[str, Any] = {}
+    event = {**FINDING, "event": True}
+
+    def states(now: float, **found: Any) -> list[str]:
+        waiting = due("primary", found, told, now, HOUR, complete=True)
+        for one in waiting:
+            noted(told, one, now, HOUR)
+        return [one.state for one in waiting]
+
+    assert states(200, line=event) == ["alert"]
+    assert states(3 * HOUR, line=event) == [], "it came once"
+    assert states(4 * HOUR, line={**event, "last": 3.5 * HOUR}) == ["again"]
+    assert states(9 * HOUR) == []
+    assert telling.forget(told, 3 * 24 * HOUR, HOUR, ["primary"]) == {}
+
+
+def test_a_machine_that_is_no_more_is_forgotten() -> None:
+    told = {"old/unit/x": {**FINDING, "state": "told", "at": 1.0, "first": 1.0, "times": 1}}
+    assert telling.forget(told, 2, HOUR, ["primary"]) == {}
+    assert telling.forget(told, 2, HOUR, ["old"]) == told
+
+
 def test_a_silent_machine_is_over_as_soon_as_it_answers() -> None:
-    told = {f"primary/{SILENT}": {**FINDING, "state": "told", "at": 1.0}}
+    told = {f"primary/{SILENT}": {**FINDING, "state": "told", "at": 1.0, "first": 1.0, "times": 1}}
     assert [one.state for one in due("primary", {}, told, 2, HOUR, complete=False)] == ["resolved"]
 
 
 def test_who_takes_over_knows_what_was_told_whatever_the_clocks_say() -> None:
     mine: dict[str, Any] = {}
     (one,) = due("primary", {"unit/x": FINDING}, mine, 900, HOUR, complete=True)
-    noted(mine, one, 900)
+    noted(mine, one, 900, HOUR)
     theirs = merge({}, [mine])
     (over,) = due("primary", {}, theirs, 100, HOUR, complete=True)
-    noted(theirs, over, 100)  # its clock is behind
+    noted(theirs, over, 100, HOUR)  # its clock is behind
     assert merge(mine, [theirs])["primary/unit/x"]["state"] == "resolved"
 
 
 def test_nobody_says_of_itself_that_people_know_already() -> None:
-    entry = {**FINDING, "state": "told", "at": 1.0}
+    entry = {**FINDING, "state": "told", "at": 1.0, "first": 1.0, "times": 1}
     page = {"told": {"primary/unit/x": entry, "standby/unit/x": entry, "bad": {"state": "told"}, "worse": 3}}
-    assert list(watch._told("primary", page)) == ["standby/unit/x"]
-    assert watch._findings({"findings": {"a": 3, "b": {"what": "x\ny", "since": 1}, SILENT: FINDING}}) == {
-        "b": {"what": "x y", "next": "", "since": 1, "event": False}
+    assert list(told_of("primary", page)) == ["standby/unit/x"]
+    assert findings_of({"findings": {"a": 3, "b": {"what": "x\ny", "since": 1, "last": 2}, SILENT: FINDING}}) == {
+        "b": {"what": "x y", "next": "", "since": 1, "last": 2, "event": False}
     }
 
 
@@ -284,9 +320,19 @@ def test_another_machine_tells_of_a_silent_one_and_of_its_return(world: Any, mon
     clock[0] += 20
     rounds(world, monkeypatch, ["witness", "standby"], 3)
     assert came() == ["[prod] primary: does not answer: it is off, cut off, or its alerts do not run"]
-    world["pages"]["primary"] = page
+    world["pages"]["primary"] = {**page, "at": page["at"] + 1}
     rounds(world, monkeypatch, ["witness", "standby"], 2)
     assert came()[1:] == ["[prod] primary: resolved: does not answer: it is off, cut off, or its alerts do not run"]
+
+
+def test_a_program_that_hangs_is_silent_though_its_page_is_there(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds(world, monkeypatch, ORDER, 2)
+    clock = [watch.time.monotonic()]
+    monkeypatch.setattr("deploys.alerts.program.peers.time.monotonic", lambda: clock[0])
+    for _ in range(4):
+        clock[0] += 60
+        rounds(world, monkeypatch, ["standby", "primary"])
+    assert came() == ["[prod] witness: does not answer: it is off, cut off, or its alerts do not run"]
 
 
 def test_while_one_way_is_none_the_other_is_enough(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
