@@ -25,8 +25,6 @@ from stacks.ops.new_file import key_pair, write_new_file
 EXAMPLE = Path("stacks/Pulumi.example.yaml")
 _FOR_EDITORS = "# yaml-language-server: $schema=../docs/reference/stack-file.schema.json"
 _PORTS = range(20000, 30000)
-SINK_WORDS = {"webhook": "hook", "heartbeat": "beat"}
-"""The first words of the lab's URLs (lab/services/sink.py)."""
 
 
 def init_stack(stack: str, root: Path, *, lab: bool, begin: bool = False, existing: bool = False) -> None:
@@ -65,20 +63,10 @@ def init_stack(stack: str, root: Path, *, lab: bool, begin: bool = False, existi
         for key, value in (("access_key", secrets.token_hex(8)), ("secret_key", secrets.token_hex(20))):
             set_secret(stack, root, env, f"{SECRETS_KEY}.storage.{key}", value, path=True)
         made.append("keys for its object storage")
-    if settings.lab is not None and settings.alerts and "alerts" not in (config.get(SECRETS_KEY) or {}):
-        for key, value in new_alert_secrets().items():
-            set_secret(stack, root, env, f"{SECRETS_KEY}.alerts.{key}", value, path=True)
-        made.append("a password and URLs for its alerts")
     if made:
         say(f"made for stack {stack}: {', '.join(made)}")
         if settings.lab is None:
             say(f"commit {file.relative_to(root)}: it now holds the salt and the encrypted master")
-
-
-def new_alert_secrets() -> dict[str, str]:
-    """For the lab's sink. Where it answers is put into the URLs when it is up."""
-    urls = {f"{way}_url": f"https://sink.invalid/{word}/{secrets.token_hex(20)}" for way, word in SINK_WORDS.items()}
-    return {"mail_password": secrets.token_hex(20), **urls}
 
 
 def opened(stack: str, root: Path) -> StackConfig:

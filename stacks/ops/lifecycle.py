@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
 import sys
 from pathlib import Path
-
-from pydantic import SecretStr
 
 from bastide.console import run, say
 from bastide.errors import StackError
@@ -16,7 +15,7 @@ from bastide.machines import build_dir
 from bastide.secrets import AlertSecrets
 from bastide.settings import Settings
 from bastide.stackfile import SECRETS_KEY, SETTINGS_KEY, dump, load, read, stack_path
-from stacks.ops.init import SINK_WORDS, opened, passphrase_env, set_secret
+from stacks.ops.init import opened, passphrase_env, set_secret
 
 
 def lab_up(stack: str, root: Path) -> None:
@@ -43,18 +42,17 @@ def lab_up(stack: str, root: Path) -> None:
         keys = config.storage_keys()
         words += [keys.access, keys.secret.get_secret_value()]
         flags += ["--storage", _storage_server()]
-    if settings.alerts:
-        known = config.alert_secrets()
-        urls = (known.webhook_url, known.heartbeat_url)
-        words += [_sink_user(settings), known.mail_password.get_secret_value(), *map(_last_word, urls)]
+    sink = sink_words(settings, config.alert_secrets()) if settings.alerts else None
+    if sink:
+        words += sink
         flags.append("--sink")
     # its output is the user's: the lab says what it does and what is missing
     up = [sys.executable, "-m", "lab", "--name", stack, "up", *flags]
     run(up, input="\n".join(words) + "\n", cwd=root, show=True)
     if settings.storage:
         _settle_storage(stack, root)
-    if settings.alerts:
-        _settle_alerts(stack, root, config.alert_secrets())
+    if sink:
+        _settle_alerts(stack, root, sink, config.alert_secrets())
 
 
 def lab_forget(stack: str, root: Path) -> None:
@@ -106,16 +104,26 @@ def _settle_storage(stack: str, root: Path) -> None:
     _write_settings(stack, root, ("storage",), {"endpoint": found["endpoint"], "certificate": certificate})
 
 
-def _settle_alerts(stack: str, root: Path, known: AlertSecrets) -> None:
-    """The same for the local cloud's sink: where mail goes, and where the secret URLs lead."""
+def sink_words(settings: Settings, known: AlertSecrets) -> list[str]:
+    """User, password, and the last word of each URL, for the local cloud's sink: what is there stays, new ones else."""
+    mail = settings.alerts.mail if settings.alerts else None
+    urls = (known.webhook_url, known.heartbeat_url)
+    last = [known.mail_password.get_secret_value(), *(url.get_secret_value().rpartition("/")[2] for url in urls)]
+    return [mail.username if mail else "nobody", *(word or secrets.token_hex(20) for word in last)]
+
+
+def _settle_alerts(stack: str, root: Path, words: list[str], known: AlertSecrets) -> None:
+    """The same for the local cloud's sink: where mail goes, the password, and where the secret URLs lead."""
     found, certificate = _described(stack, root, "sink")
     _write_settings(stack, root, ("alerts",), {"certificate": certificate})
     _write_settings(stack, root, ("alerts", "mail"), {"host": found["host"], "port": 587, "tls": "starttls"})
-    for way, url in (("webhook", known.webhook_url), ("heartbeat", known.heartbeat_url)):
-        wanted = f"https://{found['host']}/{SINK_WORDS[way]}/{_last_word(url)}"
-        if url.get_secret_value() != wanted:
-            env = passphrase_env(stack, root, lab=True)
-            set_secret(stack, root, env, f"{SECRETS_KEY}.alerts.{way}_url", wanted, path=True)
+    _, password, hook, beat = words
+    at = f"https://{found['host']}"
+    wanted = {"mail_password": password, "webhook_url": f"{at}/hook/{hook}", "heartbeat_url": f"{at}/beat/{beat}"}
+    env = passphrase_env(stack, root, lab=True)
+    for name, value in wanted.items():
+        if getattr(known, name).get_secret_value() != value:
+            set_secret(stack, root, env, f"{SECRETS_KEY}.alerts.{name}", value, path=True)
 
 
 def _described(stack: str, root: Path, service: str) -> tuple[dict[str, str], str]:
@@ -138,12 +146,3 @@ def _write_settings(stack: str, root: Path, keys: tuple[str, ...], wanted: dict[
     if section and any(section.get(key) != value for key, value in wanted.items()):
         section.update(wanted)
         write_whole(file, dump(document), mode=0o600)
-
-
-def _sink_user(settings: Settings) -> str:
-    mail = settings.alerts.mail if settings.alerts else None
-    return mail.username if mail else "nobody"
-
-
-def _last_word(url: SecretStr) -> str:
-    return url.get_secret_value().rpartition("/")[2]

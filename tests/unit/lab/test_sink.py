@@ -14,12 +14,12 @@ from pydantic import SecretStr
 
 from bastide.errors import LabError
 from bastide.secrets import AlertSecrets
-from bastide.stackfile import load
+from bastide.stackfile import load, read
 from lab import cli
 from lab.arguments import parser
 from lab.place import Place
 from lab.services import service, sink, sink_server
-from stacks.ops import init, lifecycle
+from stacks.ops import lifecycle
 
 ROOT = Path(__file__).parents[3]
 HERE = Place("lab", "lab12345", 3)
@@ -72,7 +72,6 @@ def test_where_it_is_stands_in_the_stack_file_and_in_the_secret_urls(
     file = tmp_path / "stacks" / "Pulumi.lab.yaml"
     file.write_text((ROOT / "stacks" / "Pulumi.example.yaml").read_text())
     (build / "lab.json").write_text(json.dumps({"sink": {"host": "198.18.0.7", "certificate": "PEM"}}))
-    known = {f"{name}": SecretStr(value) for name, value in init.new_alert_secrets().items()}
     set_: dict[str, str] = {}
 
     def keep(stack: str, root: Path, env: object, key: str, value: str, *, path: bool) -> None:
@@ -80,15 +79,21 @@ def test_where_it_is_stands_in_the_stack_file_and_in_the_secret_urls(
 
     monkeypatch.setattr(lifecycle, "set_secret", keep)
     monkeypatch.setattr(lifecycle, "passphrase_env", lambda *_, **__: {})
-    lifecycle._settle_alerts("lab", tmp_path, AlertSecrets(**known))
+    words = lifecycle.sink_words(read(file), AlertSecrets())
+    lifecycle._settle_alerts("lab", tmp_path, words, AlertSecrets())
     alerts = load(file)["config"]["bastide:settings"]["alerts"]
     assert (alerts["mail"]["host"], alerts["certificate"]) == ("198.18.0.7", "build/lab/sink.crt")
-    hook = known["webhook_url"].get_secret_value().rpartition("/")[2]
-    assert set_["webhook_url"] == f"https://198.18.0.7/hook/{hook}"
+    assert words[0] == "alerts@example.eu"
+    assert set_ == {
+        "mail_password": words[1],
+        "webhook_url": f"https://198.18.0.7/hook/{words[2]}",
+        "heartbeat_url": f"https://198.18.0.7/beat/{words[3]}",
+    }
     before = file.stat().st_mtime_ns
-    again = {**known, **{name: SecretStr(value) for name, value in set_.items()}}
+    known = AlertSecrets(**{name: SecretStr(value) for name, value in set_.items()})
     set_.clear()
-    lifecycle._settle_alerts("lab", tmp_path, AlertSecrets(**again))
+    assert lifecycle.sink_words(read(file), known) == words, "what is there stays"
+    lifecycle._settle_alerts("lab", tmp_path, words, known)
     assert (file.stat().st_mtime_ns, set_) == (before, {})
 
 
