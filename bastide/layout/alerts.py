@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bastide.layout.model import OpenPort
+from bastide.layout.model import Listener, OpenPort
 from bastide.settings import Settings
 
 PORT = 7070
@@ -23,5 +23,15 @@ MEMORY = "/var/lib/bastide-alerts/memory.json"
 
 def open_ports(settings: Settings) -> Iterator[OpenPort]:
     """For the other machines, in the mesh."""
-    if settings.alerts and settings.wireguard and len(settings.servers) > 1:
+    if _shown(settings):
         yield OpenPort("alerts", PORT, "tcp", "mesh", "findings for the other machines")
+
+
+def listeners(settings: Settings, machine: str) -> Iterator[Listener]:
+    """Where findings are shown."""
+    if _shown(settings):
+        yield Listener(PORT, "tcp", (UNIT,), "alerts")
+
+
+def _shown(settings: Settings) -> bool:
+    return bool(settings.alerts and settings.wireguard and len(settings.servers) > 1)
