@@ -9,6 +9,8 @@ from bastide.settings import Settings
 
 PORT = 7070
 """Where each machine shows its findings to the others; in the mesh only."""
+ACCOUNT = "bastide-alerts"
+"""Owns nothing but its memory, and may read the journal."""
 UNIT = "bastide-alerts.service"
 TEST_UNIT = "bastide-alert-test.service"
 """Runs once for `make alert-test`."""

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pyinfra.api.deploy import deploy
 
 from bastide.errors import StackError
 from bastide.layout import etcd, postgres
-from bastide.layout.alerts import CONFIG, FOLDER, PORT, PROGRAM, TEST_UNIT, UNIT
+from bastide.layout.alerts import ACCOUNT, CONFIG, FOLDER, MEMORY, PORT, PROGRAM, TEST_UNIT, UNIT
 from bastide.secrets import AlertSecrets
 from bastide.settings import Alerts
 from deploys.facts.fact import FactRequest, merged
@@ -33,14 +33,17 @@ _SECRETS = ("mail_password", "webhook_url", "heartbeat_url")
 # what ends if nobody deploys for long; each is there where its capability is
 _CERTIFICATES = tuple(f"{folder}/server.crt" for folder in (etcd.FOLDER, postgres.FOLDER))
 
+_SYSUSERS = f"/etc/sysusers.d/{ACCOUNT}.conf"
+
 _SETTLE = f"""\
 systemctl daemon-reload
 if [ -e {CONFIG} ]; then
-    systemctl -q enable {UNIT} && systemctl restart {UNIT} ||
+    systemd-sysusers {_SYSUSERS} && systemctl -q enable {UNIT} && systemctl restart {UNIT} ||
         {{ journalctl -qu {UNIT} -n 5 -o cat >&2; exit 1; }}
 else
     systemctl -q disable --now {UNIT} 2>/dev/null; systemctl reset-failed {UNIT} 2>/dev/null
-    rm -rf {PROGRAM} {FOLDER} /etc/systemd/system/multi-user.target.wants/{UNIT}
+    ! getent passwd {ACCOUNT} >/dev/null || userdel {ACCOUNT} || exit 1
+    rm -rf {PROGRAM} {FOLDER} {PurePosixPath(MEMORY).parent} /etc/systemd/system/multi-user.target.wants/{UNIT}
 fi
 """
 
@@ -112,8 +115,10 @@ def program_files(wanted: Wanted) -> tuple[File, ...]:
     texts: dict[str, str] = {f"{PROGRAM}/bastide_alerts/{name}.py": _source(name) for name in _MODULES}
     texts[f"{PROGRAM}/__main__.py"] = _source("start")
     for name, word in ((UNIT, "watch"), (TEST_UNIT, "test")):
-        values = {"program": PROGRAM, "folder": FOLDER, "word": word, "secrets": secrets}
+        values = {"program": PROGRAM, "account": ACCOUNT, "folder": FOLDER, "word": word, "secrets": secrets}
         texts[f"/etc/systemd/system/{name}"] = render("alerts/bastide-alerts.service.j2", **values)
+    # sysusers.d(5): locked, without a home and a shell
+    texts[_SYSUSERS] = f'u! {ACCOUNT} - "Tells people what needs attention" /\n'
     texts[CONFIG] = json.dumps(wanted.config, indent=1) + "\n"
     found = [File(path, content if there else None) for path, content in texts.items()]
     found.append(File(_TRUSTED, wanted.certificate or None))

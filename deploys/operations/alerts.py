@@ -14,9 +14,10 @@ from deploys.facts.ask import this_host
 
 # as the unit, so with its account, its secrets and its sandbox; what it printed is in the journal
 _RUN = f"""\
+since=$(date +%s)
 systemctl start {TEST_UNIT} || exit 1
 journalctl --sync
-journalctl -q -o cat _SYSTEMD_INVOCATION_ID=$(systemctl show -P InvocationID {TEST_UNIT}) | grep '^{{'
+journalctl -q -o cat -u {TEST_UNIT} --since=@$since | grep '^{{' | tail -n 1
 """
 _NEXT = "settings.alerts, bastide:secrets.alerts, and the relay's or service's own log; then `make deploy only=alerts`"
 

@@ -49,6 +49,7 @@ def collect(config: dict[str, Any], memory: dict[str, Any], now: float) -> dict[
         ("disks", lambda: full_disks(config["disk_percent"])),
         ("clock", wrong_clock),
         ("certificates", lambda: ending_certificates(config["certificates"], now)),
+        ("journal", lambda: _read_journal(memory, now)),
     )
     for name, look in looks:
         try:
@@ -62,13 +63,6 @@ def collect(config: dict[str, Any], memory: dict[str, Any], now: float) -> dict[
         since = memory["since"][one.key]
         if now - since >= _SETTLE.get(one.key.partition("/")[0], 0.0):
             found[one.key] = {"what": one.what, "since": since, "next": one.next, "event": False, "last": now}
-    try:
-        _read_journal(memory, now)
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
-        what = f"the journal cannot be read: {text(error)}"
-        found["look/journal"] = {
-            "what": what, "since": now, "next": "see the journal there", "event": False, "last": now
-        }  # fmt: skip
     for key, event in memory.get("events", {}).items():
         found[key] = {**event, "event": True}
     return found
@@ -132,13 +126,17 @@ def text(value: object) -> str:
 
 
 def run(*argv: str) -> str:
-    """What a command prints. Raises `subprocess.SubprocessError` when it fails or takes too long."""
-    return subprocess.run(argv, capture_output=True, text=True, timeout=20, check=True).stdout
+    """What a command prints. Raises `ValueError` when it fails, `subprocess.SubprocessError` when it takes too long."""
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
+    if done.returncode != 0:
+        raise ValueError(f"{argv[0]}: {done.stderr.strip() or f'exit {done.returncode}'}")
+    return done.stdout
 
 
-def _read_journal(memory: dict[str, Any], now: float) -> None:
-    """What came since the last look at priority alert or worse: from services and the kernel, not from what people do
-    in their sessions. The first look only notes where the journal ends."""
+def _read_journal(memory: dict[str, Any], now: float) -> Iterator[Seen]:
+    """Remember what came since the last look at priority alert or worse: from services and the kernel, not from what
+    people do in their sessions. The first look only notes where the journal ends. It sees nothing that lasts."""
+    yield from ()
     base = ("journalctl", "-q", "-o", "json")
     if "cursor" not in memory:
         last = run(*base, "-n", "1").splitlines()

@@ -68,7 +68,8 @@ class Watch:
             # only a page says all that a machine has
             complete = name == me or (name in pages and self._config["port"] is not None)
             waiting = due(name, found, told, now, repeat, complete=complete)
-            mine += [one for one in waiting if self._is_mine(one, able)]
+            # who tells is not known before it is known who is there
+            mine += [one for one in waiting if not self.finding_the_others and self._is_mine(one, able)]
         self._tell(mine, told, now)
         self.memory["told"] = told
         self._heartbeat(able, now)

@@ -9,6 +9,9 @@ _CONFIG = "/etc/bastide/alerts.json"
 _UNIT = "bastide-alerts"
 _MEMORY = "/var/lib/bastide-alerts/memory.json"
 _AGAIN = f"systemctl restart {_UNIT}"
+_FILE = f"/etc/systemd/system/{_UNIT}.service.d/zz-sabotage.conf"
+_DROP_IN = f"mkdir -p $(dirname {_FILE})"
+_RELOAD = f"systemctl daemon-reload && {_AGAIN}"
 # its first call, which comes when it knows who is there
 _CALLED = f'for n in $(seq 300); do grep -q \'"heartbeat": {{{{[^}}}}]*"ok": true\' {_MEMORY} && break; sleep 0.1; done'
 
@@ -40,6 +43,15 @@ SABOTAGES = (
         f"cp -p {_PROGRAM}/findings.py /run/findings.py"
         f" && echo 'failed_units = lambda: iter(())' >> {_PROGRAM}/findings.py",
         f"mv /run/findings.py {_PROGRAM}/findings.py",
+        ANY,
+        everywhere=("alerts",),
+    ),
+    Sabotage(
+        "alerts-01",
+        "an account that nobody knows by name",
+        "it cannot look at its units",
+        f"{_DROP_IN} && printf '[Service]\\nUser=bastide-somebody\\nDynamicUser=yes\\n' > {_FILE} && {_RELOAD}",
+        f"rm {_FILE} && {_RELOAD}",
         ANY,
         everywhere=("alerts",),
     ),

@@ -391,7 +391,7 @@ def test_the_journal_is_read_from_where_the_last_look_ended(monkeypatch: pytest.
 
     monkeypatch.setattr(findings, "run", run)
     memory: dict[str, Any] = {}
-    findings._read_journal(memory, 1000.0)
+    list(findings._read_journal(memory, 1000.0))
     assert "events" not in memory
     at = {"__REALTIME_TIMESTAMP": "1000000000"}
     lines[:] = [
@@ -399,7 +399,7 @@ def test_the_journal_is_read_from_where_the_last_look_ended(monkeypatch: pytest.
         {"__CURSOR": "c2", "_SYSTEMD_UNIT": "session-1.scope", "MESSAGE": "anna : user NOT in sudoers", **at},
         {"__CURSOR": "c3", "_SYSTEMD_UNIT": "bastide-updates.service", "MESSAGE": "waits for 3.4 days", **at},
     ]
-    findings._read_journal(memory, 1001.0)
+    list(findings._read_journal(memory, 1001.0))
     assert "--after-cursor=c0" in asked[-1]
     assert memory["cursor"] == "c3"
     assert [one["what"] for one in memory["events"].values()] == ["bastide-updates.service says: waits for 3.4 days"]

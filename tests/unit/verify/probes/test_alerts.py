@@ -53,7 +53,7 @@ def seen(**more: Any) -> Output:
         "silent_minutes": SETTINGS.alerts.silent_minutes,
     }
     said = {
-        "now": now, "round": now - 9, "ways": ways, "digest": checks._PROGRAM, "config": config,
+        "now": now, "round": now - 9, "blind": [], "ways": ways, "digest": checks._PROGRAM, "config": config,
         "pages": dict.fromkeys(("primary", *OTHERS), page), "elsewhere": {"primary 198.18.0.1": False},
         "posted": 501, "listening": ["10.21.0.11:7070"],
     }  # fmt: skip
@@ -84,6 +84,7 @@ BROKEN = {"ok": False, "at": 1.0, "checked": 1.0, "said": "535 no"}
     [
         ("test_a_machine_looks_at_itself", {"round": None}, "it remembers no look at itself"),
         ("test_a_machine_looks_at_itself", {"round": 1}, "the last look was "),
+        ("test_a_machine_looks_at_itself", {"blind": ["units"]}, "it cannot look at its units"),
         ("test_a_machine_looks_at_itself", {"digest": "x"}, "the program is another one"),
         ("test_every_way_is_open", {"ways": {}}, "mail was never tried"),
         ("test_every_way_is_open", {"ways": {"mail": BROKEN}}, "no message gets out by mail: 535 no"),

@@ -32,6 +32,7 @@ def main(plan: dict[str, Any]) -> None:
             {
                 "now": time.time(),
                 "round": memory.get("round"),
+                "blind": [key[5:] for key in memory.get("since", {}) if key.startswith("look/")],
                 "ways": ways,
                 "digest": digest.hexdigest(),
                 "config": _json(plan["config"]),
