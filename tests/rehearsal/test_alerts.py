@@ -60,8 +60,11 @@ class Sink:
 
 
 @pytest.fixture
-def sink(rehearsal: Rehearsal) -> Sink:
-    return Sink(rehearsal)
+def sink(rehearsal: Rehearsal) -> Iterator[Sink]:
+    found = Sink(rehearsal)
+    yield found
+    # what a test broke is nobody's after it
+    found.forget()
 
 
 def test_what_fails_is_told_once_by_another_machine_and_what_is_over_too(rehearsal: Rehearsal, sink: Sink) -> None:

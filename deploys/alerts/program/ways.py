@@ -74,9 +74,8 @@ class Ways:
             self._note(HEARTBEAT, now, False, reason(error), "sent")
 
     def no_heartbeat(self) -> None:
-        """It is another machine's to call: that it failed here is over."""
-        if not self._state(HEARTBEAT).get("ok", True):
-            del self._known[HEARTBEAT]
+        """It is another machine's to call: what came of it here is over."""
+        self._known.pop(HEARTBEAT, None)
 
     def broken(self, now: float) -> dict[str, Finding]:
         """What is wrong with them, for others to tell; said in the journal, too."""
