@@ -26,6 +26,9 @@ _SETTLE = {"unit": 15.0, "disk": 60.0, "clock": 1800.0}
 _EVENT_SECONDS = DAY / 2
 _MOST_EVENTS = 50
 _LONGEST = 300
+# what people do; what this program says itself; and HAProxy, to which every server that steps down is an alert: each
+# switchover and each deploy would be one
+_NOT_TOLD = ("user@", "bastide-alerts.", "haproxy.")
 # those that hold files of their own; of an overlay only the root counts (of the others the disk below them does)
 _FILE_SYSTEMS = {"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "vfat", "overlay"}
 
@@ -149,7 +152,7 @@ def _read_journal(memory: dict[str, Any], now: float) -> Iterator[Seen]:
         memory["cursor"] = entry["__CURSOR"]
         unit = text(entry.get("_SYSTEMD_UNIT") or "")
         kernel = entry.get("_TRANSPORT") == "kernel"
-        service = unit.endswith(".service") and not unit.startswith(("user@", "bastide-alerts."))
+        service = unit.endswith(".service") and not unit.startswith(_NOT_TOLD)
         if not (kernel or service):
             continue
         message = entry.get("MESSAGE")
