@@ -133,6 +133,8 @@ def test_a_machine_without_power_is_told_of_by_another_and_the_witness_by_the_ne
 def test_when_who_tells_is_gone_the_next_one_does_and_repeats_nothing(impatient: Rehearsal, sink: Sink) -> None:
     impatient.exec("primary", f"systemd-run -q --unit={UNIT} false; true")
     assert sink.wait(f"primary: the unit {UNIT}.service has failed") == "witness"
+    known = f"grep -q '{UNIT}.service' /var/lib/bastide-alerts/memory.json"
+    wait_for(lambda: impatient.exec("standby", known, check=False).ok, "the next one's knowledge of it", seconds=40)
     impatient.lab("crash", "witness")
     try:
         sink.wait(f"witness: {AWAY}", seconds=150)

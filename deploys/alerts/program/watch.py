@@ -70,8 +70,8 @@ class Watch:
             waiting = due(name, found, told, now, repeat, complete=complete)
             # who tells is not known before it is known who is there
             mine += [one for one in waiting if not self.finding_the_others and self._is_mine(one, able)]
-        self._tell(mine, told, now)
         self.memory["told"] = told
+        self._tell(mine, findings[me], now)
         self._heartbeat(able, now)
         self.memory["round"] = now
         self._show(findings[me], now)
@@ -112,7 +112,8 @@ class Watch:
         next_ = "look at the provider's console; docs/how-to/lose-a-server.md"
         return {SILENT: {"what": what, "since": now - silence, "next": next_, "event": False, "last": now}}
 
-    def _tell(self, mine: list[Due], told: Told, now: float) -> None:
+    def _tell(self, mine: list[Due], own: dict[str, Finding], now: float) -> None:
+        told: Told = self.memory["told"]
         if not mine:
             return
         messages = [(self._message(one), [one]) for one in mine]
@@ -123,6 +124,9 @@ class Watch:
                 for one in about:
                     noted(told, one, now, self._config["repeat_hours"] * 3600)
                     print(f"<5>told: {self._message(one).subject}", flush=True)
+                # at once: should this machine fail now, the next one repeats nothing, and neither does this one
+                self._show(own, now)
+                _write(self._path, self.memory)
 
     def _message(self, one: Due) -> Message:
         finding = one.finding
