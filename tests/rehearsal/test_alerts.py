@@ -16,6 +16,7 @@ from tests.rehearsal.stack import Rehearsal, wait_for
 
 LAB = "flow"
 
+# each test has its own: what comes and goes is told three times a day and then no more
 UNIT = "rehearsed-failure"
 # a unit must be failed for a round before it counts; the others read it a round later, and tell in the next one
 TOLD_SECONDS = 90
@@ -131,20 +132,20 @@ def test_a_machine_without_power_is_told_of_by_another_and_the_witness_by_the_ne
 
 @pytest.mark.full("alerts")
 def test_when_who_tells_is_gone_the_next_one_does_and_repeats_nothing(impatient: Rehearsal, sink: Sink) -> None:
-    impatient.exec("primary", f"systemd-run -q --unit={UNIT} false; true")
-    assert sink.wait(f"primary: the unit {UNIT}.service has failed") == "witness"
-    known = f"grep -q '{UNIT}.service' /var/lib/bastide-alerts/memory.json"
+    impatient.exec("primary", f"systemd-run -q --unit={UNIT}-1 false; true")
+    assert sink.wait(f"primary: the unit {UNIT}-1.service has failed") == "witness"
+    known = f"grep -q '{UNIT}-1.service' /var/lib/bastide-alerts/memory.json"
     wait_for(lambda: impatient.exec("standby", known, check=False).ok, "the next one's knowledge of it", seconds=40)
     impatient.lab("crash", "witness")
     try:
         sink.wait(f"witness: {AWAY}", seconds=150)
         impatient.exec("primary", f"systemd-run -q --unit={UNIT}-2 false; true")
         assert sink.wait(f"primary: the unit {UNIT}-2.service has failed") == "standby"
-        assert len(sink.came(about=f"the unit {UNIT}.service")) == 1
+        assert len(sink.came(about=f"the unit {UNIT}-1.service")) == 1
         wait_for(lambda: ("standby", "") in sink.came("beat"), "the next one's sign of life", seconds=120)
     finally:
         impatient.lab("start", "witness")
-        impatient.exec("primary", f"systemctl reset-failed {UNIT} {UNIT}-2")
+        impatient.exec("primary", f"systemctl reset-failed {UNIT}-1 {UNIT}-2")
     sink.wait(f"witness: resolved: {AWAY}", seconds=120)
 
 
@@ -168,18 +169,18 @@ def test_nobody_alive_is_no_sign_of_life(impatient: Rehearsal, sink: Sink) -> No
 @pytest.mark.full("alerts")
 def test_a_way_that_is_none_loses_nothing(impatient: Rehearsal, sink: Sink) -> None:
     sink.breaks(mail="refuse", hook="drop", beat="refuse")
-    impatient.exec("primary", f"systemd-run -q --unit={UNIT} false; true")
+    impatient.exec("primary", f"systemd-run -q --unit={UNIT}-3 false; true")
     try:
         log = "journalctl -q -u bastide-alerts --since=-2min -o cat"
         wait_for(lambda: "not now" in impatient.exec("witness", log).stdout, "a refused mail", seconds=TOLD_SECONDS)
         assert sink.came() == []
         sink.breaks(mail="refuse")
-        subject = f"primary: the unit {UNIT}.service has failed"
+        subject = f"primary: the unit {UNIT}-3.service has failed"
         assert sink.wait(subject, way="hook", seconds=420) in ("witness", "standby")
         assert sink.came() == []
     finally:
         sink.breaks()
-        impatient.exec("primary", f"systemctl reset-failed {UNIT}")
+        impatient.exec("primary", f"systemctl reset-failed {UNIT}-3")
 
 
 @pytest.mark.full("alerts")
