@@ -68,6 +68,13 @@ def sink(rehearsal: Rehearsal) -> Iterator[Sink]:
     found.forget()
 
 
+def wait_until_known(rehearsal: Rehearsal, machine: str, key: str, state: str) -> None:
+    """Until a machine has read what another one told: one that dies within a round of telling has its last word
+    repeated by the next."""
+    known = f"""grep -q '"{key}": {{"state": "{state}"' /var/lib/bastide-alerts/memory.json"""
+    wait_for(lambda: rehearsal.exec(machine, known, check=False).ok, f"{machine} knows of {key}", seconds=60)
+
+
 def test_what_fails_is_told_once_by_another_machine_and_what_is_over_too(rehearsal: Rehearsal, sink: Sink) -> None:
     stack = rehearsal.stack
     rehearsal.exec("primary", f"systemd-run -q --unit={UNIT} false; systemd-cat -p alert -t canary echo no; true")
@@ -128,14 +135,14 @@ def test_a_machine_without_power_is_told_of_by_another_and_the_witness_by_the_ne
             impatient.lab("start", gone)
         assert sink.wait(f"{gone}: resolved: {AWAY}", seconds=120) == teller
         assert len(sink.came(about=AWAY)) == 2
+        wait_until_known(impatient, "primary", f"{gone}/silent", "resolved")
 
 
 @pytest.mark.full("alerts")
 def test_when_who_tells_is_gone_the_next_one_does_and_repeats_nothing(impatient: Rehearsal, sink: Sink) -> None:
     impatient.exec("primary", f"systemd-run -q --unit={UNIT}-1 false; true")
     assert sink.wait(f"primary: the unit {UNIT}-1.service has failed") == "witness"
-    known = f"grep -q '{UNIT}-1.service' /var/lib/bastide-alerts/memory.json"
-    wait_for(lambda: impatient.exec("standby", known, check=False).ok, "the next one's knowledge of it", seconds=40)
+    wait_until_known(impatient, "standby", f"primary/unit/{UNIT}-1.service", "told")
     impatient.lab("crash", "witness")
     try:
         sink.wait(f"witness: {AWAY}", seconds=150)
