@@ -2,7 +2,7 @@
 # Every target only shortens commands that also work by themselves; see `make help`.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help fit sudo up down setup lab infra preview resize plan drift status deploy verify prove page bans unban cluster switchover reinit pause resume db-password db-dump db-import vpn inventory env check doctor destroy backup-state test test-full test-groups unit lint bench bench-failover
+.PHONY: help fit sudo up down setup lab infra preview resize plan drift status deploy verify prove page bans unban cluster switchover reinit pause resume alert-test db-password db-dump db-import vpn inventory env check doctor destroy backup-state test test-full test-groups unit lint bench bench-failover
 
 # without stack= the stack is `lab`, and its file is made from the example; with lab=1 that holds for any other name
 ifeq ($(origin stack),undefined)
@@ -53,7 +53,7 @@ help: ## this list
 	@echo "  limit=NAME    one machine or group          eval \"\$$(make env stack=NAME)\"   for the bare commands"
 
 # these tell what matters of the long outputs and keeps them in a log; the parts by themselves show everything
-up bans unban cluster switchover reinit pause resume: SHOWN = $(if $(verbose),,python -m tools shown --log build/$(stack)/log/$@.log --)
+up bans unban cluster switchover reinit pause resume alert-test: SHOWN = $(if $(verbose),,python -m tools shown --log build/$(stack)/log/$@.log --)
 up: fit sudo setup lab infra deploy prove ## from nothing to a proven platform and its security page
 	@echo
 	@echo "next: open build/$(stack)/security.html      look around: ssh -F build/$(stack)/ssh_config primary"
@@ -128,6 +128,9 @@ pause: ## let Patroni decide nothing: no failover until `make resume`
 
 resume: ## let Patroni decide again
 	@$(IN) $(SHOWN) pyinfra -y --fail-percent 0 hosts/inventory.py deploys/commands/resume.py $(if $(limit),--limit $(limit))
+
+alert-test: ## send a test message through every way of alerts, from each machine     [machine=NAME]
+	@$(IN) $(SHOWN) pyinfra -y hosts/inventory.py deploys/commands/alert_test.py $(if $(machine),--limit '$(machine)')
 
 db-password: ## the password of a role of the database, at a terminal or into a file     role=app [to=FILE]
 	@$(IN) python -m hosts db-password --stack $(stack) --role '$(role)' $(if $(to),--to '$(to)')

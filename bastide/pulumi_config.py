@@ -15,7 +15,14 @@ from typing import Any
 from bastide.console import Completed, run, tail_of
 from bastide.errors import CommandFailed, StackError
 from bastide.provider import UPSTREAM_ENDPOINT, Access
-from bastide.secrets import Keyring, StorageKeys, keyring_from, storage_keys_from
+from bastide.secrets import (
+    AlertSecrets,
+    Keyring,
+    StorageKeys,
+    alert_secrets_from,
+    keyring_from,
+    storage_keys_from,
+)
 from bastide.stackfile import SECRETS_KEY
 
 DEFAULT_STACK = "lab"
@@ -40,6 +47,10 @@ class StackConfig:
     def storage_keys(self) -> StorageKeys:
         """What opens the object storage. Raises `StackError` when it is not there."""
         return storage_keys_from(self.stack, self.secrets)
+
+    def alert_secrets(self) -> AlertSecrets:
+        """What opens the ways of alerts; who needs one says so where it is missing."""
+        return alert_secrets_from(self.secrets)
 
     def access(self, *, dns: bool = False) -> Access:
         """What opens the provider's API; for `dns` with the token of the zones' project, where they have one."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import binascii
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -21,6 +21,7 @@ from pydantic import SecretBytes, SecretStr
 from bastide.errors import StackError
 
 MASTER_BYTES = 32
+_NONE = SecretStr("")
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,26 @@ def storage_keys_from(stack: str, secrets: object) -> StorageKeys:
             "bastide:secrets.storage.access_key`, and the same for secret_key",
         )
     return StorageKeys(access, SecretStr(secret))
+
+
+@dataclass(frozen=True)
+class AlertSecrets:
+    """What opens the ways of alerts: the mail relay's password, and URLs that whoever knows them can call."""
+
+    mail_password: SecretStr = _NONE
+    webhook_url: SecretStr = _NONE
+    heartbeat_url: SecretStr = _NONE
+
+    def to_json(self) -> dict[str, bool]:
+        """What `pyinfra ... debug-inventory` prints of it: which are set."""
+        return {field.name: bool(getattr(self, field.name).get_secret_value()) for field in fields(self)}
+
+
+def alert_secrets_from(secrets: object) -> AlertSecrets:
+    """From the configuration's `bastide:secrets`: {"alerts": {"mail_password": ..., ...}}; "" for each that is not."""
+    found = secrets.get("alerts") if isinstance(secrets, Mapping) else None
+    values = found if isinstance(found, Mapping) else {}
+    return AlertSecrets(**{field.name: SecretStr(str(values.get(field.name) or "")) for field in fields(AlertSecrets)})
 
 
 def hkdf_sha256(key: bytes, *, salt: bytes, info: bytes, length: int) -> bytes:

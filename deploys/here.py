@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from pyinfra.api.host import Host
 
 from bastide.machines import Machine
 from bastide.mesh import Mesh, mesh_of
-from bastide.secrets import Keyring
+from bastide.secrets import AlertSecrets, Keyring
 from bastide.settings import Settings
 
 
@@ -27,6 +27,7 @@ class Here:
     stack: str
     keyring: Keyring
     adopt: str = ""
+    alert_secrets: AlertSecrets = field(default_factory=AlertSecrets)
 
     @cached_property
     def mesh(self) -> Mesh | None:
@@ -43,5 +44,11 @@ def here_of(host: Host) -> Here:
     """What the inventory (hosts/inventory.py) and the command line say of a host."""
     data = host.data
     return Here(
-        data.settings, data.machine, data.machines, data.stack, data.keyring, adopt=str(data.get("adopt") or "")
+        data.settings,
+        data.machine,
+        data.machines,
+        data.stack,
+        data.keyring,
+        adopt=str(data.get("adopt") or ""),
+        alert_secrets=data.alert_secrets,
     )

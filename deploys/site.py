@@ -17,6 +17,7 @@ from __future__ import annotations
 from pyinfra.context import host
 
 from deploys import base, fail2ban, firewall, ssh, users
+from deploys.alerts import deploy as alerts
 from deploys.etcd import deploy as etcd
 from deploys.etcd.beginning import beginning_of
 from deploys.facts.ask import this_host
@@ -79,6 +80,10 @@ if "postgres" in only and (cluster := postgres.wanted_of(here)):
 # the way in is proven by now: this only says when packages change and when a machine may reboot
 if "updates" in only:
     updates.updates(wanted=updates.wanted_of(here), _sudo=True)
+
+# after all that it looks at: what is not there yet is nothing to tell
+if "alerts" in only:
+    alerts.alerts(wanted=alerts.wanted_of(here), _sudo=True)
 
 # what follows needs all machines to be hardened, not only this one
 phase(name="every machine is hardened")

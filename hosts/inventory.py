@@ -42,6 +42,7 @@ _data = {
     "settings": _stack.settings,
     "machines": _stack.machines,
     "keyring": _stack.keyring,
+    "alert_secrets": _stack.alert_secrets,
     # the automation account is root by sudo, see settings.users.automation
     "_sudo": True,
 }

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from bastide.errors import StackError
 from bastide.machines import Inventory, Machine, Prober, build_dir, machine_from
 from bastide.provider import Access
 from bastide.pulumi_config import DEFAULT_STACK, PASSPHRASE, StackConfig, ask_pulumi, open_config
-from bastide.secrets import Keyring
+from bastide.secrets import AlertSecrets, Keyring
 from bastide.settings import AnyServer, ExistingServer, Settings
 from hosts.transport.known_hosts import with_host_keys
 
@@ -37,6 +37,7 @@ class Stack:
     keyring: Keyring
     prober: Prober | None = None
     resolver: str = ""
+    alert_secrets: AlertSecrets = field(default_factory=AlertSecrets)
 
     def inventory(self) -> Inventory:
         """All that a check needs to reach the machines, without a secret."""
@@ -85,6 +86,7 @@ def load_stack(stack: str, root: Path) -> Stack:
         keyring=config.keyring(),
         prober=load_prober(stack, root) if settings.lab else None,
         resolver=load_resolver(stack, root) if settings.lab else "",
+        alert_secrets=config.alert_secrets(),
     )
 
 
@@ -145,10 +147,10 @@ def _machines(outputs: Any, settings: Settings) -> tuple[Machine, ...]:  # noqa:
     differences = [f"{name} is in the settings but does not exist" for name in settings.servers if name not in found]
     differences += [f"{name} exists but is not in the settings" for name in found if name not in settings.servers]
     for name, server in settings.servers.items():
-        for field, wanted in _declared(server).items():
-            is_now = getattr(found.get(name), field, None)
+        for key, wanted in _declared(server).items():
+            is_now = getattr(found.get(name), key, None)
             if name in found and wanted != is_now:
-                differences.append(f"{name} has the {field} {is_now or 'none'}, the settings say {wanted or 'none'}")
+                differences.append(f"{name} has the {key} {is_now or 'none'}, the settings say {wanted or 'none'}")
     differences += [
         f"{name} has no volume, the settings say {size} GB"
         for name, size in settings.volumes.items()

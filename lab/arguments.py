@@ -31,6 +31,11 @@ def _whole(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     up.add_argument("--port", type=int, required=True, help="the API's port on 127.0.0.1")
     up.add_argument("--token-file", required=True, metavar="FILE", help="holds the API's token; - is standard input")
     up.add_argument(
+        "--sink",
+        action="store_true",
+        help="also a sink for mail and webhooks; the token's file ends with user, password and a word of each URL",
+    )
+    up.add_argument(
         "--storage",
         type=Path,
         metavar="PROGRAM",

@@ -19,7 +19,7 @@ from lab.machines import delay, machine, prober, resolver, router
 from lab.machines.driver import Driver
 from lab.machines.store import Record, records
 from lab.place import OPERATOR4, OPERATOR6, PROBER, Place
-from lab.services import archive, name_server, service, storage
+from lab.services import archive, name_server, service, sink, storage
 from lab.services.storage import Wanted
 from lab.upstream import read_upstream
 
@@ -30,7 +30,7 @@ _PROBER_SECONDS = 60.0
 class Order:
     """What `up` is asked for: the API's port and token, the operator's public key, and where to write the answer.
 
-    `storage` asks for object storage, too.
+    `storage` asks for object storage, `sink` for what takes mail and webhooks, too.
     """
 
     port: int
@@ -38,6 +38,7 @@ class Order:
     authorized_key: str
     info: Path
     storage: Wanted | None = None
+    sink: sink.Wanted | None = None
 
 
 def up(name: str, order: Order) -> None:
@@ -81,12 +82,16 @@ def up(name: str, order: Order) -> None:
             started = daemon.ensure(here, restart=restart)
             if order.storage:
                 started |= storage.ensure(here, order.storage, restart="network" in done)
+            if order.sink:
+                started |= sink.ensure(here, order.sink, restart="network" in done)
             found, changed = prober.ensure(here, driver, order.authorized_key)
             started |= archive.ensure(here, restart="network" in done)
             daemon.wait(here)
             service.wait(here, name_server.SERVICE)
             if order.storage:
                 service.wait(here, storage.SERVICE)
+            if order.sink:
+                service.wait(here, sink.SERVICE)
             if changed:
                 _wait_for_ssh(Record(here, PROBER), found.address)
         _write_info(here, order, found)
@@ -108,6 +113,8 @@ def _check(order: Order) -> None:
 
     if order.storage:
         storage.check(order.storage)
+    if order.sink:
+        sink.check(order.sink)
 
 
 def _check_port(here: Place | None, port: int) -> None:
@@ -125,6 +132,7 @@ def _settings_changed(here: Place, order: Order) -> bool:
         "token_sha256": hashlib.sha256(order.token.encode()).hexdigest(),
         "info": str(order.info.resolve()),
         "storage": order.storage is not None,
+        "sink": order.sink is not None,
     }
     path = here.folder / "lab.json"
     before = registry.read_json(path)
@@ -175,6 +183,8 @@ def _write_info(here: Place, order: Order, found: prober.Prober) -> None:
     }
     if order.storage:
         info["storage"] = {"endpoint": storage.endpoint(here), "certificate": storage.certificate(here)}
+    if order.sink:
+        info["sink"] = {"host": sink.SERVICE.address(here), "certificate": sink.certificate(here)}
     text = json.dumps(info, indent=1) + "\n"
     if order.info.is_file() and not order.info.is_symlink() and order.info.read_text() == text:
         return

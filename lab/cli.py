@@ -177,18 +177,23 @@ def _lab(name: str) -> Place:
 
 def _order(args: argparse.Namespace) -> Order:
     from lab.bringup import Order
+    from lab.services import sink
     from lab.services.storage import Wanted
 
     source = Path(args.token_file)
     text = sys.stdin.read() if source == Path("-") else _read(source)
-    token, *keys = text.split() or [""]
-    if len(keys) != (2 if args.storage else 0):
+    token, *words = text.split() or [""]
+    keys = words[: 2 if args.storage else 0]
+    rest = words[len(keys) :]
+    if len(words) != (wanted := (2 if args.storage else 0) + (4 if args.sink else 0)):
         raise LabError(
-            f"{source} does not hold {'three words' if args.storage else 'one word'}",
-            "give it the API's token, and with --storage the access key and the secret key after it",
+            f"{source} does not hold {1 + wanted} word{'s' if wanted else ''}",
+            "give it the API's token; with --storage the access key and the secret key after it; with --sink the user, "
+            "its password, and a word of each URL after those",
         )
     storage = Wanted(args.storage.resolve(), *keys) if args.storage else None
-    return Order(args.port, token, _read(args.authorized_key), args.info, storage)
+    taker = sink.Wanted(*rest) if args.sink else None
+    return Order(args.port, token, _read(args.authorized_key), args.info, storage, taker)
 
 
 def _read(path: Path) -> str:

@@ -10,6 +10,7 @@ import logging
 import socket
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bastide.console import tail_of
@@ -20,6 +21,7 @@ from lab.machines.cgroups import open_tree
 from lab.machines.driver import Driver
 from lab.machines.spawn import python, spawn
 from lab.place import Place
+from lab.services import sink
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -108,4 +110,7 @@ def _app(here: Place, settings: dict[str, Any]) -> Starlette:
     from lab.cloud.app import create_app
 
     admin = admin_token.digest(here)
-    return create_app(here.folder / "cloud.json", settings["token_sha256"], Driver(here), admin_sha256=admin)
+    taker = partial(sink.ask, here) if settings.get("sink") else None
+    return create_app(
+        here.folder / "cloud.json", settings["token_sha256"], Driver(here), admin_sha256=admin, sink=taker
+    )

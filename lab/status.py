@@ -11,7 +11,7 @@ from lab.machines import ballast, delay, machine, resolver, router, snapshot, tr
 from lab.machines.seed import first_address
 from lab.machines.store import records
 from lab.place import Place, lab_id
-from lab.services import archive, name_server, service, storage
+from lab.services import archive, name_server, service, sink, storage
 
 
 def show(name: str, *, as_json: bool) -> int:
@@ -70,6 +70,8 @@ def look(name: str) -> dict[str, Any]:
     }
     if settings.get("storage"):
         parts["storage"] = service.running(here, storage.SERVICE)
+    if settings.get("sink"):
+        parts["sink"] = service.running(here, sink.SERVICE)
     machines = []
     for record in records(here):
         spec = record.spec()

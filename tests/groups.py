@@ -49,6 +49,7 @@ FULL = {
     "members": "machines that come to the cluster and leave it",
     "growth": "one server that becomes three, and one again",
     "rights": "thousands of random states of a database, each brought to what is declared",
+    "alerts": "machines that are gone are told of by others, ways that are none, the dead man's signal",
     "releases": "a newer release of PostgreSQL rolls through",
 }
 

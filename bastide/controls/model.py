@@ -66,6 +66,21 @@ def buckets(settings: Settings) -> bool:
     return settings.storage is not None
 
 
+def alerts(settings: Settings) -> bool:
+    """What is said of messages to people."""
+    return settings.alerts is not None
+
+
+def alerts_in_mesh(settings: Settings) -> bool:
+    """What is said of machines that tell of each other: they read each other's findings in the mesh."""
+    return alerts(settings) and mesh_of_several(settings)
+
+
+def heartbeat(settings: Settings) -> bool:
+    """What is said of a dead man's signal."""
+    return settings.alerts is not None and settings.alerts.heartbeat is not None
+
+
 @dataclass(frozen=True)
 class Control:
     """One thing that is claimed, and what a proof of it is worth.

@@ -8,6 +8,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from bastide.settings import rules
+from bastide.settings.alerts import Alerts, Heartbeat, Mail
 from bastide.settings.base import Base, Journal
 from bastide.settings.common import Area, Mistakes, Name, key_blob
 from bastide.settings.company import Company
@@ -29,6 +30,7 @@ from bastide.settings.wireguard import Administrator, Wireguard
 __all__ = [
     "EU_LOCATIONS",
     "Administrator",
+    "Alerts",
     "AnyServer",
     "Area",
     "Automation",
@@ -42,9 +44,11 @@ __all__ = [
     "ExistingServer",
     "Fail2ban",
     "Firewall",
+    "Heartbeat",
     "Journal",
     "Lab",
     "Location",
+    "Mail",
     "Network",
     "Person",
     "Postgres",
@@ -100,6 +104,8 @@ class Settings(Area):
     """Zones at the provider's name servers, and reverse names; leave it out when others keep your DNS."""
     updates: Updates = Updates()
     """Unattended upgrades, and reboots one machine at a time."""
+    alerts: Alerts | None = None
+    """Who hears of what needs attention; leave it out for nobody. Its password and URLs: bastide:secrets.alerts."""
     storage: Storage | None = None
     """Buckets at an object storage; leave it out for none. Its keys are secrets: bastide:secrets.storage."""
     protection: bool = True

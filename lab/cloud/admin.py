@@ -5,8 +5,10 @@ What can be asked for stands in docs/reference/admin-api.md.
 
 from __future__ import annotations
 
+from bastide.errors import LabError
 from lab.cloud.call import Call, Handler, Reply
 from lab.cloud.context import Cloud
+from lab.cloud.errors import ApiError
 
 PATH = "/_lab"
 
@@ -21,6 +23,9 @@ def operations() -> list[tuple[str, str, Handler]]:
         ("DELETE", "/requests", forget_requests),
         ("GET", "/downtime", downtime),
         ("DELETE", "/downtime", forget_downtime),
+        ("GET", "/messages", messages),
+        ("POST", "/messages/faults", break_sink),
+        ("DELETE", "/messages", forget_messages),
     ]
 
 
@@ -64,3 +69,27 @@ def forget_downtime(cloud: Cloud, call: Call) -> Reply:
     with cloud.state.read() as tables:
         cloud.downtime.forget(tables.servers)
     return Reply(204)
+
+
+def messages(cloud: Cloud, call: Call) -> Reply:
+    """GET /_lab/messages: the mails, calls of the webhook and signs of life that came, in their order."""
+    return _sink(cloud, "GET")
+
+
+def break_sink(cloud: Cloud, call: Call) -> Reply:
+    """POST /_lab/messages/faults: {"mail": "refuse"}; ways that are not named are well."""
+    return _sink(cloud, "POST", call.body)
+
+
+def forget_messages(cloud: Cloud, call: Call) -> Reply:
+    """DELETE /_lab/messages: forget them, and the faults."""
+    return _sink(cloud, "DELETE")
+
+
+def _sink(cloud: Cloud, method: str, body: object = None) -> Reply:
+    if cloud.sink is None:
+        raise ApiError(404, "not_found", "this lab has no sink: `up --sink`")
+    try:
+        return Reply(200, cloud.sink(method, body))
+    except LabError as error:
+        raise ApiError(422, "invalid_input", error.message) from None

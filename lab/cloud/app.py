@@ -11,7 +11,7 @@ from lab.backend import Machines
 from lab.cloud import admin
 from lab.cloud.actions import Actions, rfc3339
 from lab.cloud.call import Call, Handler, Reply
-from lab.cloud.context import Clock, Cloud, wall_clock
+from lab.cloud.context import Clock, Cloud, Sink, wall_clock
 from lab.cloud.converge import converge
 from lab.cloud.endpoints import Endpoints
 from lab.cloud.errors import ApiError
@@ -31,6 +31,7 @@ def create_app(
     admin_sha256: str = "",
     clock: Clock = wall_clock,
     action_delay: float = 0.0,
+    sink: Sink | None = None,
 ) -> Starlette:
     """Make the API under /v1 and the lab's admin API under /_lab.
 
@@ -38,6 +39,7 @@ def create_app(
     - `token_sha256` is the hex SHA-256 of the one token that the API lets in, `admin_sha256`
       of the admin API's ("": nobody is).
     - `machines` is asked for what the records say; at once for what was interrupted or has gone missing.
+    - `sink` is asked for what mail and webhooks came, None where there is none.
     - `clock` gives the time in UTC; `action_delay` (seconds) makes actions take at least that long.
 
     The application is returned before the machines are in order; requests wait for theirs. Raises `LabError` when
@@ -45,7 +47,7 @@ def create_app(
     """
     state = State(state_file)
     actions = Actions(state, lambda: rfc3339(clock()), action_delay)
-    cloud = Cloud(state, machines, actions, Faults(), clock=clock)
+    cloud = Cloud(state, machines, actions, Faults(), clock=clock, sink=sink)
     actions.use(verbs(cloud))
     public = Endpoints(cloud, token_sha256)
     routes = [Route(f"/v1{path}", public.api(path, do), methods=[method]) for method, path, do in operations()]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from lab.backend import Machines
 from lab.cloud.actions import Actions, rfc3339
@@ -15,6 +16,8 @@ from lab.cloud.faults import Faults
 from lab.cloud.state import State
 
 Clock = Callable[[], datetime]
+Sink = Callable[[str, Any], dict[str, Any]]
+"""Method and JSON to the answer; raises `LabError`."""
 
 
 def wall_clock() -> datetime:
@@ -32,6 +35,7 @@ class Cloud:
     faults: Faults
     downtime: Downtime = field(default_factory=Downtime)
     clock: Clock = wall_clock
+    sink: Sink | None = None
     _locks: dict[int, threading.RLock] = field(default_factory=dict)
     _guard: threading.Lock = field(default_factory=threading.Lock)
 

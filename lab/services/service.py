@@ -26,7 +26,7 @@ from lab.place import Place
 from lab.registry import read_json, write_json
 
 # addresses of the lab's /23 (and /64 of its /48) below the cloud's first: 1 router, 2 host, 3 prober
-STORAGE, NAME_SERVER, ARCHIVE = 4, 5, 6
+STORAGE, NAME_SERVER, ARCHIVE, SINK = 4, 5, 6, 7
 _START_SECONDS = 20.0
 _USER = "nobody"
 # this, the groups and parties.json are named by an older word: labs that stand have them, with what was stored

@@ -6,8 +6,6 @@ like the data it is made once for each lab.
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import os
 import re
 import shutil
@@ -15,20 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
-
 from bastide.errors import LabError
 from lab import registry
 from lab.place import Place
 from lab.services import service
+from lab.services.certificate import make_certificate
 from lab.services.service import STORAGE, Service
 
 SERVICE = Service("storage", STORAGE, (("tcp", 443),))
-_DAYS = 3650
 # MinIO takes 3 to 20 characters for the first and at least 8 for the second (its own manual)
 _ACCESS_KEY = re.compile(r"[A-Za-z0-9]{3,20}")
 _SECRET_KEY = re.compile(r"[!-~]{8,128}")
@@ -84,30 +76,6 @@ def certificate(here: Place) -> str:
     return path.read_text() if path.exists() else ""
 
 
-def make_certificate(addresses: Sequence[str]) -> dict[str, bytes]:
-    """A key and a certificate of its own for `addresses` (PEM), by the names of the files that MinIO looks for."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Bastide lab object storage")])
-    # begins a day ago: machines may stand in another time than this one
-    begin = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(begin)
-        .not_valid_after(begin + datetime.timedelta(days=_DAYS))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(one)) for one in addresses]),
-            critical=False,
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    return {
-        "private.key": key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
-        "public.crt": made.public_bytes(Encoding.PEM),
-    }
-
-
 def _settle(here: Place, wanted: Wanted) -> bool:
     """Its folders, program and certificate. Returns whether a running server is now an old one."""
     service.prepare(here, SERVICE)
@@ -120,7 +88,7 @@ def _settle(here: Place, wanted: Wanted) -> bool:
         for folder in (_certs(here), _certs(here) / "CAs"):
             folder.mkdir(mode=0o700, exist_ok=True)
             service.lend(folder)
-        for name, content in make_certificate([address]).items():
+        for name, content in make_certificate("Bastide lab object storage", [address]).items():
             service.write(_certs(here) / name, content)
         changed = True
     if known.get("program") != str(wanted.program) or not _program(here).exists():

@@ -54,14 +54,14 @@ def init_stack(stack: str, root: Path, *, lab: bool, begin: bool = False, existi
     config = load(file)["config"]
     run(["pulumi", "stack", "select", "--create", "--stack", stack], cwd=root, env=env, hint=_passphrase_hint(stack))
     if "master" not in (config.get(SECRETS_KEY) or {}):
-        _set_secret(stack, root, env, f"{SECRETS_KEY}.master.v1", new_master(), path=True)
+        set_secret(stack, root, env, f"{SECRETS_KEY}.master.v1", new_master(), path=True)
         made.append("its master secret (encrypted, in the stack file)")
     if "hcloud:token" not in config and settings.lab is not None:
-        _set_secret(stack, root, env, "hcloud:token", secrets.token_hex(32), path=False)
+        set_secret(stack, root, env, "hcloud:token", secrets.token_hex(32), path=False)
         made.append("a token for the local cloud")
     if settings.lab is not None and settings.storage and "storage" not in (config.get(SECRETS_KEY) or {}):
         for key, value in (("access_key", secrets.token_hex(8)), ("secret_key", secrets.token_hex(20))):
-            _set_secret(stack, root, env, f"{SECRETS_KEY}.storage.{key}", value, path=True)
+            set_secret(stack, root, env, f"{SECRETS_KEY}.storage.{key}", value, path=True)
         made.append("keys for its object storage")
     if made:
         say(f"made for stack {stack}: {', '.join(made)}")
@@ -143,7 +143,7 @@ def _passphrase_hint(stack: str) -> str:
     return f"set PULUMI_CONFIG_PASSPHRASE_FILE to the file with the passphrase of stack {stack}"
 
 
-def _set_secret(stack: str, root: Path, env: dict[str, str], key: str, value: str, *, path: bool) -> None:
+def set_secret(stack: str, root: Path, env: dict[str, str], key: str, value: str, *, path: bool) -> None:
     """Encrypt a value into the stack file; it goes through standard input, never through argv."""
     flags = ["--path"] if path else []
     run(["pulumi", "config", "set", "--secret", *flags, "--stack", stack, key], cwd=root, env=env, input=value)

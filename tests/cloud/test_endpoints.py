@@ -9,6 +9,7 @@ import hcloud
 import pytest
 import requests
 
+from bastide.errors import LabError
 from tests.cloud.conftest import ADMIN_TOKEN, TOKEN, Api
 
 
@@ -187,3 +188,21 @@ def test_a_slow_action_shows_its_progress_and_ends_well(api: Api) -> None:
     assert (action["status"], action["progress"]) == ("running", 70)
     assert api.done(action)["status"] == "success"
     assert time.monotonic() - began >= 0.6
+
+
+def _sink(method: str, body: Any) -> dict[str, Any]:
+    if method == "POST" and body != {"mail": "refuse"}:
+        raise LabError("faults are others")
+    return {"messages": [], "asked": method}
+
+
+@pytest.mark.parametrize("api", [{"sink": _sink}], indirect=True)
+def test_what_came_at_the_sink_is_shown(api: Api) -> None:
+    assert api.ok("GET", "/_lab/messages") == {"messages": [], "asked": "GET"}
+    assert api.ok("POST", "/_lab/messages/faults", {"mail": "refuse"})["asked"] == "POST"
+    assert api.error("POST", "/_lab/messages/faults", {"mail": "sulk"}) == (422, "invalid_input")
+    assert api.ok("DELETE", "/_lab/messages")["asked"] == "DELETE"
+
+
+def test_a_lab_without_a_sink_says_so(api: Api) -> None:
+    assert api.error("GET", "/_lab/messages") == (404, "not_found")

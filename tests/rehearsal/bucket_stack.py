@@ -23,7 +23,7 @@ from pydantic import SecretStr
 
 from bastide.console import Completed, run
 from bastide.secrets import StorageKeys
-from lab.services.storage import make_certificate
+from lab.services.certificate import make_certificate
 from stacks.buckets import client
 from tools import installed
 
@@ -79,7 +79,7 @@ def storage_server(folder: Path) -> Iterator[Server]:
     """A server of its own on loopback, ended with the block."""
     certs = folder / "certs"
     certs.mkdir(parents=True)
-    for name, content in make_certificate(["127.0.0.1"]).items():
+    for name, content in make_certificate("buckets", ["127.0.0.1"]).items():
         (certs / name).write_bytes(content)
     with socket.socket() as trial:
         trial.bind(("127.0.0.1", 0))

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,8 +29,12 @@ LAB = "database"
 MACHINES = ("primary", "standby", "witness")
 # the engine hands a program its configuration, opened, in the first variable of that one process; the second is the
 # checks' own, of which their children get nothing; the third is the lab's object storage; etcdctl takes a password by
-# its environment or its argv only, and runs as root: proc(5) shows the environment to nobody else
-OPENED = frozenset({"PULUMI_CONFIG", "BASTIDE_STORAGE_SECRET_KEY", "MINIO_ROOT_PASSWORD", "ETCDCTL_PASSWORD"})
+# its environment or its argv only, and runs as root: proc(5) shows the environment to nobody else; the last are the
+# lab's sink for mail and webhooks
+OPENED = frozenset(
+    {"PULUMI_CONFIG", "BASTIDE_STORAGE_SECRET_KEY", "MINIO_ROOT_PASSWORD", "ETCDCTL_PASSWORD"}
+    | {"SINK_PASSWORD", "SINK_HOOK", "SINK_BEAT"}
+)
 # made again while the watcher looks; what the guards of a change ask by (root.env) stays
 DATABASE_FILES = "/etc/bastide/postgres/server.key /etc/pgbouncer/userlist.txt"
 
@@ -39,8 +44,12 @@ LONGEST_GAP_SECONDS = 8.0
 
 
 def keyring(rehearsal: Rehearsal) -> Keyring:
+    return keyring_from(rehearsal.stack, opened(rehearsal)["master"])
+
+
+def opened(rehearsal: Rehearsal) -> Any:
     config = json.loads(rehearsal.pulumi("config", "--json", "--show-secrets").stdout)
-    return keyring_from(rehearsal.stack, config[SECRETS_KEY]["objectValue"]["master"])
+    return config[SECRETS_KEY]["objectValue"]
 
 
 def canaries(rehearsal: Rehearsal) -> list[str]:
@@ -54,6 +63,8 @@ def _canaries(rehearsal: Rehearsal) -> list[str]:
     found += [master.get_secret_value().hex() for master in ring.masters.values()]
     found += [key.get_secret_value() for one in rehearsal.inventory() for key in [machine_key(ring, one).private]]
     found += [value for name, value in rehearsal.storage_keys().items() if "SECRET" in name]
+    # of a URL its last word: where it leads is no secret
+    found += [value.rpartition("/")[2] for value in opened(rehearsal)["alerts"].values()]
     found += database_secrets(rehearsal, ring)
     pems = [ring.bootstrap_host_key(name, 1).private.get_secret_value() for name in MACHINES]
     pems += [path.read_text() for path in (rehearsal.build / "keys").iterdir() if path.suffix != ".pub"]

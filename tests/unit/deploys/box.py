@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import SecretBytes
+from pydantic import SecretBytes, SecretStr
 
 from bastide.machines import Machine
-from bastide.secrets import Keyring
+from bastide.secrets import AlertSecrets, Keyring
 from bastide.settings import Settings, Source
 from deploys.here import Here
 
@@ -53,6 +53,20 @@ MACHINES = tuple(
     for number, (name, server) in enumerate(SETTINGS.made.items(), 1)
 )
 KEYRING = Keyring("unit", {"v1": SecretBytes(bytes(32))})
+
+ALERTS: dict[str, Any] = {
+    "mail": {
+        "host": "smtp.example.eu",
+        "username": "alerts",
+        "sender": "alerts@example.eu",
+        "recipients": ("operations@example.eu",),
+    },
+    "webhook": True,
+    "heartbeat": {},
+}
+SECRETS = AlertSecrets(
+    SecretStr("s3cret"), SecretStr("https://hook.example.eu/a"), SecretStr("https://beat.example.eu/b")
+)
 
 
 def here(machine: Machine = MACHINES[0], settings: Settings = SETTINGS, **more: Any) -> Here:

@@ -25,7 +25,7 @@ from bastide.settings import Settings
 from deploys.facts import ask
 from deploys.facts.fact import Facts
 from deploys.operations import files
-from tests.unit.deploys.box import KEYRING, MACHINES, SETTINGS, SOURCE
+from tests.unit.deploys.box import ALERTS, KEYRING, MACHINES, SECRETS, SETTINGS, SOURCE
 
 SITE = Path(__file__).parents[3] / "deploys/site.py"
 THIRD = {"role": "standby", "location": "hel1", "private_address": "10.20.0.14"}
@@ -35,6 +35,7 @@ WHOLE = Settings.model_validate(
         **SETTINGS.model_dump(),
         "servers": {**SETTINGS.model_dump()["servers"], "third": THIRD},
         "updates": {"sources": {"other": SOURCE.model_dump()}},
+        "alerts": ALERTS,
         "postgres": {"databases": {"app": {"roles": {"app_owner": "owner", "app": "writer"}}}, "max_connections": 500},
     }
 )
@@ -154,6 +155,7 @@ def prepared(kind: str) -> World:
         return (place,), str(place)
 
     shared = {"settings": WHOLE, "machines": ALL, "keyring": KEYRING, "stack": "unit"}
+    shared["alert_secrets"] = SECRETS
     state = State(Inventory(([(machine.name, {"machine": machine}) for machine in ALL], shared)), Config())
     for host in state.inventory:
         state.activate_host(host)

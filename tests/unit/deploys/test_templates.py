@@ -16,18 +16,20 @@ from pydantic import SecretBytes, SecretStr
 
 from bastide.cluster import cluster_of
 from bastide.console import run
+from bastide.layout.alerts import PROGRAM
 from bastide.layout.model import OpenPort
 from bastide.open_ports import opened
 from bastide.secrets import Keyring
 from bastide.settings import Settings
 from deploys import base, fail2ban, firewall, ssh, users
+from deploys.alerts import deploy as alerts
 from deploys.etcd import membership
 from deploys.operations.files import File
 from deploys.postgres import deploy as postgres
 from deploys.postgres import patroni, routing
 from deploys.render import render
 from deploys.updates import deploy as updates
-from tests.unit.deploys.box import MACHINES, SETTINGS, SOURCE, here
+from tests.unit.deploys.box import ALERTS, MACHINES, SECRETS, SETTINGS, SOURCE, here
 
 GOLDEN = Path(__file__).parent / "data/rendered"
 ANYWHERE = SETTINGS.ssh.model_copy(update={"open_to": "anywhere", "port": 2222})
@@ -88,6 +90,9 @@ def written() -> dict[str, File]:
         updates.apt_file(UPDATES),
         *updates.window_files(replace(updates.wanted_of(here()), updates=UPDATES)),
     )
+    settings = Settings.model_validate({**SETTINGS.model_dump(), "alerts": ALERTS})
+    told = alerts.program_files(alerts.wanted_of(here(settings=settings, alert_secrets=SECRETS)))
+    files += tuple(file for file in told if file.content is not None and not file.path.startswith(PROGRAM))
     named = {file.path.strip("/").replace("/", "_"): file for file in files}
     del named[updates.PROGRAM.strip("/").replace("/", "_")]  # it goes as it stands in deploys/remote
     named["vpn.nft"] = firewall.rule_files(replace(rules, ssh=VPN))[0]

@@ -34,7 +34,7 @@ def wanted(folder: Path, access: str = "operator", secret: str = "canary-0123456
 
 
 def test_its_certificate_names_its_address_and_its_key_fits(tmp_path: Path) -> None:
-    made = storage.make_certificate(["198.18.0.4"])
+    made = storage.make_certificate("storage", ["198.18.0.4"])
     certificate = x509.load_pem_x509_certificate(made["public.crt"])
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert [str(one) for one in names.get_values_for_type(x509.IPAddress)] == ["198.18.0.4"]
@@ -88,7 +88,7 @@ def test_the_keys_come_with_the_token(tmp_path: Path, text: str, good: bool) -> 
         assert order.storage
         assert (order.token, order.storage.access_key, order.storage.secret_key) == ("token", "access", "secret")
     else:
-        with pytest.raises(LabError, match="three words"):
+        with pytest.raises(LabError, match="does not hold 3 words"):
             cli._order(args)
 
 

@@ -1,0 +1,166 @@
+"""What needs somebody's attention leaves by mail and webhook, sent by another machine than the one that failed.
+
+Each machine shows the others what is wrong with it, in the mesh; the first in a fixed order that can tells people
+(docs/decisions/0026-alerts.md).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pyinfra.api.deploy import deploy
+
+from bastide.errors import StackError
+from bastide.layout import etcd, postgres
+from bastide.layout.alerts import ACCOUNT, CONFIG, FOLDER, MEMORY, PORT, PROGRAM, TEST_UNIT, UNIT
+from bastide.secrets import AlertSecrets
+from bastide.settings import Alerts
+from deploys.facts.fact import FactRequest, merged
+from deploys.facts.units import UNITS
+from deploys.here import Here
+from deploys.operations.files import File, files, files_request
+from deploys.operations.packages import packages, packages_request
+from deploys.operations.units import unit
+from deploys.render import render
+
+PACKAGES = ("ca-certificates", "iputils-ping", "openssl")
+_MODULES = ("__init__", "channels", "findings", "peers", "telling", "watch", "ways")
+_TRUSTED = f"{FOLDER}/trusted.crt"
+_SECRETS = ("mail_password", "webhook_url", "heartbeat_url")
+# what ends if nobody deploys for long; each is there where its capability is
+_CERTIFICATES = tuple(f"{folder}/server.crt" for folder in (etcd.FOLDER, postgres.FOLDER))
+
+_SYSUSERS = f"/etc/sysusers.d/{ACCOUNT}.conf"
+
+_SETTLE = f"""\
+systemctl daemon-reload
+if [ -e {CONFIG} ]; then
+    systemd-sysusers {_SYSUSERS} && systemctl -q enable {UNIT} && systemctl restart {UNIT} ||
+        {{ journalctl -qu {UNIT} -n 5 -o cat >&2; exit 1; }}
+else
+    systemctl -q disable --now {UNIT} 2>/dev/null; systemctl reset-failed {UNIT} 2>/dev/null
+    ! getent passwd {ACCOUNT} >/dev/null || userdel {ACCOUNT} || exit 1
+    rm -rf {PROGRAM} {FOLDER} {PurePosixPath(MEMORY).parent} /etc/systemd/system/multi-user.target.wants/{UNIT}
+fi
+"""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the program must know, and the secrets by name of their files. `config` None: there shall be no alerts."""
+
+    config: dict[str, Any] | None
+    secrets: AlertSecrets
+    certificate: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """What pyinfra may print of it."""
+        return {"config": self.config}
+
+
+@deploy("alerts")
+def alerts(wanted: Wanted) -> None:
+    """The program with what it must know, as a unit that systemd watches."""
+    packages(name="packages", names=PACKAGES if wanted.config else ())
+    files(name="who tells, and how", name_="alerts", wanted=program_files(wanted), settle=_SETTLE)
+    if wanted.config:
+        unit(name="it runs", name_=UNIT, state="running")
+
+
+def wanted_of(here: Here) -> Wanted:
+    """What it wants of the stack: in one without alerts, that nothing is left of them.
+
+    Raises `StackError` when a declared way has no secret, or the certificate cannot be read.
+    """
+    settings = here.settings.alerts
+    if settings is None:
+        return Wanted(None, AlertSecrets())
+    _all_there(settings, here.alert_secrets)
+    mesh = here.settings.mesh
+    peers = {one.name: mesh[one.name] if mesh else one.address_for(here.machine) for one in here.others}
+    mail = settings.mail
+    config = {
+        "stack": here.stack,
+        "name": here.machine.name,
+        # what takes risks first tells first: the witness, which carries nothing
+        "order": here.settings.one_at_a_time,
+        "peers": peers,
+        "address": mesh.get(here.machine.name, ""),
+        "port": PORT if mesh and peers else None,
+        "mail": mail.model_dump(mode="json") if mail else None,
+        "webhook": settings.webhook,
+        "heartbeat_minutes": settings.heartbeat.every_minutes if settings.heartbeat else None,
+        "certificate": _TRUSTED if settings.certificate else "",
+        "repeat_hours": settings.repeat_hours,
+        "silent_minutes": settings.silent_minutes,
+        "disk_percent": settings.disk_percent,
+        "certificates": list(_CERTIFICATES),
+    }
+    return Wanted(config, here.alert_secrets, _certificate(settings.certificate) if settings.certificate else "")
+
+
+def fact_request(wanted: Wanted) -> FactRequest:
+    """All that this capability will ask a machine."""
+    needed = packages_request(PACKAGES) if wanted.config else {}
+    return merged(needed, files_request(program_files(wanted)), UNITS.request([UNIT]))
+
+
+def program_files(wanted: Wanted) -> tuple[File, ...]:
+    """The program, its two units, what it must know, and the secrets for root alone."""
+    there = wanted.config is not None
+    secrets = [name for name in _SECRETS if getattr(wanted.secrets, name).get_secret_value() and _used(wanted, name)]
+    texts: dict[str, str] = {f"{PROGRAM}/bastide_alerts/{name}.py": _source(name) for name in _MODULES}
+    texts[f"{PROGRAM}/__main__.py"] = _source("start")
+    for name, word in ((UNIT, "watch"), (TEST_UNIT, "test")):
+        values = {"program": PROGRAM, "account": ACCOUNT, "folder": FOLDER, "word": word, "secrets": secrets}
+        texts[f"/etc/systemd/system/{name}"] = render("alerts/bastide-alerts.service.j2", **values)
+    # sysusers.d(5): locked, without a home and a shell
+    texts[_SYSUSERS] = f'u! {ACCOUNT} - "Tells people what needs attention" /\n'
+    texts[CONFIG] = json.dumps(wanted.config, indent=1) + "\n"
+    found = [File(path, content if there else None) for path, content in texts.items()]
+    found.append(File(_TRUSTED, wanted.certificate or None))
+    for name in _SECRETS:
+        content = getattr(wanted.secrets, name) if name in secrets else None
+        found.append(File(f"{FOLDER}/{name}", content, mode=0o600))
+    return tuple(found)
+
+
+def _used(wanted: Wanted, name: str) -> bool:
+    config = wanted.config or {}
+    ways = {"mail_password": "mail", "webhook_url": "webhook", "heartbeat_url": "heartbeat_minutes"}
+    return bool(config.get(ways[name]))
+
+
+def _all_there(settings: Alerts, secrets: AlertSecrets) -> None:
+    needed = {
+        "mail_password": settings.mail is not None,
+        "webhook_url": settings.webhook,
+        "heartbeat_url": settings.heartbeat is not None,
+    }
+    for name in (name for name, is_needed in needed.items() if is_needed):
+        value = getattr(secrets, name).get_secret_value()
+        hint = f"pulumi config set --secret --path bastide:secrets.alerts.{name}"
+        if not value:
+            raise StackError(f"settings.alerts needs the secret bastide:secrets.alerts.{name}", hint)
+        if name.endswith("_url") and (not value.startswith("https://") or value.split() != [value]):
+            raise StackError(f"bastide:secrets.alerts.{name} must be one URL that begins with https://", hint)
+
+
+def _certificate(name: str) -> str:
+    try:
+        text = Path(name).read_text(encoding="utf-8")
+    except OSError as error:
+        raise StackError(
+            f"settings.alerts.certificate: {name} cannot be read: {error.strerror}",
+            "give the path of a PEM file, relative to the project; in a lab `make lab` writes it",
+        ) from None
+    if "-----BEGIN CERTIFICATE-----" not in text or "PRIVATE KEY" in text:
+        raise StackError(f"settings.alerts.certificate: {name} is not a certificate", "give a PEM file with it alone")
+    return text
+
+
+def _source(name: str) -> str:
+    return Path(__file__).with_name("program").joinpath(f"{name}.py").read_text(encoding="utf-8")

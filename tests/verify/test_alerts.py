@@ -1,0 +1,132 @@
+"""Whether people hear of what goes wrong. Nothing is sent here: what was sent or tried last is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bastide.layout.alerts import PORT, PROGRAM, UNIT
+from bastide.machines import Inventory, Machine
+from bastide.settings import Alerts, Settings
+from tests.verify.probes import alerts
+from tests.verify.probes.systemd import run_by, units
+from tests.verify.probes.updates import parsed
+from tests.verify.probes.world import Observation, Output
+
+# That what it finds reaches people is proven in the rehearsal, of this program: sending in earnest is nothing for a
+# check. A unit test holds the digest beside the project's files.
+_PROGRAM = "7ad3735d3fff91db9d7cdd15fcc44021e369bfaf54c9bf2bedffe30e394ff7c9"
+# a round takes 15 seconds, and where every way hangs a minute more
+_ROUND_AGE = 120
+# each way is tried once an hour
+_WAY_AGE = 2 * 3600
+Note = Callable[[str], None]
+
+
+@pytest.mark.control("alerts-01")
+@pytest.mark.probe(alerts.seen)
+def test_a_machine_looks_at_itself(observation: Observation, note: Note) -> None:
+    """The last round was over a moment ago and saw everything; the program is this project's, byte for byte."""
+    seen = _seen(observation.data)
+    assert seen["round"] is not None, "it remembers no look at itself"
+    age = seen["now"] - seen["round"]
+    note(f"last look {age:.0f} s ago")
+    assert 0 <= age <= _ROUND_AGE, f"the last look was {age:.0f} s ago"
+    assert not seen["blind"], f"it cannot look at its {' and '.join(seen['blind'])}"
+    assert seen["digest"] == _PROGRAM, "the program is another one"
+
+
+@pytest.mark.control("alerts-01")
+@pytest.mark.probe(alerts.unit)
+def test_it_runs_after_a_reboot(observation: Observation, note: Note) -> None:
+    """The unit is active now and enabled, and runs the program."""
+    shown = units(observation.data)[UNIT]
+    state = f"{shown['LoadState']}, {shown['UnitFileState']}, {shown['ActiveState']}"
+    assert state == "loaded, enabled, active", f"{UNIT} is {state}"
+    note(f"it runs `{run_by(shown)}`")
+    assert run_by(shown) == f"/usr/bin/python3 -I {PROGRAM} watch", f"{UNIT} does something else"
+
+
+@pytest.mark.control("alerts-01")
+@pytest.mark.probe(alerts.seen)
+def test_every_way_is_open(observation: Observation, settings: Settings, note: Note) -> None:
+    """Each declared way took a message or a login within two hours, and leads to the declared people."""
+    seen, wanted = _seen(observation.data), _wanted(settings)
+    ways = [*(["mail"] if wanted.mail else []), *(["webhook"] if wanted.webhook else [])]
+    for way in ways:
+        state = seen["ways"].get(way)
+        assert state, f"{way} was never tried"
+        age = seen["now"] - max(state["at"] or 0, state["checked"] or 0)
+        assert state["ok"], f"no message gets out by {way}: {state['said']}"
+        assert 0 <= age <= _WAY_AGE, f"{way} was tried {age / 3600:.0f} h ago"
+        note(f"{way} {age / 60:.0f} min ago: {state['said'].partition(',')[0]}")
+    if wanted.mail:
+        told = (seen["config"].get("mail") or {}).get("recipients")
+        assert told == list(wanted.mail.recipients), "mail goes to other people than declared"
+
+
+@pytest.mark.control("alerts-02")
+@pytest.mark.probe(alerts.seen)
+def test_it_reads_every_other_machine(
+    observation: Observation, machine: Machine, inventory: Inventory, settings: Settings, note: Note
+) -> None:
+    """The page of each other machine is fresh here, and each of them reads this one's."""
+    seen = _seen(observation.data)
+    others = [other.name for other in inventory if other.name != machine.name]
+    own = seen["pages"].get(machine.name)
+    assert own, "it shows the others nothing"
+    for name in others:
+        page = seen["pages"][name]
+        assert page, f"{name} shows nothing here"
+        assert own["sees"].get(name) is True, f"it does not read {name}"
+        assert page["sees"].get(machine.name) is True, f"{name} does not read it"
+    config = seen["config"]
+    wanted = {name: settings.mesh[name] for name in others}
+    assert config.get("peers") == wanted, "it does not look at every other machine"
+    assert config.get("order") == settings.one_at_a_time, "it has another order of who tells"
+    assert config.get("silent_minutes") == _wanted(settings).silent_minutes, "it waits for another time"
+    note(f"reads {' and '.join(others)}; {config['order'][0]} tells first")
+
+
+@pytest.mark.control("alerts-03")
+@pytest.mark.probe(alerts.seen)
+def test_nobody_else_reads_it(observation: Observation, machine: Machine, settings: Settings, note: Note) -> None:
+    """It listens at its address of the mesh alone; at no other address of any machine it answers; it takes nothing."""
+    seen = _seen(observation.data)
+    assert seen["pages"].get(machine.name), "it does not answer in the mesh either: silence proves nothing"
+    listening = set(seen["listening"])
+    more = listening - {f"{settings.mesh[machine.name]}:{PORT}"}
+    assert not more, f"it listens at {', '.join(sorted(more))}"
+    reached = sorted(name for name, open_ in seen["elsewhere"].items() if open_)
+    assert not reached, f"it is reached outside of the mesh: {reached[0]}"
+    assert seen["posted"] in (405, 501), f"it takes what is sent to it ({seen['posted']})"
+    note(f"listens at {', '.join(sorted(listening))} alone")
+
+
+@pytest.mark.control("alerts-04")
+@pytest.mark.probe(alerts.everywhere)
+def test_the_signal_is_sent(observation: Observation, settings: Settings, note: Note) -> None:
+    """The last call that was answered is not older than two of them are apart."""
+    wanted = _wanted(settings).heartbeat
+    assert wanted is not None
+    calls = {name: _seen(output) for name, output in observation.data.items()}
+    ages = {
+        name: seen["now"] - state["at"]
+        for name, seen in calls.items()
+        if (state := seen["ways"].get("heartbeat")) and state["ok"]
+    }
+    assert ages, "no machine's call was answered"
+    name, age = min(ages.items(), key=lambda item: item[1])
+    note(f"{name} called {age:.0f} s ago")
+    assert age <= 2 * wanted.every_minutes * 60 + _ROUND_AGE, f"the last call was {age / 60:.0f} minutes ago"
+
+
+def _seen(output: Output) -> Any:
+    return parsed(output, "its alerts cannot be looked at")
+
+
+def _wanted(settings: Settings) -> Alerts:
+    assert settings.alerts is not None
+    return settings.alerts
