@@ -50,7 +50,7 @@ FULL = {
     "growth": "one server that becomes three, and one again",
     "rights": "thousands of random states of a database, each brought to what is declared",
     "alerts": "machines that are gone are told of by others, ways that are none, the dead man's signal",
-    "releases": "a newer release of PostgreSQL rolls through",
+    "releases": "a newer release of PostgreSQL rolls through, and what was installed is taken up at night",
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bastide.controls.model import Control, count, join
+from bastide.controls.model import Control, count, databases, join
 from bastide.machines import Inventory
 from bastide.settings import Settings
 
@@ -35,6 +35,15 @@ CONTROLS = (
         "Software packages come from {archives} only, and each archive's signature is checked.",
         "Nobody between the archive and the server can slip in a package.",
         claims=(44,),
+    ),
+    Control(
+        "updates-05",
+        "Updates of the databases",
+        "An update restarts nothing that the databases stand on: one server after the other takes it up, "
+        "within {pending_days}.",
+        "A database is not moved in the middle of the day by a package, and an old program does not run on.",
+        claims=(44,),
+        needs=databases,
     ),
 )
 

@@ -9,19 +9,21 @@ from pyinfra.api.host import Host
 
 from bastide.cluster import Cluster, cluster_of
 from bastide.errors import BastideError
-from bastide.layout.etcd import CTL
+from bastide.layout.etcd import CLIENT_PORT, CTL, FOLDER
 from bastide.machines import Machine
 from bastide.patroni import Member
 from bastide.secrets import Keyring
 from bastide.settings import Settings
 from deploys.facts.ask import ask
-from deploys.facts.etcd import ETCD_MEMBERS, MembersState
+from deploys.facts.etcd import ETCD_DISK, ETCD_MEMBERS, DiskState, MembersState
 from deploys.facts.fact import FactRequest, Facts, merged
 from deploys.facts.patroni import PATRONI, PatroniState, cluster_by, restart_waits
 from deploys.facts.postgres import REPLICATION, ReplicationState
 from deploys.postgres import deploy as postgres
 from deploys.postgres import patroni
 
+# etcd 3.5 manual, "Hardware recommendations" and FAQ: what the 99th percentile of both should stay below
+_LOG_SECONDS, _DATA_SECONDS = 0.010, 0.025
 # PostgreSQL 17 manual, 52.19 (pg_replication_slots) and 27.2.4 (pg_stat_replication)
 _REPLICATION = """
 select json_build_object(
@@ -35,10 +37,15 @@ def fact_request(wanted: Settings, machine: Machine, stack: str) -> FactRequest:
     """What a machine is asked to say how the cluster is. Raises `BastideError` for a stack without one."""
     cluster = member(wanted, machine, stack)
     return merged(
-        ETCD_MEMBERS.request(CTL) if machine.name in wanted.etcd_members else {},
+        _voter_request(wanted, machine.name) if machine.name in wanted.etcd_members else {},
         postgres.patroni_request(cluster) if cluster else {},
         REPLICATION.request(_REPLICATION) if cluster else {},
     )
+
+
+def _voter_request(wanted: Settings, name: str) -> FactRequest:
+    metrics = f"https://{wanted.mesh[name]}:{CLIENT_PORT}/metrics"
+    return merged(ETCD_MEMBERS.request(CTL), ETCD_DISK.request({"metrics": metrics, "folder": FOLDER}))
 
 
 def member(wanted: Settings, machine: Machine, stack: str) -> Cluster | None:
@@ -96,6 +103,7 @@ def lines(name: str, facts: Facts) -> Iterator[str]:
         yield from _site_lines(name, facts[PATRONI], facts[REPLICATION])
     if ETCD_MEMBERS in facts:
         yield _members_line(name, facts[ETCD_MEMBERS])
+        yield from _disk_lines(name, facts[ETCD_DISK])
 
 
 def _site_lines(name: str, seen: PatroniState, replication: ReplicationState | None) -> Iterator[str]:
@@ -140,6 +148,19 @@ def _members_line(name: str, seen: MembersState) -> str:
     away = sorted(set(wanted.values()) - {wanted.get(format(o["Status"]["header"]["member_id"], "x")) for o in found})
     what = f"votes; {len(found)} of {len(wanted)} members answer, {leader or 'nobody'} leads them"
     return f"{what}; next: `make drift`: {', '.join(away)} does not answer" if away else what
+
+
+def _disk_lines(name: str, seen: DiskState | None) -> Iterator[str]:
+    """How quick a voter's disk is; nothing of one that does not answer, which is said already."""
+    if seen is None:
+        return
+    parts = [("log", seen["log"], _LOG_SECONDS), ("data", seen["data"], _DATA_SECONDS)]
+    told = ", ".join(f"{what} {took * 1000:.0f} ms" for what, took, _ in parts if took is not None)
+    slow = [f"{what} over {most * 1000:.0f} ms" for what, took, most in parts if took is not None and took > most]
+    line = f" its disk, 99 of 100 writes since it was started: {told or 'none yet'}"
+    if slow:
+        line += f": SLOW ({', '.join(slow)}), votes may come too late; next: docs/how-to/postgres.md#a-slow-voter"
+    yield line
 
 
 def _megabytes(size: float | None) -> int:

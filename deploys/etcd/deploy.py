@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pyinfra.api.deploy import deploy
 
 from bastide.layout.etcd import CTL, DATA, FOLDER, FORMING, HOME, KEEP, LEAD, UNIT
+from bastide.layout.updates import TURNS
 from bastide.secrets import Keyring
 from bastide.settings import Etcd
 from deploys.etcd.beginning import Beginning
@@ -36,6 +37,7 @@ from deploys.etcd.membership import (
 from deploys.facts.ask import ask, this_host
 from deploys.facts.etcd import ETCD_MEMBER, MemberRequest
 from deploys.facts.fact import FactRequest, merged
+from deploys.facts.programs import OUTDATED
 from deploys.facts.units import UNITS
 from deploys.here import Here
 from deploys.local_access import close_to_others
@@ -46,6 +48,8 @@ from deploys.operations.phase import phase
 from deploys.operations.units import unit
 from deploys.operations.volumes import volume, volume_request
 from deploys.operations.wait import wait
+from deploys.render import render
+from deploys.restarts import no_restarts, restart_files
 
 # The first snapshot at once: the timer takes the next one at night. One member after the other, since each answers
 # nobody for a moment; and only when it has caught up with the others: one that has not heard yet that passwords count
@@ -103,6 +107,8 @@ def fact_request(wanted: Wanted) -> FactRequest:
     if not members.votes:
         return merged(asked, files_request((File(FOLDER, None),)))
     written = (
+        *restart_files(),
+        turn_file(members),
         *config_files(members),
         authority_file(keyring),
         *certificate_files(members, keyring),
@@ -110,7 +116,7 @@ def fact_request(wanted: Wanted) -> FactRequest:
         *upkeep_files(wanted.etcd, members),
     )
     disk = volume_request("etcd", members.volume, HOME) if members.volume else {}
-    return merged(asked, files_request(written), UNITS.request([UNIT]), disk)
+    return merged(asked, files_request(written), UNITS.request([UNIT]), OUTDATED.request([UNIT]), disk)
 
 
 def _member(wanted: Wanted, beginning: Beginning) -> None:
@@ -118,6 +124,7 @@ def _member(wanted: Wanted, beginning: Beginning) -> None:
     facts = ask(this_host(), fact_request(wanted))
     seen = facts[ETCD_MEMBER]
     runs = seen["data"] and seen["active"]
+    no_restarts()
     # before the packages: etcd's starts it when it is installed, and PostgreSQL's begin a cluster of their own
     if not runs:
         files(name="how it runs", name_="etcd", wanted=config_files(members), settle=restart)
@@ -154,11 +161,13 @@ def _member(wanted: Wanted, beginning: Beginning) -> None:
             name_="etcd",
             wanted=config_files(members),
             settle=_restart(members, ()),
+            drift=facts[OUTDATED][UNIT],
             _serial=True,
         )
     if members.administers:
         access(name="users and passwords", plan=access_plan(members, keyring))
     unit(name="server", name_=UNIT, state="running")
+    files(name="its turn at night", name_="etcd-turn", wanted=(turn_file(members),))
     files(
         name="upkeep",
         name_="etcd-upkeep",
@@ -190,20 +199,31 @@ def _restart(members: Members, awaited: Collection[str]) -> str:
     seconds, and the next one waits until Patroni has renewed its lease: it ends its sessions after 3 to 6 s without.
     """
     pause = "sleep 5" if awaited else ":"
-    others = " ".join(url for name, url in members.endpoints().items() if name != members.name and name not in awaited)
     return f"""\
 systemctl daemon-reload
 systemctl -q is-active {UNIT} || exit 0
-for other in {others}; do
-    ETCDCTL_ENDPOINTS=$other {CTL} endpoint health >/dev/null 2>&1 ||
-        {{ echo "the member at $other is not well: this one must not go down now" >&2; exit 1; }}
-done
+{_others_are_well(members, awaited)}
 systemctl restart {UNIT} && for try in $(seq 50); do
     ETCDCTL_ENDPOINTS={members.endpoint} {CTL} endpoint health >/dev/null 2>&1 && {{ {pause}; exit 0; }}
     sleep 0.2
 done
 echo "the member is not well after its restart" >&2; exit 1
 """
+
+
+def _others_are_well(members: Members, awaited: Collection[str] = ()) -> str:
+    others = " ".join(url for name, url in members.endpoints().items() if name != members.name and name not in awaited)
+    return f"""\
+for other in {others}; do
+    ETCDCTL_ENDPOINTS=$other {CTL} endpoint health >/dev/null 2>&1 ||
+        {{ echo "the member at $other is not well: this one must not go down now" >&2; exit 1; }}
+done"""
+
+
+def turn_file(members: Members) -> File:
+    """What its machine's turn at night means for the member."""
+    text = render("etcd/turn.j2", unit=UNIT, well=_others_are_well(members), restart=_restart(members, ()))
+    return File(f"{TURNS}/10-etcd", text, mode=0o755)
 
 
 def _asked(members: Members) -> MemberRequest:

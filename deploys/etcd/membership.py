@@ -25,6 +25,7 @@ from bastide.layout.etcd import (
     UNIT,
     prefix,
 )
+from bastide.layout.updates import TURNS
 from bastide.layout.wireguard import UNIT as MESH_UNIT
 from bastide.machines import Machine
 from bastide.secrets import Keyring
@@ -102,7 +103,9 @@ def packages_of(members: Members) -> tuple[str, ...]:
     """On a site also what makes the account `postgres`: the rules of the guard name it."""
     if not members.votes:
         return ("nftables", "postgresql-common")
-    return (*PACKAGES, "postgresql-common") if members.site else PACKAGES
+    # e2fsprogs: a volume that was made bigger is used to its end
+    disk = ("e2fsprogs",) if members.volume else ()
+    return (*PACKAGES, *disk, *(("postgresql-common",) if members.site else ()))
 
 
 def local_access_of(members: Members) -> LocalAccess:
@@ -211,7 +214,11 @@ def leave_plan(members: Members) -> dict[str, object]:
     """
     units = [UNIT, *(f"{name}.{kind}" for name in (KEEP, LEAD) for kind in ("timer", "service"))]
     written = [LEAD_SCRIPT, *(f"/etc/systemd/system/{name}" for name in units[1:])]
-    return {"peers": members.peers(), "units": units, "gone": [*written, DATA, FORMING, SNAPSHOTS, CTL, FOLDER]}
+    return {
+        "peers": members.peers(),
+        "units": units,
+        "gone": [*written, f"{TURNS}/10-etcd", DATA, FORMING, SNAPSHOTS, CTL, FOLDER],
+    }
 
 
 def access_plan(members: Members, keyring: Keyring) -> dict[str, object]:

@@ -42,6 +42,22 @@ class MembersState(TypedDict):
     members: dict[str, str]
 
 
+class DiskRequest(TypedDict):
+    """`metrics`: the member's URL; `folder`: certificates."""
+
+    metrics: str
+    folder: str
+
+
+class DiskState(TypedDict):
+    """Seconds that 99 of 100 writes stay below since the member was started: to its log, to its data; None for none."""
+
+    log: float | None
+    data: float | None
+
+
 ETCD_MEMBER = Fact(on_machine.etcd_member)
 ETCD_MEMBERS = Fact(on_machine.etcd_members)
 """Asked by a path: bastide-etcdctl."""
+ETCD_DISK = Fact(on_machine.etcd_disk)
+"""None for a member that says nothing."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from bastide.patroni import ClusterState, cluster_state, server_state
 from deploys.facts.fact import Fact
 from deploys.remote.facts import patroni as on_machine
+
+Outdated = Literal["patroni", "postgres", ""]
 
 
 class PatroniRequest(TypedDict):
@@ -21,7 +23,8 @@ class PatroniState(TypedDict):
     """`patroni`, `cluster` and `config` are its answers as they came, `None` for none: bastide/patroni.py reads them.
 
     `knows`: whether it has taken over what is shared; `data`: a system identifier, "?" for no whole data directory, ""
-    for none; `installed`: what `postgres --version` says.
+    for none; `installed`: what `postgres --version` says; `outdated`: what has to be started again to run what is
+    installed: "patroni" (its server with it), "postgres" or "" for nothing.
     """
 
     memory_mb: int
@@ -31,6 +34,7 @@ class PatroniState(TypedDict):
     knows: bool
     data: str
     installed: str
+    outdated: Outdated
 
 
 PATRONI = Fact(on_machine.patroni)
@@ -42,6 +46,6 @@ def cluster_by(seen: PatroniState) -> ClusterState:
 
 
 def restart_waits(seen: PatroniState) -> bool:
-    """Whether the machine's Postgres says so, or runs another program than the installed one."""
+    """Whether the machine's Postgres says so, or runs another program than the installed one, or Patroni does."""
     own = server_state(seen["patroni"])
-    return own is not None and own.restart_waits(seen["installed"])
+    return own is not None and (bool(seen["outdated"]) or own.restart_waits(seen["installed"]))

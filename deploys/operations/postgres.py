@@ -54,7 +54,7 @@ def roll(plan: dict[str, Any], leads: bool) -> Commands:
         host.noop("nothing waits for a restart here")
         return
     try:
-        yield remote.command("postgres", "roll", plan, leads)
+        yield remote.command("postgres", "roll", plan, leads, seen["outdated"] == "patroni")
     finally:
         forget_all(host)
 
@@ -88,11 +88,17 @@ def clients_wait(plan: dict[str, Any], before_restart: bool) -> Commands:
     seen = ask(host)[PATRONI]
     cluster = cluster_by(seen)
     leader = cluster.member(cluster.leader)
-    waits = leader is not None and (leader.pending_restart or (leader.name == host.name and restart_waits(seen)))
+    waits = leader is not None and (leader.pending_restart or _restart_waits(host, leader.name))
     if leader is None or len(cluster.members) < 2 or (before_restart and not waits):
         host.noop("nobody hands over")
         return
     yield remote.command("pool", "wait_out", {**plan, "leader": leader.name})
+
+
+def _restart_waits(host: Host, name: str) -> bool:
+    """Whether a restart waits on the machine of that name, as far as it takes part in this run."""
+    other = next((one for one in host.state.inventory.get_active_hosts() if one.name == name), None)
+    return other is not None and restart_waits(ask(other)[PATRONI])
 
 
 @operation()

@@ -14,11 +14,13 @@ from deploys.facts.changes import UNFINISHED
 from deploys.facts.fact import FactRequest, Facts, merged
 from deploys.facts.files import FILES
 from deploys.facts.units import UNITS
-from deploys.facts.volumes import DEVICES, MOUNTS
+from deploys.facts.volumes import DEVICES, MOUNTS, ROOM
 from deploys.operations.files import Commands, File, differing, files_request, plan
 
 # an attached volume is there at once, or some seconds after `pulumi up` has said so
 DEVICE_SECONDS = 60
+# ext4 grows by groups of blocks (mke2fs(8)): what is less stays free
+_LEAST = 128 << 20
 _UNITS = "/etc/systemd/system"
 
 
@@ -26,7 +28,7 @@ _UNITS = "/etc/systemd/system"
 def volume(
     name_: str, device: str, path: str, owner: str | None = None, group: str | None = None, mode: int | None = None
 ) -> Commands:
-    """Mount a volume, now and at each boot.
+    """Mount a volume, now and at each boot, and have its file system use all of it.
 
     + name_: one word for what is kept there
     + device: its path (`Machine.volume`); waited for, and it holds a file system already
@@ -35,19 +37,28 @@ def volume(
 
     Refuses, before anything is changed, when the device does not come, when something else is mounted at `path`, and
     when the folder holds data, which the volume would hide. A boot does not wait for the volume and does not fail
-    without it: a service that must not run without it says `RequiresMountsFor=` in its unit.
+    without it: a service that must not run without it says `RequiresMountsFor=` in its unit. A volume that was made
+    bigger at the provider is used to its end by resize2fs (of e2fsprogs), while it is mounted; nothing waits for that.
     """
     host = this_host()
     facts = ask(host, volume_request(name_, device, path))
     mark, unit = f"volume-{name_}", unit_name(path)
     changed = differing(host, (unit_file(name_, device, path),), facts)
     folder = (owner, group, mode)
-    if not changed and mark not in facts[UNFINISHED]["pending"] and is_mounted(facts, device, path, *folder):
+    grows = facts[ROOM][device] >= _LEAST
+    if (
+        not changed
+        and not grows
+        and mark not in facts[UNFINISHED]["pending"]
+        and is_mounted(facts, device, path, *folder)
+    ):
         host.noop(f"{name_}: the volume is mounted at {path}")
         return
     try:
         yield StringCommand("sh", "-c", QuoteString(_refusals(device, path)))
-        yield remote.command("change", "apply", plan(mark, tuple(changed), _settle(unit, path, *folder)))
+        yield remote.command(
+            "change", "apply", plan(mark, tuple(changed), _settle(unit, path, *folder, device if grows else ""))
+        )
     finally:
         forget(host)
 
@@ -58,6 +69,7 @@ def volume_request(name: str, device: str, path: str) -> FactRequest:
         files_request((unit_file(name, device, path), File(path, None))),
         MOUNTS.request([path]),
         DEVICES.request([device]),
+        ROOM.request([device]),
         UNITS.request([unit_name(path)]),
     )
 
@@ -119,7 +131,8 @@ def _refusals(device: str, path: str) -> str:
     )
 
 
-def _settle(unit: str, path: str, owner: str | None, group: str | None, mode: int | None) -> str:
+def _settle(unit: str, path: str, owner: str | None, group: str | None, mode: int | None, grown: str) -> str:
+    """`grown`: the device that its file system leaves a part of; "" for none."""
     folder, name = shlex.quote(path), shlex.quote(unit)
     lines = ["systemctl daemon-reload", f"systemctl enable -q {name}"]
     lines.append(f"{{ systemctl start {name} || {{ systemctl status -n 5 --no-pager {name} >&2; exit 1; }}; }}")
@@ -128,4 +141,6 @@ def _settle(unit: str, path: str, owner: str | None, group: str | None, mode: in
         lines.append(f"chown {shlex.quote(whose)} {folder}")
     if mode is not None:
         lines.append(f"chmod {mode:04o} {folder}")
+    if grown:
+        lines.append(f"resize2fs {shlex.quote(grown)}")
     return " && ".join(lines)

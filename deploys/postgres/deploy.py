@@ -17,6 +17,7 @@ from deploys.facts.ask import ask, this_host
 from deploys.facts.fact import FactRequest, merged
 from deploys.facts.patroni import PATRONI
 from deploys.facts.postgres import DATABASES
+from deploys.facts.programs import OUTDATED
 from deploys.facts.units import UNITS
 from deploys.here import Here
 from deploys.local_access import LocalAccess, close_to_others
@@ -48,6 +49,8 @@ from deploys.postgres.routing import (
     pool_files,
     pool_users_file,
 )
+from deploys.postgres.turn import turn_files
+from deploys.restarts import no_restarts, restart_files
 
 # haproxy and pgbouncer: on every site. python3-etcd: without it Debian's Patroni knows no etcd. postgresql-17 brings
 # its contrib modules along.
@@ -75,6 +78,7 @@ def postgres(wanted: Wanted) -> None:
     if site:
         # before the packages, which would make and start a cluster of their own, and HAProxy without a listener
         files(name="no cluster of Debian's", name_="postgres-packages", wanted=package_files())
+        no_restarts()
         packages(name="packages", names=PACKAGES)
         close_to_others(local_access_of(cluster), facts)
         files(name="authorities", name_="postgres-ca", wanted=authority_files(keyring), settle=RELOAD_TRUST)
@@ -87,6 +91,7 @@ def postgres(wanted: Wanted) -> None:
             name_="pgbouncer",
             wanted=pool_files(cluster, keyring),
             settle=RELOAD_PGBOUNCER,
+            drift=facts[OUTDATED][POOL_UNIT],
             _serial=True,
         )
     phase(name="every machine trusts the authorities")
@@ -155,7 +160,14 @@ def postgres(wanted: Wanted) -> None:
             shape=shape(cluster.postgres, len(cluster.sites)),
             keys=access(cluster.postgres, keyring),
         )
-        files(name="way to the leader", name_="haproxy", wanted=(haproxy_file(cluster),), settle=RELOAD_HAPROXY)
+        # it takes its own newer program up when it is reloaded, and its sessions end with the earlier one
+        files(
+            name="way to the leader",
+            name_="haproxy",
+            wanted=(haproxy_file(cluster),),
+            settle=RELOAD_HAPROXY,
+            drift=facts[OUTDATED][ROUTER_UNIT],
+        )
         # together with the roles' own: for as long as the two differ, nobody new gets in
         files(
             name="who comes in by the pool",
@@ -165,6 +177,7 @@ def postgres(wanted: Wanted) -> None:
         )
         unit(name="way to the leader runs", name_=ROUTER_UNIT, state="running")
         unit(name="pool runs", name_=POOL_UNIT, state="running")
+        files(name="its turn at night", name_="postgres-turn", wanted=turn_files(cluster, keyring))
 
 
 def wanted_of(here: Here) -> Wanted | None:
@@ -183,10 +196,12 @@ def fact_request(wanted: Wanted) -> FactRequest:
         return {}
     written = (
         *package_files(),
+        *restart_files(),
         *authority_files(keyring),
         *certificate_files(cluster, keyring),
         *member_files(cluster, keyring, {}),
         haproxy_file(cluster),
+        *turn_files(cluster, keyring),
         pool_account_file(),
         *pool_files(cluster, keyring),
         pool_users_file(cluster, keyring),
@@ -196,6 +211,7 @@ def fact_request(wanted: Wanted) -> FactRequest:
         files_request(written),
         local_access_of(cluster).fact_request(),
         UNITS.request([UNIT, ROUTER_UNIT, POOL_UNIT]),
+        OUTDATED.request([ROUTER_UNIT, POOL_UNIT]),
         patroni_request(cluster),
         DATABASES.request(shape(cluster.postgres, len(cluster.sites)).asked),
     )

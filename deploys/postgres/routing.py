@@ -38,12 +38,13 @@ CLIENTS = 2000
 # for each client one file, for each connection to a server one; and its own (PgBouncer 1.24 manual, max_client_conn)
 FILES = CLIENTS + 1000 + 100
 # Where it listens is read at its start alone, and Debian's package has it listen at ::1 as well; whose account it runs
-# as and how many files it may open are, too.
+# as and how many files it may open are, too; and a newer program is run by a new process only.
 RELOAD_PGBOUNCER = f"""\
 systemctl daemon-reload; systemctl -q enable pgbouncer || exit 1
 ss -Hltnp | grep '"pgbouncer"' | grep -qvF ' 127.0.0.1:' && systemctl stop pgbouncer
 pid=$(systemctl show -P MainPID pgbouncer)
 [ "$(stat -c %U /proc/$pid)" = {POOL_ACCOUNT} ] && grep -q 'open files *{FILES} ' /proc/$pid/limits &&
+    ! grep -q ' ..x. .* (deleted)$' /proc/$pid/maps &&
     systemctl reload pgbouncer || systemctl restart pgbouncer
 """
 # What common drivers send and a pool cannot keep for one client among many (PgBouncer 1.24 manual,

@@ -75,6 +75,24 @@ def command(script: str, function: str, *arguments: object) -> StringCommand:
     return StringCommand(COMMAND, _stdin=call(script, function, *arguments))
 
 
+def program(script: str, function: str, *arguments: object, about: str) -> str:
+    """A program to leave on the machine: it calls `function` with these arguments, then with the words it is told.
+
+    Nothing in it is secret: it is written in full, to be read there. `about`: its first line, in words.
+    """
+    name = f"{__name__}.{script}"
+    lines = (
+        "#!/usr/bin/python3 -IS",
+        f"# {about}",
+        "import sys",
+        f"SOURCES = {_sources(name)!r}",
+        f"LOAD = {_LOAD!r}",
+        "exec(LOAD)",
+        f"sys.modules[{name!r}].{function}(*{list(arguments)!r}, *sys.argv[1:])",
+    )
+    return "\n".join(lines) + "\n"
+
+
 @cache
 def _packed(*names: str) -> str:
     """The texts in a third of their size: as they are they would not fit into the first packets of a connection."""

@@ -40,8 +40,10 @@ def share(plan: dict[str, Any], wanted: dict[str, Any]) -> None:
     _wait(plan, "etcd to hold the new settings", lambda: _call(plan, "GET", "/config") == wanted)
 
 
-def roll(plan: dict[str, Any], leads: bool) -> None:
+def roll(plan: dict[str, Any], leads: bool, whole: bool) -> None:
     """Restart this server, if it is its turn; a leader hands over first when there is anybody to hand over to.
+
+    `whole`: Patroni with it, whose program is another one than the installed one.
 
     A value that a standby may not have below its leader's (PostgreSQL 17 manual, 26.4.2) is lowered by the leader
     first, in its place: whoever takes over would still have the higher one.
@@ -55,10 +57,19 @@ def roll(plan: dict[str, Any], leads: bool) -> None:
         return  # the leader's turn comes first
     if leads and not lowered and any(member.streams for member in _cluster(plan).members):
         _hand_over(plan, "")
-    _call(plan, "POST", "/restart", {})
+    if whole:
+        _restart_patroni(plan)
+    else:
+        _call(plan, "POST", "/restart", {})
     _wait(plan, "this server to be well again", lambda: not _unwell(plan) and not _me(plan).pending_restart)
     # the next one may hand over to this one
     _wait(plan, "a standby to be in sync", lambda: _is_synced(plan))
+
+
+def leads(plan: dict[str, Any], *, alone: bool = True) -> bool:
+    """Whether this machine leads; with `alone=False` only if there is anybody beside it. Raises `OSError` when its
+    Patroni does not answer."""
+    return _me(plan).leads and (alone or len(_cluster(plan).members) > 1)
 
 
 def switchover(plan: dict[str, Any], to: str) -> None:
@@ -121,6 +132,15 @@ def execute(statements: list[list[str]]) -> None:
             # what psql quotes of the statement may hold a verifier
             reason = next((line for line in done.stderr.splitlines() if "ERROR" in line), "psql failed")
             _fail(f"{database}: {reason}")
+
+
+def _restart_patroni(plan: dict[str, Any]) -> None:
+    """It stops its server, and starts it when it is back."""
+    before = _started(plan)
+    done = subprocess.run(("systemctl", "restart", "patroni.service"), capture_output=True, text=True, check=False)
+    if done.returncode:
+        _fail(done.stderr.strip())
+    _wait(plan, "this server to be started again", lambda: _started(plan) not in ("", before))
 
 
 def _cluster(plan: dict[str, Any]) -> ClusterState:

@@ -16,6 +16,7 @@ from bastide.layout.updates import (
     LISTS_TIMER,
     PROGRAM,
     REBOOT_TIMER,
+    ROLLED,
     SOURCES,
     TIMERS,
     UPGRADE_TIMER,
@@ -63,6 +64,8 @@ class Wanted:
     updates: Updates
     times: Windows
     peers: dict[str, str]
+    databases: bool = False
+    """Whether services of a database cluster run on its machines."""
 
 
 @deploy("updates")
@@ -90,7 +93,9 @@ def updates(wanted: Wanted) -> None:
 def wanted_of(here: Here) -> Wanted:
     """What it wants of the stack."""
     peers = {other.name: other.address_for(here.machine) for other in here.others}
-    return Wanted(here.settings.updates, windows(here.settings)[here.machine.name], peers)
+    return Wanted(
+        here.settings.updates, windows(here.settings)[here.machine.name], peers, here.settings.postgres is not None
+    )
 
 
 def fact_request(wanted: Wanted) -> FactRequest:
@@ -142,6 +147,7 @@ def window_files(wanted: Wanted) -> tuple[File, ...]:
     config = {
         "peers": wanted.peers,
         "observe_seconds": OBSERVE_SECONDS,
+        "by_turns": ROLLED if wanted.databases else (),
         "max_pending_days": wanted.updates.max_pending_days,
         "upgraded": [[urlsplit(one.url).hostname, one.suite] for one in wanted.updates.sources.values() if one.upgrade],
     }

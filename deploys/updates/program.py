@@ -2,7 +2,8 @@
 
     updates.py look      print what is pending, as JSON; changes nothing
     updates.py check     the same, remembered, with an alert in the journal for what waits for too long
-    updates.py reboot    reboot if one is pending, every peer answers and every check in /etc/bastide/reboot.d agrees
+    updates.py reboot    reboot if one is pending, every peer answers and every check in /etc/bastide/reboot.d agrees;
+                         if only services wait that are restarted by turns: have these run what is installed
 
 Installed as it stands here, so standard library and apt's own Python module only. `/etc/bastide/updates.json` says who
 the peers are. No two machines go down at once: who wants to reboot first stops answering its peers' pings and only then
@@ -24,11 +25,13 @@ ROOT = Path("/")
 CONFIG = Path("etc/bastide/updates.json")
 STATE = Path("var/lib/bastide/updates.json")
 CHECKS = Path("etc/bastide/reboot.d")
+TURNS = Path("etc/bastide/turn.d")  # look, take, leave: bastide/layout/updates.py
 DEPLOY = Path("run/bastide-deploy.json")  # deploys/remote/hold.py
 TABLE = "bastide_reboot"
 ALERT, WARNING, NOTICE = "<1>", "<4>", "<5>"  # sd-daemon(3): the journal's priority at the head of a line
 _LOOK_SECONDS = 5  # between two looks at the peers
 _CHECK_SECONDS = 120
+_TURN_SECONDS = 600
 _DAY = 86400
 
 
@@ -42,15 +45,18 @@ def look() -> dict[str, Any]:
     packages = {name: {**found, "since": updates.get(name, now)} for name, found in pending_packages().items()}
     # by kind: the sentence names kernels and programs, which change while the same reboot waits
     reboot = {kind: {"why": why, "since": reboots.get(kind, now)} for kind, why in reboot_reasons().items()}
-    return {"now": now, "looked": known.get("looked"), "packages": packages, "reboot": reboot}
+    turn = {name: {"since": known.get("turn", {}).get(name, now)} for name in outdated()}
+    return {"now": now, "looked": known.get("looked"), "packages": packages, "reboot": reboot, "turn": turn}
 
 
 def check() -> int:
     """Remember what is pending, and raise an alert for what waits for longer than the settings allow."""
     seen, limit = look(), _json(CONFIG)["max_pending_days"]
-    since = {part: {key: found["since"] for key, found in seen[part].items()} for part in ("packages", "reboot")}
+    parts = ("packages", "reboot", "turn")
+    since = {part: {key: found["since"] for key, found in seen[part].items()} for part in parts}
     _write(STATE, {**_json(STATE), "looked": seen["now"], **since})
     waiting = [(f"a security update of {name}", found["since"]) for name, found in seen["packages"].items()]
+    waiting += [(f"{name}: a newer program is installed and", found["since"]) for name, found in seen["turn"].items()]
     waiting += [(f"a reboot is pending: {found['why']}", found["since"]) for found in seen["reboot"].values()]
     for what, at in waiting:
         days = (seen["now"] - at) / _DAY
@@ -64,16 +70,21 @@ def check() -> int:
 
 
 def reboot() -> int:
-    """Reboot when there is a reason and nobody is in the way; else say why not. Does not look at the clock."""
-    reasons = reboot_reasons()
-    if not reasons:
+    """Reboot when there is a reason and nobody is in the way; else say why not. Does not look at the clock.
+
+    Where only services wait that are restarted by turns, these are.
+    """
+    reasons, services = reboot_reasons(), outdated()
+    if not reasons and not services:
         _log(NOTICE, "no reboot is pending")
         return 0
     config, kernel = _json(CONFIG), _newer_kernel()
     if list(reasons) == ["kernel"] and _json(STATE).get("rebooted_for", {}).get("kernel") == kernel:
         # pinned in the boot loader, or the provider's kernel is booted: the next reboot would end the same
         _log(ALERT, f"no reboot now: {reasons['kernel']}, and the last reboot did not bring it")
-        return 0
+        reasons = {}
+        if not services:
+            return 0
     with _package_lock() as free:
         if not free:
             return _not_now("packages are being installed")
@@ -83,6 +94,11 @@ def reboot() -> int:
         try:
             if problem := _silent_peer(config["peers"], config["observe_seconds"]) or _refused() or _deploy():
                 return _not_now(problem)
+            if problem := _turn("leave" if reasons else "take"):
+                return _not_now(problem)
+            if not reasons:
+                _log(NOTICE, f"what is installed runs now: {', '.join(services)}")
+                return 0
             known = _json(STATE)
             _write(STATE, {**known, "rebooted_for": {"kinds": sorted(reasons), "kernel": kernel}})
             because = "; ".join(reasons.values())
@@ -95,6 +111,17 @@ def reboot() -> int:
             if not going:
                 _run("nft", "destroy", "table", "inet", TABLE)
     return 0 if going else 1
+
+
+def outdated() -> list[str]:
+    """Services that run an earlier program than the installed one and are restarted by turns."""
+    found = []
+    for path in _executables(TURNS):
+        try:
+            found += _run(str(path), "look").stdout.split()
+        except (OSError, subprocess.TimeoutExpired):
+            continue  # when it is its turn this is said
+    return sorted(found)
 
 
 def pending_packages() -> dict[str, dict[str, str]]:
@@ -151,15 +178,20 @@ def _is_newer(version: str, than: str) -> bool:
 
 
 def _stale_programs() -> set[str]:
-    """Names of processes with code mapped from files below /usr that an upgrade has replaced since they started."""
-    found = set()
+    """Names of processes with code mapped from files below /usr that an upgrade has replaced since they started.
+
+    Not those of services that are restarted by turns.
+    """
+    found, by_turns = set(), {f"{name}.service" for name in _json(CONFIG).get("by_turns", [])}
     for maps in ROOT.glob("proc/[0-9]*/maps"):
         try:
             # proc_pid_maps(5): address, permissions, offset, device, inode, path; a path that is gone ends in (deleted)
             lines = maps.read_text(errors="replace").splitlines()
             code = (line.split(maxsplit=5) for line in lines if line.endswith("(deleted)"))
             if any(len(words) == 6 and "x" in words[1] and words[5].startswith(("/usr/", "/lib")) for words in code):
-                found.add((maps.parent / "comm").read_text().strip())
+                unit = _text((maps.parent / "cgroup").relative_to(ROOT)).strip().rpartition("/")[2]
+                if unit not in by_turns:
+                    found.add((maps.parent / "comm").read_text().strip())
         except OSError:
             continue  # it has ended
     return found
@@ -200,18 +232,29 @@ def _silent_peer(peers: dict[str, str], seconds: float) -> str:
 
 def _refused() -> str:
     """The first check of /etc/bastide/reboot.d that does not end with 0, and what it says; "" when all agree."""
-    folder = ROOT / CHECKS
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if path.name.startswith("."):
-            continue
+    return _first_refusal("the check", CHECKS, seconds=_CHECK_SECONDS)
+
+
+def _turn(word: str) -> str:
+    """Have each of /etc/bastide/turn.d see to its services; what the first that cannot says, "" when all did."""
+    return _first_refusal("the turn of", TURNS, word, seconds=_TURN_SECONDS)
+
+
+def _first_refusal(what: str, folder: Path, *words: str, seconds: float) -> str:
+    for path in _executables(folder):
         try:
-            done = _run(str(path), seconds=_CHECK_SECONDS)
+            done = _run(str(path), *words, seconds=seconds)
         except (OSError, subprocess.TimeoutExpired) as error:
-            return f"the check {path.name} cannot be run: {error}"
+            return f"{what} {path.name} cannot be run: {error}"
         if done.returncode != 0:
-            words = (done.stdout + done.stderr).strip().splitlines()
-            return f"the check {path.name} refuses: {words[-1] if words else f'exit {done.returncode}'}"
+            said = (done.stdout + done.stderr).strip().splitlines()
+            return f"{what} {path.name} refuses: {said[-1] if said else f'exit {done.returncode}'}"
     return ""
+
+
+def _executables(folder: Path) -> list[Path]:
+    there = ROOT / folder
+    return [path for path in sorted(there.iterdir()) if not path.name.startswith(".")] if there.is_dir() else []
 
 
 def _deploy() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 
@@ -32,6 +33,18 @@ _OWN_RELEASE = """
 apt-get -qq -y --allow-downgrades install postgresql-17=$(
     dpkg-query -W -f '${Version}' postgresql-17 | sed 's/+standin1$//') >/dev/null
 """
+
+
+# what dpkg does in an upgrade as well, without a newer release: files anew in the place of those that are at work
+_REINSTALL = """
+apt-get -qq update && apt-get -qq -y -o APT::Sandbox::User=root --reinstall install \\
+    etcd-server haproxy patroni pgbouncer postgresql-17 >/dev/null
+"""
+_PROCESSES = f"""
+for unit in etcd haproxy patroni pgbouncer; do echo $unit $(systemctl show -P MainPID $unit); done
+echo postgres $(head -n 1 {DATA}/postmaster.pid)
+"""
+_LOOK = "for one in /etc/bastide/turn.d/*; do $one look; done"
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +151,39 @@ def test_it_is_handed_over_by_word(rehearsal: Rehearsal, writers: Writers) -> No
     writers.healed()
 
 
+@pytest.mark.full("outages")
+def test_a_voter_with_a_slow_disk_is_named_and_nobody_waits_for_it(rehearsal: Rehearsal, writers: Writers) -> None:
+    """The stand-in for a slow disk: strace(1) holds up each of the member's calls that wait for the disk."""
+    machine, slow = "standby", "rehearsal-slow-disk"
+    calls = "fdatasync,fsync"
+    trace = f"strace -f -qq -o /dev/null -e trace={calls} -e inject={calls}:delay_enter=400000"
+    rehearsal.exec(machine, "apt-get -qq update && apt-get -qq -y install strace >/dev/null", timeout=300)
+    leader = writers.leader()
+    with writers.writing(*SITES):
+        # what it counted before is of the quick disk
+        rehearsal.exec(
+            machine,
+            f"systemctl restart etcd && systemd-run -q --unit={slow} {trace} -p $(systemctl show -P MainPID etcd)",
+        )
+        try:
+            # a lab's own disk may be slow as well, but not by 400 ms each time
+            named = re.compile(rf"\[{machine}\]  its disk.*: log (\d+) ms.*SLOW.*next: .*#a-slow-voter")
+
+            def is_named() -> bool:
+                found = named.search(said(day_two(rehearsal, "cluster_status")))
+                return found is not None and int(found[1]) > 250
+
+            wait_for(is_named, "it is named", seconds=90)
+            for site in SITES:
+                writers.goes_on(site, seconds=10)
+        finally:
+            rehearsal.exec(machine, f"systemctl stop {slow}; systemctl restart etcd")
+        told = writers.told()
+    assert (writers.leader(), told.unknown) == (leader, {}), told.reasons
+    assert writers.missing(told) == []
+    writers.healed()
+
+
 @pytest.mark.full("faults")
 def test_a_pause_is_not_forgotten(rehearsal: Rehearsal, writers: Writers) -> None:
     assert "next: `make resume` as soon as you are done" in said(day_two(rehearsal, "pause"))
@@ -189,6 +235,73 @@ def test_a_changed_setting_rolls_through_in_one_deploy(rehearsal: Rehearsal, wri
     assert writers.missing(told) == []
     assert told.stopped(other, writers_began) < 15
     writers.healed()
+
+
+def processes(rehearsal: Rehearsal, site: str) -> dict[str, str]:
+    """The main process of each service that is rolled."""
+    lines = rehearsal.exec(site, _PROCESSES).stdout.splitlines()
+    return dict(line.split() for line in lines)
+
+
+def outdated(rehearsal: Rehearsal, site: str) -> set[str]:
+    """Services that run another program than the installed one, as the machine says itself."""
+    return set(rehearsal.exec(site, _LOOK).stdout.split())
+
+
+def test_packages_restart_nothing_and_a_deploy_takes_them_up(rehearsal: Rehearsal, writers: Writers) -> None:
+    """On the server that leads, while both sites write: no process changes and no answer is missed until the deploy.
+
+    Then each is restarted once: the pool's own restart cuts its clients off, who come again, and the leader hands over.
+    """
+    leader = writers.leader()
+    (other,) = set(SITES) - {leader}
+    before = processes(rehearsal, leader)
+    with writers.writing(*SITES, patience=5):
+        rehearsal.exec(leader, _REINSTALL, timeout=300)
+        assert processes(rehearsal, leader) == before
+        assert outdated(rehearsal, leader) == set(before) - {"postgres"}
+        told = writers.told()
+        assert (writers.leader(), told.unknown) == (leader, {}), told.reasons
+        assert "a restart is pending" in said(day_two(rehearsal, "cluster_status"))
+        rehearsal.deploy("--data", "only=etcd,postgres")
+        for site in SITES:
+            writers.goes_on(site, seconds=20)
+        told = writers.told()
+    after = processes(rehearsal, leader)
+    # HAProxy's main process stays, and executes the new program when it is reloaded
+    assert {unit for unit in before if after[unit] == before[unit]} == {"haproxy"}
+    assert outdated(rehearsal, leader) == set()
+    assert writers.leader() == other
+    assert writers.missing(told) == []
+    assert set(told.unknown) <= {leader}, told.reasons
+    assert told.unknown.get(leader, 0) <= 2, told.reasons
+    print(f"not answered: {told.unknown}; nobody was answered for {max(told.stopped(site) for site in SITES):.2f} s")
+    assert rehearsal.dry() == {}
+    writers.healed()
+
+
+@pytest.mark.full("releases")
+def test_what_was_installed_is_taken_up_at_night_by_turns(rehearsal: Rehearsal, writers: Writers) -> None:
+    """Nobody deploys: each machine takes its turn as it would to reboot, and none reboots."""
+    leader = writers.leader()
+    boots = {site: rehearsal.exec(site, "cat /proc/sys/kernel/random/boot_id").stdout for site in SITES}
+    for site in SITES:
+        rehearsal.exec(site, _REINSTALL, timeout=300)
+        assert outdated(rehearsal, site) == {"etcd", "haproxy", "patroni", "pgbouncer"}
+    with writers.writing(*SITES, patience=5):
+        for site in sorted(SITES, key=lambda one: one != leader):
+            rehearsal.exec(site, "systemctl start bastide-reboot", timeout=300)
+            log = rehearsal.exec(site, "journalctl -q -t bastide-updates -n 5 -o cat").stdout
+            assert "what is installed runs now: etcd, haproxy, patroni, pgbouncer" in log
+            assert outdated(rehearsal, site) == set()
+            writers.healed()
+        for site in SITES:
+            writers.goes_on(site, seconds=20)
+        told = writers.told()
+    assert writers.missing(told) == []
+    print(f"not answered: {told.unknown} {told.reasons}")
+    assert boots == {site: rehearsal.exec(site, "cat /proc/sys/kernel/random/boot_id").stdout for site in SITES}
+    assert rehearsal.dry() == {}
 
 
 @pytest.mark.full("releases")

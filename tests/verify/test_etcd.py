@@ -174,6 +174,26 @@ def test_a_full_disk_takes_no_vote(observation: Observation, settings: Settings,
 
 @pytest.mark.control("etcd-04")
 @pytest.mark.probe(etcd.members)
+def test_the_volume_is_as_large_as_declared(
+    observation: Observation, settings: Settings, machine: Machine, note: Note
+) -> None:
+    """The disk that the voter writes to has the declared size, and the file system on it reaches to its end."""
+    said = _said(settings, observation, machine, note)
+    if not said:
+        return
+    if not machine.volume:
+        not_provable_here("it has no volume of its own for it")
+    assert "device" in said["data"], "its voter has no disk of its own"
+    disk, used = (said["data"][part] / 2**30 for part in ("device", "used"))
+    declared = settings.etcd.volume_gb or 0
+    assert disk >= declared, f"its volume has {disk:.1f} GB, {declared} are declared"
+    # ext4 grows by groups of 128 MB (mke2fs(8))
+    assert disk - used < 0.125, f"its file system leaves {disk - used:.1f} GB of its volume unused"
+    note(f"{used:.1f} GB")
+
+
+@pytest.mark.control("etcd-04")
+@pytest.mark.probe(etcd.members)
 def test_snapshots_are_fresh(observation: Observation, settings: Settings, machine: Machine, note: Note) -> None:
     """The youngest snapshot is of the last day and can be read; none is older than they are kept."""
     said = _said(settings, observation, machine, note)

@@ -26,7 +26,7 @@ _LOOK_AGE = timedelta(hours=12)
 # What makes a claim to be the only one that goes down cannot be seen on a machine that stays up, and is proven in the
 # rehearsal: of this program. Its digest stands here rather than being read where the deploy reads it, so that another
 # program is never taken for it; a unit test holds it beside the project's file.
-_PROGRAM = "dd8d47878d29f11802f9223435949984781ff31a9943cc81371ee1ddd91265d8"
+_PROGRAM = "0dd63ab751d9b7ac31ba0135f45d436c83c189898aa9cd0cab06c46287769012"
 # as Debian's own 50unattended-upgrades has them
 _SECURITY = (
     "origin=Debian,codename=${distro_codename}-security,label=Debian-Security",
@@ -201,6 +201,31 @@ def test_nothing_else_reboots_after_upgrades(observation: Observation, note: Cal
     reboots = single.get("Unattended-Upgrade::Automatic-Reboot", "false").lower()
     note(f"Automatic-Reboot is {reboots}")
     assert reboots in ("false", "0", "no", "off"), "unattended-upgrades reboots by itself and asks nobody"
+
+
+@pytest.mark.control("updates-05")
+@pytest.mark.probe(updates.rolled)
+def test_packages_restart_nothing_that_the_databases_stand_on(
+    observation: Observation, note: Callable[[str], None]
+) -> None:
+    """What Debian's maintainer scripts ask before they start, restart, reload or stop one of these says no."""
+    seen = parsed(observation.data, "what may be restarted cannot be read")
+    note(f"asked for {', '.join(sorted(seen['allowed'])) or 'nothing'}")
+    open_ = {f"{name} ({', '.join(verbs)})" for name, verbs in seen["allowed"].items() if verbs}
+    assert not open_, f"the package manager may restart {', '.join(sorted(open_))}"
+
+
+@pytest.mark.control("updates-05")
+@pytest.mark.probe(updates.rolled)
+def test_what_runs_is_what_is_installed(
+    observation: Observation, settings: Settings, note: Callable[[str], None]
+) -> None:
+    """None of these runs a program that was replaced for longer than an update may wait."""
+    seen = parsed(observation.data, "what runs cannot be read")
+    days = {name: (seen["now"] - at) / _DAY for name, at in seen["outdated"].items()}
+    note("waits for its turn: " + ", ".join(sorted(days)) if days else "all run what is installed")
+    late = [f"{name} ({age:.0f} days)" for name, age in days.items() if age > settings.updates.max_pending_days]
+    assert not late, f"an earlier program than the installed one still runs: {', '.join(sorted(late))}"
 
 
 def _patterns(wanted: Updates) -> set[str]:

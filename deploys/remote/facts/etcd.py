@@ -8,13 +8,13 @@ import ssl
 import subprocess
 
 from deploys.remote.facts.common import at, output
-from deploys.remote.facts.https import answer
+from deploys.remote.facts.https import answer, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from deploys.facts.etcd import MemberRequest, MembersState, MemberState
+    from deploys.facts.etcd import DiskRequest, DiskState, MemberRequest, MembersState, MemberState
 
 
 def etcd_member(wanted: MemberRequest) -> MemberState:
@@ -29,11 +29,8 @@ def etcd_member(wanted: MemberRequest) -> MemberState:
         "users": [],
         "members": [],
     }
-    folder = str(at(wanted["folder"]))
     with contextlib.suppress(OSError, ValueError):
-        context = ssl.create_default_context(cafile=f"{folder}/ca.crt")
-        context.load_cert_chain(f"{folder}/server.crt", f"{folder}/server.key")
-        found["healthy"] = answer(wanted["health"], context).get("health") == "true"
+        found["healthy"] = answer(wanted["health"], _client(wanted["folder"])).get("health") == "true"
     if found["healthy"] and wanted["ctl"]:
         found["auth"] = "Authentication Status: true" in output(wanted["ctl"], "auth", "status")
         found["users"] = output(wanted["ctl"], "user", "list").split()
@@ -48,6 +45,43 @@ def etcd_members(ctl: str) -> MembersState:
     members = _etcdctl(ctl, "member", "list")
     names = {format(one["ID"], "x"): one.get("name", "") for one in members.get("members", [])} if members else {}
     return {"status": _etcdctl(ctl, "endpoint", "status", "--cluster") or [], "members": names}
+
+
+def etcd_disk(wanted: DiskRequest) -> DiskState | None:
+    """How long the member's disk takes, by what it has counted since it was started; None for one that says nothing."""
+    with contextlib.suppress(OSError):
+        said = text(wanted["metrics"], _client(wanted["folder"]))
+        return {
+            "log": quantile(said, "etcd_disk_wal_fsync_duration_seconds", 0.99),
+            "data": quantile(said, "etcd_disk_backend_commit_duration_seconds", 0.99),
+        }
+    return None
+
+
+def quantile(metrics: str, name: str, share: float) -> float | None:
+    """Which value this share of a histogram stays below, estimated within its bucket as Prometheus' histogram_quantile
+    does; the last bound for what lies beyond. None where nothing was counted."""
+    buckets = []
+    for line in metrics.splitlines():
+        if line.startswith(f'{name}_bucket{{le="'):
+            most, _, number = line.removeprefix(f'{name}_bucket{{le="').partition('"} ')
+            buckets.append((float(most), float(number)))
+    if not buckets or not buckets[-1][1]:
+        return None
+    wanted, below, lower = share * buckets[-1][1], 0.0, 0.0
+    for bound, count in buckets:
+        if count >= wanted:
+            return lower if bound == float("inf") else lower + (bound - lower) * (wanted - below) / (count - below)
+        below, lower = count, bound
+    return lower
+
+
+def _client(folder: str) -> ssl.SSLContext:
+    """Who comes to a member with the machine's own certificate. Raises `OSError` where there is none."""
+    there = str(at(folder))
+    context = ssl.create_default_context(cafile=f"{there}/ca.crt")
+    context.load_cert_chain(f"{there}/server.crt", f"{there}/server.key")
+    return context
 
 
 def _etcdctl(ctl: str, *words: str) -> Any:  # noqa: ANN401 - JSON

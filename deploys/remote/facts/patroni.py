@@ -10,12 +10,13 @@ from pathlib import Path
 
 from deploys.remote.facts.common import at, output, read
 from deploys.remote.facts.https import answer
+from deploys.remote.facts.programs import outdated, replaced
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from deploys.facts.patroni import PatroniRequest, PatroniState
+    from deploys.facts.patroni import Outdated, PatroniRequest, PatroniState
 
 
 def patroni(wanted: PatroniRequest) -> PatroniState:
@@ -35,7 +36,16 @@ def patroni(wanted: PatroniRequest) -> PatroniState:
         "knows": said["config"] is not None and said["config"] == _json(data / "patroni.dynamic.json"),
         "data": _data_of(data),
         "installed": output("/usr/lib/postgresql/17/bin/postgres", "--version").strip(),
+        "outdated": outdated_part(data),
     }
+
+
+def outdated_part(data: Path) -> Outdated:
+    """What has to be started again to run what is installed: Patroni, with its server, or that alone."""
+    if outdated(["patroni.service"])["patroni.service"]:
+        return "patroni"
+    postmaster = read(data / "postmaster.pid").split("\n", 1)[0].strip()
+    return "postgres" if postmaster.isdigit() and replaced(postmaster) else ""
 
 
 def _data_of(folder: Path) -> str:

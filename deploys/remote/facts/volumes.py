@@ -11,7 +11,11 @@ from deploys.remote.facts.common import at, read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     from deploys.facts.volumes import Mount
+
+_CAP_SYS_RESOURCE = 24  # capabilities(7), linux/capability.h
 
 
 def mounts(paths: list[str]) -> dict[str, Mount | None]:
@@ -37,6 +41,33 @@ def devices(paths: list[str]) -> dict[str, str]:
             if stat.S_ISBLK(info.st_mode):
                 found[path] = f"{os.major(info.st_rdev)}:{os.minor(info.st_rdev)}"
     return found
+
+
+def room(paths: list[str]) -> dict[str, int]:
+    """By how many bytes each device is bigger than the ext4 file system on it; 0 for no such device or file system.
+
+    0 as well in a container that may grow none while it is mounted: that takes CAP_SYS_RESOURCE (ext4_resize_begin).
+    """
+    found = dict.fromkeys(paths, 0)
+    rights = re.search(r"^CapEff:\s*(\w+)", read("/proc/self/status"), re.MULTILINE)
+    may = rights is not None and int(rights[1], 16) >> _CAP_SYS_RESOURCE & 1
+    for path in paths if may else ():
+        with contextlib.suppress(OSError), at(path).open("rb") as device:
+            found[path] = max(device.seek(0, os.SEEK_END) - _ext4_bytes(device), 0)
+    return found
+
+
+def _ext4_bytes(device: BinaryIO) -> int:
+    """How large the file system is, by its superblock (linux: Documentation/filesystems/ext4/super.rst).
+
+    Raises `OSError` for another one.
+    """
+    device.seek(1024)
+    block = device.read(1024)
+    if block[0x38:0x3A] != b"\x53\xef":
+        raise OSError("no ext4")
+    low, high, size = (int.from_bytes(block[where : where + 4], "little") for where in (0x4, 0x150, 0x18))
+    return (low | high << 32) * (1024 << size)
 
 
 def _plain(text: str) -> str:

@@ -122,6 +122,8 @@ def _wrong(one: Observation, head: str) -> Iterator[tuple[str, str]]:
         yield f"failed: {', '.join(one.failed)}", f"`systemctl status {one.failed[0]}` on {one.name}"
     if one.reboot:
         yield "a reboot is pending", f"reboot {one.name} when its peers are well"
+    if one.outdated:
+        yield f"newer {', '.join(one.outdated)} installed, not running yet", "`make deploy`, or its next window does it"
     if one.disk_used >= _FULL_PERCENT:
         yield "its disk fills up", "`du -xh / | sort -h | tail` there"
     if one.certificate_days is not None and one.certificate_days < _CERTIFICATE_DAYS:

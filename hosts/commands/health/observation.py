@@ -12,6 +12,7 @@ from typing import Any
 from bastide.console import run
 from bastide.errors import CommandFailed
 from bastide.layout.etcd import READ_OWN_ENDPOINT
+from bastide.layout.updates import TURNS
 from bastide.machines import Inventory, Machine
 from hosts.transport.ssh_config import write_ssh_config
 
@@ -37,8 +38,10 @@ cd /etc/etcd 2>/dev/null
 for file in /etc/bastide/*/*.crt /etc/etcd/*.crt /etc/pgbouncer/*.crt; do
     [ -e "$file" ] && date -d "$(openssl x509 -noout -enddate -in "$file" | cut -d= -f2)" +%s
 done 2>/dev/null | sort -n | head -n 1 | sed 's/^/certificates /'
+# what runs an earlier program than the installed one, and waits for its machine's turn or a deploy
+echo "outdated $(for one in {TURNS}/*; do [ -x "$one" ] && "$one" look 2>/dev/null; done | tr '\\n' ' ')"
 echo "revision $(cat /etc/bastide/revision 2>/dev/null)"
-""".replace("{READ_OWN_ENDPOINT}", READ_OWN_ENDPOINT)
+""".replace("{READ_OWN_ENDPOINT}", READ_OWN_ENDPOINT).replace("{TURNS}", TURNS)
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class Observation:
     problem: str = ""
     up_seconds: int = 0
     reboot: bool = False
+    outdated: tuple[str, ...] = ()
+    """Services that run an earlier program than the installed one, and are restarted by turns alone."""
     failed: tuple[str, ...] = ()
     disk_used: int = 0
     disk_free_mb: int = 0
@@ -85,6 +90,7 @@ def observe(machine: Machine, config: Path, root: Path) -> Observation:
         machine.name,
         up_seconds=int(fields["up_seconds"] or 0),
         reboot=fields["reboot"] == "yes",
+        outdated=tuple(fields["outdated"].split()),
         failed=tuple(fields["failed"].split()),
         disk_used=int(fields["disk_used"] or 0),
         disk_free_mb=int(fields["disk_free_mb"] or 0),

@@ -48,6 +48,8 @@ _STALE = """stale() {{
     cp /bin/sleep /usr/local/bin/$1 && systemd-run -q -p Type=exec --unit=$1 /usr/local/bin/$1 900 \\
         && cp /bin/sleep /usr/local/bin/$1.new && mv /usr/local/bin/$1.new /usr/local/bin/$1
 }}"""
+_POLICY = "/usr/sbin/policy-rc.d"
+_POOL, _POOL_LIST = "/usr/sbin/pgbouncer", "/var/lib/dpkg/info/pgbouncer.list"
 _CLEAN = f"rm -rf {_LIST} /run/planted /var/lib/apt/lists/_run_planted*; apt-mark -q unhold curl; {_BACK}; {_LOOK}"
 
 
@@ -220,6 +222,32 @@ SABOTAGES = (
         "unattended-upgrades reboots by itself",
         "reboots by itself and asks nobody",
         'Unattended-Upgrade::Automatic-Reboot "true";',
+    ),
+    Sabotage(
+        "updates-05",
+        "packages restart what they bring, as Debian has it",
+        "the package manager may restart ",
+        f"mv {_POLICY} /run/policy-rc.d",
+        f"mv /run/policy-rc.d {_POLICY}",
+        touches=(_POLICY,),
+    ),
+    Sabotage(
+        "updates-05",
+        "Patroni may not be restarted, but by the name of its unit",
+        "patroni (start, restart, stop, reload)",
+        f"cp -p {_POLICY} /run/policy-rc.d && sed -i 's/^case .{{{{1%.service}}}} in/case $1 in/' {_POLICY}",
+        f"mv /run/policy-rc.d {_POLICY}",
+        STANDBY,
+        touches=(_POLICY,),
+    ),
+    Sabotage(
+        "updates-05",
+        "the pool was upgraded 20 days ago, and the earlier one still runs",
+        "an earlier program than the installed one still runs: pgbouncer (20 days)",
+        f"cp -p {_POOL} {_POOL}.new && mv {_POOL}.new {_POOL} && touch -r {_POOL_LIST} /run/pgbouncer.list"
+        f" && touch -d '20 days ago' {_POOL_LIST}",
+        f"touch -r /run/pgbouncer.list {_POOL_LIST}; rm /run/pgbouncer.list; systemctl restart pgbouncer",
+        ("standby", "primary"),
     ),
     _source_says(
         "a source that is trusted unseen",

@@ -64,7 +64,7 @@ def test_ids_are_never_reused() -> None:
         *(f"etcd-0{number}" for number in range(1, 6)),
         *(f"postgres-{number:02}" for number in range(1, 11)),
         *("dns-01", "dns-02", "dns-03", "dns-04"),
-        *("updates-01", "updates-02", "updates-03", "updates-04"),
+        *("updates-01", "updates-02", "updates-03", "updates-04", "updates-05"),
         *("alerts-01", "alerts-02", "alerts-03", "alerts-04"),
         *("base-01", "base-02", "base-03"),
         *("storage-01", "storage-02", "storage-03"),

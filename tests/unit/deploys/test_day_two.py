@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
@@ -61,6 +62,7 @@ def site(data: str = OURS, *members: dict[str, Any], own: dict[str, Any] | None 
         "cluster": cluster,
         "data": data,
         "installed": "postgres (PostgreSQL) 17.6 (Debian 17.6-1)",
+        "outdated": "",
         "config": None,
         "knows": True,
     }
@@ -183,6 +185,8 @@ def test_a_newer_program_waits_for_a_restart() -> None:
     assert not restart_waits(site(own=RUNS))
     assert restart_waits(site(own={**RUNS, "server_version": 170005}))
     assert restart_waits(site(own={**RUNS, "pending_restart": True}))
+    unpacked: Any = {**site(own=RUNS), "outdated": "patroni"}
+    assert restart_waits(unpacked), "the same release, unpacked again"
     assert not restart_waits(site(own=None)), "one that does not run is started by what follows"
     assert version_number("postgres (PostgreSQL) 17.6 (Debian 17.6-1)") == 170006
     assert version_number("postgres (PostgreSQL) 17.10") == 170010
@@ -215,10 +219,19 @@ class Patroni:
             return {"members": self.members, **({"pause": True} if self.config.get("pause") else {})}
         return {"/config": self.config, "/patroni": self.own}.get(path)
 
+    def started_again(self, words: tuple[str, ...], **_: object) -> CompletedProcess[str]:
+        """systemctl, as it is called for Patroni itself."""
+        self.calls.append(("", " ".join(words), None))
+        self.own = {**self.own, "postmaster_start_time": "later"}
+        return CompletedProcess([], 0, "", "")
 
-def roll(monkeypatch: pytest.MonkeyPatch, patroni: Patroni, name: str, *, leads: bool) -> list[str]:
+
+def roll(
+    monkeypatch: pytest.MonkeyPatch, patroni: Patroni, name: str, *, leads: bool, whole: bool = False
+) -> list[str]:
     monkeypatch.setattr(remote, "_call", patroni.call)
-    remote.roll({"name": name}, leads)
+    monkeypatch.setattr(remote.subprocess, "run", patroni.started_again)
+    remote.roll({"name": name}, leads, whole)
     return [path for _, path, _ in patroni.calls]
 
 
@@ -232,6 +245,14 @@ def test_a_raised_value_goes_to_replicas_first_and_a_leader_hands_over(monkeypat
     assert roll(monkeypatch, Patroni(LEADER, FOLLOWER, own=own), "primary", leads=False) == []
     assert roll(monkeypatch, Patroni(LEADER, FOLLOWER, own=own), "standby", leads=True) == []
     assert roll(monkeypatch, Patroni(LEADER, FOLLOWER, own=own), "primary", leads=True) == ["/switchover", "/restart"]
+
+
+def test_a_newer_patroni_is_started_with_its_server_after_the_same_handover(monkeypatch: pytest.MonkeyPatch) -> None:
+    again = "systemctl restart patroni.service"
+    own = {"postmaster_start_time": "before"}
+    assert roll(monkeypatch, Patroni(LEADER, FOLLOWER, own=own), "standby", leads=False, whole=True) == [again]
+    done = roll(monkeypatch, Patroni(LEADER, FOLLOWER, own=own), "primary", leads=True, whole=True)
+    assert done == ["/switchover", again]
 
 
 def test_a_lowered_value_is_the_leaders_first_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -338,5 +359,20 @@ def test_the_account_of_the_cluster_names_what_is_not_well() -> None:
     (silent,) = said("primary", patroni=site(OURS), replication=None)
     assert "Patroni does not answer here; next: " in silent
     one = {"Status": {"header": {"member_id": 10}, "leader": 11}}
-    (votes,) = said("witness", etcd_members={"status": [one], "members": {"a": "witness", "b": "primary"}})
+    (votes,) = said(
+        "witness", etcd_disk=None, etcd_members={"status": [one], "members": {"a": "witness", "b": "primary"}}
+    )
     assert votes == "votes; 1 of 2 members answer, primary leads them; next: `make drift`: primary does not answer"
+
+
+def test_a_slow_disk_of_a_voter_is_named_with_the_next_step() -> None:
+    none: Any = {"status": [], "members": {}}
+    quick, slow = (
+        list(running.lines("witness", Facts({"etcd_members": none, "etcd_disk": {"log": log, "data": 0.0081}})))[-1]
+        for log in (0.0042, 0.0471)
+    )
+    assert quick == " its disk, 99 of 100 writes since it was started: log 4 ms, data 8 ms"
+    assert slow == (
+        " its disk, 99 of 100 writes since it was started: log 47 ms, data 8 ms: SLOW (log over 10 ms), votes may come "
+        "too late; next: docs/how-to/postgres.md#a-slow-voter"
+    )

@@ -53,6 +53,8 @@ BY_NAME: Answers = {
     "links": lambda path: "",
     "mounts": lambda path: None,
     "devices": lambda path: "",
+    "room": lambda path: 0,
+    "outdated": lambda unit: "",
     "tables": lambda name: {"live": "", "loaded": "", "ssh_ports": [], "udp_ports": []},
 }
 # and to the rest
@@ -66,7 +68,7 @@ NEW: Answers = {
     "etcd_member": lambda _: member(runs=False),
     "patroni": lambda _: (
         {"patroni": None, "cluster": None, "config": None, "memory_mb": 4096, "knows": False}
-        | {"data": "", "installed": ""}
+        | {"data": "", "installed": "", "outdated": ""}
     ),
     "databases": lambda _: None,
     "machine": lambda _: (

@@ -322,6 +322,7 @@ def volume_seen(**change):
         "files": {unit.path: there, "/var/lib/etcd": folder},
         "mounts": {"/var/lib/etcd": MOUNTED},
         "devices": {DEVICE: "8:16"},
+        "room": {DEVICE: 0},
         "units": {"var-lib-etcd.mount": {"UnitFileState": "enabled"}},
         "unfinished": NOTHING,
     }
@@ -355,6 +356,16 @@ def test_a_volume_that_is_not(host, change, written):
     (told,) = sent(applied)
     assert (told["name"], len(told["files"])) == ("volume-etcd", written)
     assert told["settle"].endswith("&& chown etcd:etcd /var/lib/etcd && chmod 0700 /var/lib/etcd")
+
+
+def test_a_volume_that_was_made_bigger_is_used_to_its_end(host):
+    host.answer = volume_seen(room={DEVICE: 2 << 30})
+    _, applied = list(volumes.volume._inner(**ETCD))
+    (told,) = sent(applied)
+    assert told["files"] == []
+    assert told["settle"].endswith(f" && resize2fs {DEVICE}")
+    host.answer = volume_seen(room={DEVICE: 100 << 20})
+    assert commands(volumes.volume, **ETCD) == [], "less than ext4 grows by"
 
 
 @pytest.mark.parametrize("drift", [{"owner": "root"}, {"group": "root"}, {"mode": 0o755}])

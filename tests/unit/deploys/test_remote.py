@@ -272,6 +272,24 @@ def test_what_is_mounted_where(machine):
     assert (found["/srv/twice"]["device"], found["/srv/none"]) == ("8:48", None)
 
 
+def test_how_much_of_a_device_its_file_system_leaves(machine):
+    image, status = machine / "disk", machine / "proc/self/status"
+    status.parent.mkdir()
+    status.write_text("CapPrm:\t000001ffffffffff\nCapEff:\t000001ffffffffff\n")
+    with image.open("wb") as file:
+        file.truncate(64 << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+    assert volumes.room(["/disk", "/none"]) == {"/disk": 0, "/none": 0}
+    with image.open("ab") as file:
+        file.truncate(64 << 20 | 5 << 20)
+    assert volumes.room(["/disk"]) == {"/disk": 5 << 20}
+    status.write_text("CapPrm:\t000001ffffffffff\nCapEff:\t000001fffeffffff\n")
+    assert volumes.room(["/disk"]) == {"/disk": 0}, "without CAP_SYS_RESOURCE it stays as it is"
+    status.write_text("CapEff:\t000001ffffffffff\n")
+    (machine / "other").write_bytes(bytes(4096))
+    assert volumes.room(["/other"]) == {"/other": 0}
+
+
 def test_what_is_no_block_device_has_no_number(machine):
     (machine / "plain").touch()
     assert volumes.devices(["/plain", "/none"]) == {"/plain": "", "/none": ""}

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from deploys.remote import etcd, etcdctl
+from deploys.remote.facts.etcd import quantile
 
 PLAN: dict[str, Any] = {
     "name": "standby",
@@ -307,3 +308,41 @@ def test_data_of_a_cluster_that_came_together_are_never_taken_away(machine: dict
     member.mkdir(parents=True)
     etcd.join(machine | {"peers": PLAN["peers"] | {"standby": "https://elsewhere:2380"}})
     assert member.exists()
+
+
+# as etcd 3.5.16 counts (`curl https://.../metrics`), buckets above 0.064 left out where nothing came to them
+METRICS = """\
+# HELP etcd_disk_wal_fsync_duration_seconds The latency distributions of fsync called by WAL.
+# TYPE etcd_disk_wal_fsync_duration_seconds histogram
+etcd_disk_wal_fsync_duration_seconds_bucket{le="0.001"} 700
+etcd_disk_wal_fsync_duration_seconds_bucket{le="0.002"} 900
+etcd_disk_wal_fsync_duration_seconds_bucket{le="0.004"} 980
+etcd_disk_wal_fsync_duration_seconds_bucket{le="0.008"} 1000
+etcd_disk_wal_fsync_duration_seconds_bucket{le="+Inf"} 1000
+etcd_disk_wal_fsync_duration_seconds_sum 0.9
+etcd_disk_wal_fsync_duration_seconds_count 1000
+etcd_disk_backend_commit_duration_seconds_bucket{le="0.032"} 90
+etcd_disk_backend_commit_duration_seconds_bucket{le="8.192"} 98
+etcd_disk_backend_commit_duration_seconds_bucket{le="+Inf"} 100
+etcd_debugging_none_bucket{le="0.1"} 0
+etcd_debugging_none_bucket{le="+Inf"} 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "share", "wanted"),
+    [
+        ("etcd_disk_wal_fsync_duration_seconds", 0.99, 0.006),
+        ("etcd_disk_wal_fsync_duration_seconds", 0.35, 0.0005),
+        ("etcd_disk_wal_fsync_duration_seconds", 1.0, 0.008),
+        # beyond the last bound nobody knows how far
+        ("etcd_disk_backend_commit_duration_seconds", 0.99, 8.192),
+        ("etcd_debugging_none", 0.99, None),
+        ("etcd_disk_wal_fsync", 0.99, None),
+    ],
+)
+def test_how_long_a_disk_takes_is_estimated_from_what_the_member_counts(
+    name: str, share: float, wanted: float | None
+) -> None:
+    found = quantile(METRICS, name, share)
+    assert found == (None if wanted is None else pytest.approx(wanted))

@@ -23,11 +23,13 @@ from bastide.secrets import Keyring
 from bastide.settings import Settings
 from deploys import base, fail2ban, firewall, ssh, users
 from deploys.alerts import deploy as alerts
+from deploys.etcd import deploy as etcd
 from deploys.etcd import membership
 from deploys.operations.files import File
 from deploys.postgres import deploy as postgres
 from deploys.postgres import patroni, routing
 from deploys.render import render
+from deploys.restarts import restart_files
 from deploys.updates import deploy as updates
 from tests.unit.deploys.box import ALERTS, MACHINES, SECRETS, SETTINGS, SOURCE, here
 
@@ -60,7 +62,7 @@ def clustered() -> dict[str, File]:
             *membership.root_files(members, KEYRING),
             *membership.local_access_of(members).files(),
         ]
-        files += membership.upkeep_files(CLUSTERED.etcd, members)
+        files += [*membership.upkeep_files(CLUSTERED.etcd, members), etcd.turn_file(members)]
         found |= {f"{machine.name}_{file.path.strip('/').replace('/', '_')}": file for file in files}
     wanted = cluster_of(CLUSTERED, primary, "prod")
     files = [*patroni.member_files(wanted, KEYRING, patroni.memory_of(wanted, 0)), routing.haproxy_file(wanted)]
@@ -70,6 +72,7 @@ def clustered() -> dict[str, File]:
         routing.pool_users_file(wanted, KEYRING),
         *postgres.local_access_of(wanted).files(),
         *postgres.package_files(),
+        *restart_files(),
     ]
     return found | {file.path.strip("/").replace("/", "_"): file for file in files}
 

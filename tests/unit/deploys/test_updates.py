@@ -291,6 +291,83 @@ def test_kernels_are_compared_as_dpkg_does(newer, older):
     assert not program._is_newer(newer, newer)
 
 
+@pytest.fixture
+def turns(box: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[int, str]]:
+    """What the programs of etcd and Postgres say to each word: exit code and text."""
+    says = {"10-etcd look": (0, ""), "20-postgres look": (0, "patroni\npgbouncer\n")}
+    folder = box / "etc/bastide/turn.d"
+    folder.mkdir()
+    for name in ("10-etcd", "20-postgres"):
+        (folder / name).touch()
+    fake = program._run
+
+    def run(*argv: str, stdin: str = "", seconds: float = 30) -> subprocess.CompletedProcess[str]:
+        done = fake(*argv, stdin=stdin, seconds=seconds)
+        if argv[0].startswith(str(folder)):
+            code, text = says.get(f"{Path(argv[0]).name} {argv[1]}", (0, ""))
+            return subprocess.CompletedProcess(argv, code, text, "")
+        return done
+
+    monkeypatch.setattr(program, "_run", run)
+    return says
+
+
+def called(ran: list[str]) -> list[str]:
+    lines = (line.rpartition("/")[2] for line in ran if "turn.d" in line or "systemctl reboot" in line)
+    return [line for line in lines if not line.endswith(" look")]
+
+
+def test_what_waits_for_its_turn_is_restarted_and_nothing_reboots(box, ran, turns, capsys):
+    assert program.main(["reboot"]) == 0
+    assert called(ran) == ["10-etcd take", "20-postgres take"]
+    assert ran.index("ping -n -q -c 1 -W 1 10.20.0.12") < ran.index(f"{box}/etc/bastide/turn.d/20-postgres take")
+    assert ran[-1] == "nft destroy table inet bastide_reboot", "the others may go down again"
+    assert "<5>what is installed runs now: patroni, pgbouncer" in capsys.readouterr().out
+
+
+def test_a_machine_that_reboots_hands_over_first(box, ran, turns):
+    (box / "run/reboot-required").touch()
+    assert program.main(["reboot"]) == 0
+    assert called(ran) == ["10-etcd leave", "20-postgres leave", "systemctl reboot"]
+
+
+def test_what_cannot_take_its_turn_keeps_the_machine_up(box, ran, turns, capsys):
+    turns["10-etcd leave"] = (1, "the member at https://10.20.0.11:2379 is not well\n")
+    (box / "run/reboot-required").touch()
+    assert program.main(["reboot"]) == 0
+    assert called(ran) == ["10-etcd leave"]
+    assert "<4>no reboot now: the turn of 10-etcd refuses: the member at" in capsys.readouterr().out
+
+
+def test_with_a_peer_off_nothing_takes_its_turn(box, ran, turns):
+    ran.append("silent 10.20.0.11")
+    assert program.main(["reboot"]) == 0
+    assert called(ran) == []
+
+
+def test_a_turn_that_never_comes_is_an_alert(box, ran, turns, monkeypatch, capsys):
+    monkeypatch.setattr(program, "pending_packages", dict)
+    program.main(["check"])
+    state = box / "var/lib/bastide/updates.json"
+    known = json.loads(state.read_text())
+    known["turn"]["patroni"] -= 4 * 86400
+    state.write_text(json.dumps(known))
+    program.main(["check"])
+    wanted = "<1>patroni: a newer program is installed and has waited for 4.0 days, at most 3 are allowed"
+    assert wanted in capsys.readouterr().out
+
+
+def test_what_is_restarted_by_turns_is_no_reason_to_reboot(box, ran):
+    config = json.loads((box / "etc/bastide/updates.json").read_text())
+    (box / "etc/bastide/updates.json").write_text(json.dumps({**config, "by_turns": ["etcd", "pgbouncer"]}))
+    for pid, name in (("1", "etcd"), ("2", "nginx")):
+        (box / "proc" / pid).mkdir()
+        (box / "proc" / pid / "maps").write_text(f"7f00-7f01 r-xp 00000000 00:00 12 /usr/bin/{name} (deleted)\n")
+        (box / "proc" / pid / "comm").write_text(f"{name}\n")
+        (box / "proc" / pid / "cgroup").write_text(f"1:name=systemd:/init.scope\n0::/system.slice/{name}.service\n")
+    assert program.reboot_reasons() == {"stale": "replaced code still runs in nginx"}
+
+
 def test_an_unknown_word_does_nothing(box, ran, capsys):
     assert program.main(["rebot"]) == 2
     assert ran == []

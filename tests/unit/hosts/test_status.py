@@ -35,6 +35,7 @@ def test_a_well_machine_has_no_next_step() -> None:
         ({"problem": "no route to host"}, "no route to host", "ssh -v -F build/prod/ssh_config db"),
         ({"failed": ("nginx.service",)}, "failed: nginx.service", "systemctl status nginx.service"),
         ({"reboot": True}, "a reboot is pending", "reboot db"),
+        ({"outdated": ("etcd", "patroni")}, "newer etcd, patroni installed, not running yet", "make deploy"),
         ({"disk_used": 91}, "its disk fills up", "du -xh /"),
         ({"certificate_days": 59}, "its certificates end in 59 days", "make deploy"),
         ({"revision": ""}, "never completely deployed", "make deploy"),

@@ -7,7 +7,8 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
-from bastide.layout.updates import CONFIG, MEMORY, PROGRAM, REBOOT_TIMER, TIMERS
+from bastide.layout import postgres
+from bastide.layout.updates import CONFIG, MEMORY, PROGRAM, REBOOT_TIMER, ROLLED, TIMERS
 from bastide.machines import Machine
 from bastide.settings import Updates
 from tests.verify.probes.batch import ask, command
@@ -58,8 +59,27 @@ apt_keys = command(
 timers = command("timers", show(*(unit for timer in TIMERS for unit in (timer, timer.replace(".timer", ".service")))))
 pending = command(
     "pending",
-    lambda world, machine: script({"memory": MEMORY, "archives": upgraded(world.settings.updates)}, "pending"),
+    lambda world, machine: script(
+        {
+            "memory": MEMORY,
+            "archives": upgraded(world.settings.updates),
+            "by_turns": ROLLED if world.settings.postgres else (),
+        },
+        "pending",
+    ),
     shows=f"apt_pkg.Cache of python3-apt; ls /run/reboot-required /boot; grep deleted /proc/*/maps; cat {MEMORY}",
+)
+rolled = command(
+    "rolled",
+    script(
+        {
+            "services": {"etcd": "etcd-server", "haproxy": "haproxy", "patroni": "patroni", "pgbouncer": "pgbouncer"},
+            "python": ["patroni"],
+            "server": [postgres.DATA, f"postgresql-{postgres.VERSION}"],
+        },
+        "rolled",
+    ),
+    shows="/usr/sbin/policy-rc.d patroni restart; ls -l /proc/*/exe; systemctl show patroni",
 )
 program = command("program", f"sha256sum {PROGRAM}; cat {CONFIG}")
 

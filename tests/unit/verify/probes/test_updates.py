@@ -57,7 +57,7 @@ def found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *versions: Any, memor
     monkeypatch.setitem(sys.modules, "apt_pkg", module)
     file = tmp_path / "memory.json"
     file.write_text(memory)
-    return pending.pending({"memory": str(file), "archives": [["archive.example.eu", "trixie-main"]]})
+    return pending.pending({"memory": str(file), "archives": [["archive.example.eu", "trixie-main"]], "by_turns": []})
 
 
 def test_a_security_update_waits_whatever_apt_would_choose(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -96,8 +97,21 @@ def _data() -> dict[str, Any]:
         if str(file := one.resolve()).endswith(_FILE):
             own = _device(file)
             others = [path for path in map(Path, ("/", "/var", "/var/lib/postgresql")) if path.exists()]
-            return {"file": str(file), "with": [str(path) for path in others if _device(path) == own]}
+            shared = [str(path) for path in others if _device(path) == own]
+            return {"file": str(file), "with": shared, **({} if shared else _sizes(own))}
     return {}
+
+
+def _sizes(device: str) -> dict[str, int]:
+    """Of a device, and of the ext4 file system that lies on it, in bytes."""
+    if not Path(device).is_block_device():
+        return {}
+    with open(device, "rb") as disk:  # noqa: PTH123
+        whole = disk.seek(0, os.SEEK_END)
+        disk.seek(1024)
+        # linux: Documentation/filesystems/ext4/super.rst: blocks (low half), their size, the magic, blocks (high half)
+        low, size, magic, high = struct.unpack_from("<4xI16xI28xH278xI", disk.read(1024))
+    return {"device": whole, "used": (high << 32 | low) << (10 + size) if magic == 0xEF53 else whole}
 
 
 def _device(path: Path) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 
 def pending(plan: dict[str, Any]) -> dict[str, Any]:
     """`plan`: memory (the file with what was seen waiting before, and when), archives ([site, suite] pairs that count
-    beside Debian's security archive).
+    beside Debian's security archive), by_turns (services that take up their own updates, without a reboot).
 
     Returns `now` and `looked` (seconds since the epoch; None where nothing is remembered), `packages` by name and
     `reboot` by kind, each with `since`: now for what nobody has seen before.
@@ -28,11 +28,8 @@ def pending(plan: dict[str, Any]) -> dict[str, Any]:
         name: {"installed": installed, "since": memory.get("packages", {}).get(name, now)}
         for name, installed in _outdated({(site, suite) for site, suite in plan["archives"]})
     }
-    reboot = {
-        kind: {"why": why, "since": memory.get("reboot", {}).get(kind, now)}
-        for kind, why in (("asked", _asked_for()), ("kernel", _older_kernel()), ("stale", _replaced_code()))
-        if why
-    }
+    waits = (("asked", _asked_for()), ("kernel", _older_kernel()), ("stale", _replaced_code(plan["by_turns"])))
+    reboot = {kind: {"why": why, "since": memory.get("reboot", {}).get(kind, now)} for kind, why in waits if why}
     return {"now": now, "looked": memory.get("looked"), "packages": packages, "reboot": reboot}
 
 
@@ -85,7 +82,7 @@ def _older_kernel() -> str:
     return ""
 
 
-def _replaced_code() -> str:
+def _replaced_code(by_turns: list[str]) -> str:
     """Processes that run code from files which are there no more, as proc_pid_maps(5) shows it."""
     names = set()
     for process in Path("/proc").glob("[0-9]*"):
@@ -93,6 +90,10 @@ def _replaced_code() -> str:
             maps = (process / "maps").read_text(encoding="utf-8", errors="replace")
             # address, permissions, offset, device, inode, path
             if re.search(r"^\S+ ..x\S+ \S+ \S+ \S+ +/(usr/|lib).* \(deleted\)$", maps, re.MULTILINE):
+                # proc_pid_cgroup(5)
+                unit = (process / "cgroup").read_text(encoding="utf-8").strip().rpartition("/")[2]
+                if unit.removesuffix(".service") in by_turns:
+                    continue
                 names.add((process / "comm").read_text(encoding="utf-8").strip())
         except OSError:
             continue  # it has ended

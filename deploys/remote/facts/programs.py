@@ -1,0 +1,73 @@
+"""Runs on the machine as root: whether what runs is what is installed."""
+
+from __future__ import annotations
+
+import time
+
+from deploys.remote.facts.common import at, entries, output, read
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# Python keeps what it has read: of a program written in it the maps do not tell
+_PYTHON = {"patroni.service": ("patroni", "python3-etcd")}
+
+
+def outdated(units: list[str]) -> dict[str, str]:
+    """Why each unit's main process has to be started again to run what is installed; "" for no reason."""
+    words = ("-p", "MainPID,ExecMainStartTimestampMonotonic")
+    shown = output("systemctl", "show", *words, "--", *units).strip().split("\n\n")
+    told = {unit: _why(unit, text) for unit, text in zip(units, shown, strict=False)}
+    return {**dict.fromkeys(units, ""), **told}
+
+
+def replaced(pid: str) -> str:
+    """A file of code below /usr that a process has mapped and that has been replaced since; "" for none.
+
+    dpkg(1) puts a new file in the place of the old one, which then has no name any more: proc_pid_maps(5).
+    """
+    for line in read(f"/proc/{pid}/maps").splitlines():
+        words = line.removesuffix(" (deleted)").split(maxsplit=5)
+        if line.endswith(" (deleted)") and "x" in words[1] and words[5:] and words[5].startswith(("/usr/", "/lib")):
+            return words[5]
+    return ""
+
+
+def _why(unit: str, text: str) -> str:
+    told = dict(line.split("=", 1) for line in text.splitlines())
+    pid = told.get("MainPID", "0")
+    if pid == "0":
+        return ""
+    if path := replaced(pid):
+        return f"{path} was replaced"
+    if unit in _PYTHON:
+        # both are microseconds since the machine was booted
+        began = time.time() - time.monotonic() + int(told["ExecMainStartTimestampMonotonic"]) / 1e6
+        newer = sorted(name for name, unpacked in _unpacked(_needs(*_PYTHON[unit])) if unpacked > began)
+        if newer:
+            return f"installed since it was started: {', '.join(newer)}"
+    return ""
+
+
+def _unpacked(names: set[str]) -> Iterable[tuple[str, float]]:
+    """When these packages were unpacked: dpkg writes their lists of files anew then."""
+    for path in entries("/var/lib/dpkg/info"):
+        if path.suffix == ".list" and path.stem.partition(":")[0] in names:
+            yield path.stem, path.stat().st_mtime
+
+
+def _needs(*packages: str) -> set[str]:
+    """These packages and all Python modules that they need, directly or not."""
+    depends: dict[str, list[str]] = {}
+    if at("/var/lib/dpkg/status").exists():
+        for record in read("/var/lib/dpkg/status").split("\n\n"):
+            fields = dict(line.split(": ", 1) for line in record.split("\n") if ": " in line and line[:1] != " ")
+            wants = fields.get("Depends", "").replace("|", ",").split(",")
+            depends[fields.get("Package", "")] = [want.split()[0].partition(":")[0] for want in wants if want.split()]
+    found, todo = set(packages), list(packages)
+    while todo:
+        fresh = {name for name in depends.get(todo.pop(), []) if name.startswith("python3-")} - found
+        found |= fresh
+        todo += fresh
+    return found
