@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.rehearsal.sabotages.model import KEY_FILE, RELOAD, Sabotage, early, sshd_says
 
 _EARLY = early("ssh-05")
+_LATE = "/etc/ssh/sshd_config.d/zz-sabotage.conf"
 
 SABOTAGES = (
     sshd_says(
@@ -72,11 +73,15 @@ SABOTAGES = (
         "PerSourcePenaltyExemptList {network}",
         alone="the failed logins of other checks would shut the operator out",
     ),
-    sshd_says(
+    Sabotage(
         "ssh-04",
         "every IPv6 address of a guesser counts by itself",
         "who has an IPv6 /64 has as many tries",
-        "PerSourceNetBlockSize 32:128",
+        # of this keyword sshd takes the last value, unlike of all others
+        f"echo 'PerSourceNetBlockSize 32:128' > {_LATE}",
+        f"rm -f {_LATE}",
+        touches=("PerSourceNetBlockSize",),
+        then=RELOAD,
     ),
     sshd_says("ssh-04", "twenty tries a connection", "may try 20 times", "MaxAuthTries 20"),
     Sabotage(
