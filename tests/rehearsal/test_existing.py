@@ -110,7 +110,6 @@ def test_it_is_proven_as_the_others_but_for_its_place(proven: Rehearsal) -> None
     page = (proven.build / "security.html").read_text()
     assert "stand in the European Union" not in page
     assert "On primary: it is a machine of OVH; that it stands in Gravelines, France, is a declaration." in page
-    assert "(not before primary)" in page
 
 
 def test_each_machine_names_the_others_where_it_reaches_them(proven: Rehearsal) -> None:

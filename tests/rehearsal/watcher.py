@@ -103,13 +103,19 @@ class Watcher:
             info = path.lstat()
             if info.st_size > _LARGEST or not path.is_file() or path.is_symlink():
                 return
-            if readable_by_all and not info.st_mode & 0o077:
+            if readable_by_all and (not info.st_mode & 0o077 or _is_credential(path, info.st_mode)):
                 return
             if self._in(path.read_bytes()):
                 self.found.add(f"file: {path} {info.st_mode & 0o7777:04o}")
 
     def _in(self, data: bytes) -> bool:
         return any(needle in data for needle in self._needles)
+
+
+def _is_credential(path: Path, mode: int) -> bool:
+    """Whether systemd put it there for one unit's account (systemd.exec(5), LoadCredential): who may read it stands in
+    access lists, which show as the group's rights; others have none, on the file or its folder."""
+    return "/run/credentials/" in str(path) and not (mode | path.parent.stat().st_mode) & 0o007
 
 
 def forms(secret: str) -> list[bytes]:
