@@ -30,8 +30,9 @@ def proof_digests(root: Path = ROOT) -> dict[str, str]:
     """
     files: dict[str, set[str]] = {one.id: set() for one in CONTROLS}
     for path in sorted((root / _CHECKS).glob("test_*.py")):
+        texts = _with_imports(path.relative_to(root).as_posix(), root)
         for control in _proves(path):
-            files.setdefault(control, set()).update(_with_imports(path.relative_to(root).as_posix(), root))
+            files.setdefault(control, set()).update(texts)
     return {one.id: _digest(one, files[one.id], root) for one in CONTROLS}
 
 

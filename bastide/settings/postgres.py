@@ -84,6 +84,11 @@ class Database(Area):
     """Further ones that a client keeps for as long as it is connected (NAME_session): dumps, migrations, LISTEN."""
 
     @property
+    def owner(self) -> str:
+        """The one role that has all."""
+        return next(role for role, right in self.roles.items() if right == "owner")
+
+    @property
     def most_connections(self) -> int:
         """All that a role may use at once on each site."""
         return self.connections + self.session_connections

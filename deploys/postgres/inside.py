@@ -26,10 +26,10 @@ SEQUENCES: dict[Right, tuple[str, ...]] = {"owner": (), "writer": ("USAGE", "SEL
 _PLAN = """
 with wanted as (select (@WANTED@)::jsonb as j),
 owner as (select j ->> 'owner' as name from wanted),
-declared as (select jsonb_array_elements_text(j -> 'schemas') as name from wanted),
+declared as (select jsonb_array_elementsquoted_text(j -> 'schemas') as name from wanted),
 guest_rights as (  -- who may do what on what the owner has in a declared schema
   select g.key as role, k.key as kind, p.value as privilege
-  from wanted, jsonb_each(j -> 'guests') g, jsonb_each(g.value) k, jsonb_array_elements_text(k.value) p),
+  from wanted, jsonb_each(j -> 'guests') g, jsonb_each(g.value) k, jsonb_array_elementsquoted_text(k.value) p),
 guests as (select distinct role from guest_rights),
 supers as (select oid, rolname from pg_roles where rolsuper),
 schemas as (
@@ -197,14 +197,13 @@ def plan(database: Database) -> str:
 
     Nothing in it is secret. `database`: as declared; its owner must exist when the statements are run.
     """
-    owner = next(role for role, right in database.roles.items() if right == "owner")
     guests = {
         role: {"table": ROWS[right], "sequence": SEQUENCES[right]}
         for role, right in database.roles.items()
         if right != "owner"
     }
-    wanted = json.dumps({"owner": owner, "guests": guests, "schemas": database.schemas})
-    return _PLAN.replace("@WANTED@", _text(wanted))
+    wanted = json.dumps({"owner": database.owner, "guests": guests, "schemas": database.schemas})
+    return _PLAN.replace("@WANTED@", quoted_text(wanted))
 
 
 def statement(database: Database) -> str:
@@ -221,6 +220,6 @@ BEGIN
 END $do$"""  # noqa: S608 - our own text, with names as a JSON constant
 
 
-def _text(value: str) -> str:
+def quoted_text(value: str) -> str:
     """A string constant; backslashes mean themselves (standard_conforming_strings is on since 9.1)."""
     return "'" + value.replace("'", "''") + "'"

@@ -94,7 +94,10 @@ def own_access(keyring: Keyring) -> dict[str, SecretStr]:
 def own_statements(keys: Mapping[str, SecretStr], seen: DatabasesState) -> list[Statement]:
     """What gives the members' own roles their present passwords: Patroni does so only when it makes a cluster."""
     return [
-        _for_all(f"ALTER ROLE {_id(name)} PASSWORD {_text(key.get_secret_value())}", f"set the password of {name}")
+        _for_all(
+            f"ALTER ROLE {_id(name)} PASSWORD {inside.quoted_text(key.get_secret_value())}",
+            f"set the password of {name}",
+        )
         for name, key in keys.items()
         if (digest := (seen["own"] or {}).get(name)) is not None and not _has(key, digest)
     ]
@@ -118,14 +121,15 @@ def _roles(wanted: Shape, keys: Mapping[str, SecretStr], seen: DatabasesState) -
         plain = "LOGIN NOSUPERUSER NOCREATEROLE NOCREATEDB NOREPLICATION NOBYPASSRLS"
         if role is None:
             yield _for_all(
-                f"CREATE ROLE {_id(name)} {plain} CONNECTION LIMIT {limit} PASSWORD {_text(key)}", f"make role {name}"
+                f"CREATE ROLE {_id(name)} {plain} CONNECTION LIMIT {limit} PASSWORD {inside.quoted_text(key)}",
+                f"make role {name}",
             )
-            yield _for_all(f"COMMENT ON ROLE {_id(name)} IS {_text(MARK)}", f"mark role {name}")
+            yield _for_all(f"COMMENT ON ROLE {_id(name)} IS {inside.quoted_text(MARK)}", f"mark role {name}")
             continue
         if not role["ours"]:
-            yield _for_all(f"COMMENT ON ROLE {_id(name)} IS {_text(MARK)}", f"take over role {name}")
+            yield _for_all(f"COMMENT ON ROLE {_id(name)} IS {inside.quoted_text(MARK)}", f"take over role {name}")
         if not _has(keys[name], role["digest"]):
-            yield _for_all(f"ALTER ROLE {_id(name)} PASSWORD {_text(key)}", f"set the password of {name}")
+            yield _for_all(f"ALTER ROLE {_id(name)} PASSWORD {inside.quoted_text(key)}", f"set the password of {name}")
         if not role["login"] or role["powers"] or role["limit"] != limit:
             yield _for_all(f"ALTER ROLE {_id(name)} {plain} CONNECTION LIMIT {limit}", f"set what {name} is")
         for group in role["member_of"]:
@@ -137,7 +141,7 @@ def _roles(wanted: Shape, keys: Mapping[str, SecretStr], seen: DatabasesState) -
 
 def _databases(wanted: Shape, seen: DatabasesState) -> Iterator[Statement]:
     for name, database in wanted.postgres.databases.items():
-        owner = next(role for role, right in database.roles.items() if right == "owner")
+        owner = database.owner
         there = seen["databases"].get(name)
         if there is None:
             yield _for_all(f"CREATE DATABASE {_id(name)} OWNER {_id(owner)}", f"make database {name}")
@@ -185,8 +189,3 @@ def _for_all(text: str, shown: str) -> Statement:
 def _id(name: str) -> str:
     """An identifier, quoted (PostgreSQL 17 manual, 4.1.1)."""
     return '"' + name.replace('"', '""') + '"'
-
-
-def _text(value: str) -> str:
-    """A string constant; backslashes mean themselves (standard_conforming_strings is on since 9.1)."""
-    return "'" + value.replace("'", "''") + "'"

@@ -13,7 +13,7 @@ from typing import IO
 from bastide.command_line import Command, Parser
 from bastide.console import say
 from bastide.errors import BastideError
-from hosts.commands.databases.cluster import declared, leader, of_sites
+from hosts.commands.databases.cluster import declared, leader
 from hosts.commands.databases.progress import Progress, size
 from hosts.commands.databases.session import FarEndFailed, ask, converse, site
 from hosts.commands.exclusive.signals import interrupt, signals_to
@@ -28,8 +28,8 @@ def dump(stack: Stack, database: str, to: str, *, machine: str = "", schema_only
     declared(stack, database, "db-dump")
     if not to:
         raise BastideError("into which file?", f"make db-dump database={database} to=FILE")
-    if machine and machine not in of_sites(stack):
-        raise BastideError(f"{machine} has no databases", f"machine= is one of {', '.join(of_sites(stack))}")
+    if machine and machine not in stack.settings.sites:
+        raise BastideError(f"{machine} has no databases", f"machine= is one of {', '.join(stack.settings.sites)}")
     source = machine or leader(stack)
     request = {"database": database, "schema_only": schema_only}
     path = Path(to)

@@ -17,7 +17,7 @@ from bastide.console import say, step
 from bastide.errors import BastideError
 from bastide.layout.postgres import DATA, FOLDER, PORT
 from bastide.settings.postgres import EXTENSIONS, Database
-from hosts.commands.databases.cluster import declared, leader, of_sites, owner_of
+from hosts.commands.databases.cluster import declared, leader
 from hosts.commands.databases.contents import Contents, chosen, problems
 from hosts.commands.databases.dump_file import DumpFile, dump_file
 from hosts.commands.databases.failures import explained
@@ -68,7 +68,7 @@ def restore(stack: Stack, database: str, source: str, *, force: bool = False) ->
     say(
         f"{database} has {there['tables']} tables with {there['rows']} rows, {there['indexes']} indexes, "
         f"{there['sequences']} sequences, {there['views']} views, {size(there['bytes'])}; all of it belongs to "
-        f"{owner_of(wanted)}"
+        f"{wanted.owner}"
     )
     say(" next: `make verify only=postgres`; then point the application here (docs/how-to/move-your-database.md)")
 
@@ -97,7 +97,7 @@ def _check(database: str, wanted: Database, found: Contents, seen: dict[str, Any
         raise BastideError("another import is at work on this machine", "wait for it, then the same command again")
     if not seen["leads"]:
         raise BastideError("another server leads now; nothing was changed", "the same command again")
-    if seen["owner"] != owner_of(wanted):
+    if seen["owner"] != wanted.owner:
         what = f"belongs to {seen['owner']}" if seen["owner"] else "does not exist yet"
         raise BastideError(f"the database {database} {what}", "`make deploy only=postgres` makes it as declared")
     why = problems(
@@ -128,7 +128,7 @@ def _check_room(stack: Stack, file: DumpFile, database: str, *, force: bool) -> 
     packed = file.is_custom or file.is_packed
     grows = file.size * (_GROWS_PACKED if packed else _GROWS_SQL) >> 20
     needed = grows + min(grows, _MOST_LOG_MB)
-    for name in of_sites(stack):
+    for name in stack.settings.sites:
         with site(stack, name) as client:
             free = ask(client, "room", {"database": database, "data": DATA})["free_mb"]
         if free < needed:
@@ -141,7 +141,7 @@ def _check_room(stack: Stack, file: DumpFile, database: str, *, force: bool) -> 
 def _request(
     stack: Stack, lead: str, database: str, wanted: Database, listed: str | None, length: int
 ) -> dict[str, Any]:
-    owner = owner_of(wanted)
+    owner = wanted.owner
     return {
         "database": database,
         "owner": owner,

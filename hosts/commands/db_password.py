@@ -15,14 +15,13 @@ from typing import TextIO
 from bastide.cluster import password
 from bastide.command_line import Command, Parser
 from bastide.errors import BastideError
+from hosts.commands.databases.cluster import of_stack
 from hosts.stack import Stack, load_stack
 
 
 def show(stack: Stack, role: str, to: str, *, out: TextIO, tell: TextIO) -> None:
     """Print it to `out`, when that is a terminal, or write it to the file `to`. Raises `BastideError`."""
-    postgres = stack.settings.postgres
-    if postgres is None:
-        raise BastideError(f"the stack {stack.name} has no database cluster", "add settings.postgres to the stack file")
+    postgres = of_stack(stack)
     if role not in postgres.roles:
         roles = ", ".join(postgres.roles) or "none"
         raise BastideError(

@@ -82,7 +82,7 @@ class Writers:
         self.sites = self.settings.sites
         self.database, declared = next(iter(self.settings.postgres.databases.items()))
         self.role = next(role for role, right in declared.roles.items() if right == "writer")
-        self.owner = next(role for role, right in declared.roles.items() if right == "owner")
+        self.owner = declared.owner
         self.password = password(_keyring(rehearsal), self.role)
         self.begun: dict[str, int] = {}
 

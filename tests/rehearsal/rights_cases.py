@@ -61,7 +61,7 @@ def case(seed: int) -> Case:
     """A case of its own: a declared state that was reached once, changes, and another declared state."""
     dice = random.Random(seed)
     before, after = _declared(dice), _declared(dice)
-    owner, next_owner = _owner(before), _owner(after)
+    owner, next_owner = before.owner, after.owner
     lines = [f"\\echo case {seed}", "begin;", HELPERS]
     lines += [f'alter database :"DBNAME" owner to {owner};', f"{inside.statement(before)};"]
     lines += [_attempt(who, what) for who, what in _changes(dice, before)]
@@ -106,17 +106,13 @@ def _declared(dice: random.Random) -> Database:
     return Database.model_validate({"roles": {owner: "owner", **guests}, "schemas": tuple(schemas)})
 
 
-def _owner(declared: Database) -> str:
-    return next(role for role, right in declared.roles.items() if right == "owner")
-
-
 def _changes(dice: random.Random, before: Database) -> Iterator[tuple[str, str]]:
     """Who does what: migrations by the owner, and what people do by hand."""
     tables = [f'"{schema}".t{number}' for schema in SCHEMAS for number in range(2)]
     yield "postgres", 'create schema if not exists "Stray"'
     yield "postgres", f'grant create, usage on schema "Stray" to {", ".join(ROLES)}'
     for table in tables:
-        maker = dice.choice((_owner(before), _owner(before), "postgres", *ROLES))
+        maker = dice.choice((before.owner, before.owner, "postgres", *ROLES))
         yield maker, f"create table {table} (n serial, secret text)"
     for _ in range(dice.randint(3, CHANGES)):
         table, role, other = dice.choice(tables), dice.choice((*ROLES, "public")), dice.choice(ROLES)
@@ -125,7 +121,7 @@ def _changes(dice: random.Random, before: Database) -> Iterator[tuple[str, str]]
         option = dice.choice(("", "", " with grant option"))
         scope = dice.choice(("", f" in schema {schema}"))
         kind = dice.choice((("tables", right), ("sequences", dice.choice(("usage", "select", "update", "all")))))
-        anybody = dice.choice(("postgres", _owner(before), *ROLES))
+        anybody = dice.choice(("postgres", before.owner, *ROLES))
         yield dice.choice(
             (
                 ("postgres", f"grant {right} on {table} to {role}{'' if role == 'public' else option}"),
@@ -150,7 +146,7 @@ def _changes(dice: random.Random, before: Database) -> Iterator[tuple[str, str]]
                 (other, f"create type {schema}.kind{dice.randrange(9)} as (n int)"),
                 (other, f"create function {schema}.f{dice.randrange(9)}() returns int language sql as 'select 1'"),
                 (anybody, f"create view {schema}.v{dice.randrange(9)} as select n from {table}"),
-                ("postgres", f"revoke all on {table} from {_owner(before)}"),
+                ("postgres", f"revoke all on {table} from {before.owner}"),
             )
         )
 
@@ -176,7 +172,7 @@ def _tries(declared: Database) -> str:
 
 def _differing(declared: Database, tries: list[list[object]]) -> Iterator[str]:
     for who, schema, kind, owner, right, name, can in tries:
-        mine = owner == _owner(declared) and schema in declared.schemas
+        mine = owner == declared.owner and schema in declared.schemas
         if who == owner and not mine:
             continue  # what somebody has in a schema that nobody declares is his
         may = declared.roles.get(str(who)) if mine else None

@@ -24,6 +24,7 @@ _PEOPLE = range(1000, 60001)  # login.defs(5), UID_MIN to UID_MAX
 def machine(wanted: MachineRequest) -> MachineState:
     """See deploys/preflight.py. Waits for a package lock that somebody holds."""
     release = dict(line.split("=", 1) for line in read("/etc/os-release").splitlines() if "=" in line)
+    packages = recorded()
     container = output("systemd-detect-virt", "--container").strip()
     return {
         "root": os.geteuid() == 0,
@@ -34,7 +35,7 @@ def machine(wanted: MachineRequest) -> MachineState:
         "package_lock": _package_lock(float(wanted["lock_seconds"])),
         "reboot": at("/run/reboot-required").exists(),
         "holders": _holders(wanted["ports"]),
-        "instead": sorted(name for name in wanted["instead"] if recorded().get(name) == "installed"),
+        "instead": sorted(name for name in wanted["instead"] if packages.get(name) == "installed"),
         "strange": _strange(wanted["whole"]),
         "other_rules": not at(wanted["own_rules"]).exists() and _starts_at_boot("nftables.service"),
         "bridges": sorted(path.parent.name for path in at("/sys/class/net").glob("*/bridge")),
@@ -83,13 +84,13 @@ def _lock_holder(inode: int) -> str:
 
 def _holders(ports: list[tuple[str, int]]) -> dict[str, list[Holder]]:
     """Who listens on these ports, each unit once. Nothing of ports on which nobody does."""
-    sockets = {}
+    sockets, places = {}, {tuple(port) for port in ports}
     for protocol, state in (("tcp", "0A"), ("udp", "07")):  # proc_net_tcp(5): TCP_LISTEN; of UDP: not connected
         for table in (f"/proc/net/{protocol}", f"/proc/net/{protocol}6"):
             for line in read(table).splitlines()[1:]:
                 words = line.split()
-                place = [protocol, int(words[1].rpartition(":")[2], 16)]
-                if words[3] == state and place in [list(port) for port in ports]:
+                place = (protocol, int(words[1].rpartition(":")[2], 16))
+                if words[3] == state and place in places:
                     sockets[f"socket:[{words[9]}]"] = f"{protocol}/{place[1]}"
     found: dict[str, list[Holder]] = {}
     owned = set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bastide.errors import BastideError, StackError
 from bastide.patroni import ClusterState, cluster_state
+from bastide.settings import Postgres
 from bastide.settings.postgres import Database
 from hosts.commands.health.observation import observe_all
 from hosts.stack import Stack
@@ -11,9 +12,7 @@ from hosts.stack import Stack
 
 def declared(stack: Stack, name: str, command: str) -> Database:
     """The database of this name in the stack file. Raises `BastideError` for another name; `command` is the target."""
-    postgres = stack.settings.postgres
-    if postgres is None:
-        raise BastideError(f"the stack {stack.name} has no database cluster", "add settings.postgres to the stack file")
+    postgres = of_stack(stack)
     if name not in postgres.databases:
         names = ", ".join(postgres.databases) or "none"
         raise BastideError(
@@ -23,14 +22,11 @@ def declared(stack: Stack, name: str, command: str) -> Database:
     return postgres.databases[name]
 
 
-def owner_of(database: Database) -> str:
-    """Its owner."""
-    return next(role for role, right in database.roles.items() if right == "owner")
-
-
-def of_sites(stack: Stack) -> tuple[str, ...]:
-    """The machines that carry the databases."""
-    return tuple(name for name in stack.settings.mesh if stack.settings.servers[name].role != "witness")
+def of_stack(stack: Stack) -> Postgres:
+    """What the stack file says of the cluster. Raises `BastideError` when it declares none."""
+    if stack.settings.postgres is None:
+        raise BastideError(f"the stack {stack.name} has no database cluster", "add settings.postgres to the stack file")
+    return stack.settings.postgres
 
 
 def view(stack: Stack) -> ClusterState:

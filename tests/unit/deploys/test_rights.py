@@ -11,7 +11,7 @@ from pydantic import SecretBytes
 from bastide import cluster
 from bastide.secrets import Keyring
 from bastide.settings import Postgres
-from deploys.postgres import rights
+from deploys.postgres import inside, rights
 
 KEYRING = Keyring("prod", {"v1": SecretBytes(b"\1" * 32)})
 APP = {"roles": {"app_owner": "owner", "app": "writer", "report": "reader"}, "extensions": ("pg_trgm",)}
@@ -121,7 +121,7 @@ def test_names_are_quoted_wherever_they_stand() -> None:
     assert not any("Own.er-1" in text.replace('"Own.er-1"', "") for text in texts)
     assert not any("App-1.x" in text.replace('"App-1.x"', "") for text in texts)
     assert rights._id('a"b') == '"a""b"'
-    assert rights._text("it's \\") == "'it''s \\'"
+    assert inside.quoted_text("it's \\") == "'it''s \\'"
 
 
 def test_a_new_master_gives_every_role_a_new_password() -> None:

@@ -140,7 +140,7 @@ def rights_differ(postgres: Postgres, seen: dict[str, Any]) -> list[str]:
 
 def in_database(name: str, declared: Database, outside: dict[str, Any], inside: dict[str, Any] | None) -> Iterator[str]:
     """Each right in one database that is one too many or missing. `outside`: its owner and grants."""
-    owner = next(role for role, right in declared.roles.items() if right == "owner")
+    owner = declared.owner
     guests: dict[str, Right] = {role: right for role, right in declared.roles.items() if right != "owner"}
     if outside["owner"] != owner:
         yield f"{name} belongs to {outside['owner']}, not to {owner}"
