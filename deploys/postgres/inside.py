@@ -26,10 +26,10 @@ SEQUENCES: dict[Right, tuple[str, ...]] = {"owner": (), "writer": ("USAGE", "SEL
 _PLAN = """
 with wanted as (select (@WANTED@)::jsonb as j),
 owner as (select j ->> 'owner' as name from wanted),
-declared as (select jsonb_array_elementsquoted_text(j -> 'schemas') as name from wanted),
+declared as (select jsonb_array_elements_text(j -> 'schemas') as name from wanted),
 guest_rights as (  -- who may do what on what the owner has in a declared schema
   select g.key as role, k.key as kind, p.value as privilege
-  from wanted, jsonb_each(j -> 'guests') g, jsonb_each(g.value) k, jsonb_array_elementsquoted_text(k.value) p),
+  from wanted, jsonb_each(j -> 'guests') g, jsonb_each(g.value) k, jsonb_array_elements_text(k.value) p),
 guests as (select distinct role from guest_rights),
 supers as (select oid, rolname from pg_roles where rolsuper),
 schemas as (
