@@ -86,12 +86,15 @@ def rehearsal(request: pytest.FixtureRequest) -> Rehearsal:
     return _labs(request.config).up(_lab(request.node))
 
 
-def fresh_stack(name: str, *, keep: bool) -> Iterator[Rehearsal]:
-    """An emptied place for a stack and a lab of this name, which begins with `rehearsal`; removed again at the end."""
+def fresh_stack(name: str, *, keep: bool, root: Path = ROOT) -> Iterator[Rehearsal]:
+    """An emptied place for a stack and a lab of this name, which begins with `rehearsal`; removed again at the end.
+
+    `root`: the checkout whose stack it is.
+    """
     # its commands have no terminal at which sudo could ask
     if os.geteuid() != 0 and not (shutil.which("sudo") and run(["sudo", "-n", "true"], check=False).ok):
         pytest.fail("the rehearsal starts a lab: run it as root, or as a user whose sudo asks for no password", False)
-    rehearsal = Rehearsal(name, ROOT)
+    rehearsal = Rehearsal(name, root)
     if Lab(name).status()["kept"]:
         pytest.fail(f"the lab '{name}' is kept for a look; then: python -m lab --name {name} keep off", False)
     remove(rehearsal)
@@ -106,7 +109,7 @@ def remove(rehearsal: Rehearsal) -> None:
     """Machines first, then what speaks of them."""
     rehearsal.lab("down", timeout=120)
     rehearsal.file.unlink(missing_ok=True)
-    (ROOT / "stacks" / f"{rehearsal.stack}.known_hosts").unlink(missing_ok=True)
+    (rehearsal.root / "stacks" / f"{rehearsal.stack}.known_hosts").unlink(missing_ok=True)
     for path in rehearsal.build.glob("*"):
         # what was caught, and for how long writes stopped, are figures of other stacks' pages: they outlive it
         if path.name.removesuffix(".sig") not in ("sabotage.json", "failover.json"):
