@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def stranger(plan: dict[str, Any]) -> dict[str, Any]:
-    """`plan`: servers (addresses by name), name (of the one to ask), port, somebody (a role and a database, or none)."""
+    """`plan`: servers (addresses by name), name (whom to ask), port, somebody (a role and a database, or none)."""
     anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     anybody.check_hostname = False
     anybody.verify_mode = ssl.CERT_NONE
