@@ -13,7 +13,8 @@ from bastide.machines import Machine
 from bastide.settings import Settings
 from tests.verify.evidence_plugin import not_provable_here
 from tests.verify.probes.engine import Once, probe
-from tests.verify.probes.reach import knocker
+from tests.verify.probes.listed import Listed
+from tests.verify.probes.reach import knock
 from tests.verify.probes.world import NotSeen, World
 
 ETCD_PORTS = (etcd.CLIENT_PORT, etcd.PEER_PORT)
@@ -39,7 +40,7 @@ def strangers(world: World, machine: Machine) -> tuple[str, dict[str, Any]]:
         return "# no databases", {}
     ports = (*ETCD_PORTS, *POSTGRES_PORTS)
     addresses = filter(None, (machine.address, machine.address6))
-    outputs = world.batch(prober.name, {address: knocker(address, ports) for address in addresses})
+    outputs = world.batch(prober.name, {address: knock.call(world, machine, address, *ports) for address in addresses})
     shown = f"{prober.name}# connect to {machine.name}, ports {' '.join(map(str, ports))}"
     return shown, {address: parsed(machine, done.text) for address, done in outputs.items()}
 
@@ -54,8 +55,8 @@ def neighbours(world: World, machine: Machine) -> tuple[str, dict[str, Any]]:
     outputs = world.batch(
         sibling.name,
         {
-            "outside": knocker(machine.address_for(sibling), ports),
-            "mesh": knocker(world.settings.mesh[machine.name], ports),
+            "outside": knock.call(world, sibling, machine.address_for(sibling), *ports),
+            "mesh": knock.call(world, sibling, world.settings.mesh[machine.name], *ports),
         },
     )
     shown = f"{sibling.name}# connect to {machine.name}, ports {' '.join(map(str, ports))}"
@@ -69,9 +70,9 @@ def judge_silence(
     if settings.postgres is None:
         not_provable_here("the stack file declares no databases")
     assert seen, "nothing was tried"
-    for where, knock in seen.items():
-        assert knock.get("ping"), f"no answer to a ping ({where}): silence proves nothing"
-        states = {port: knock["ports"].get(str(port), "not tried") for port in ports}
+    for where, found in seen.items():
+        assert found.get("ping"), f"no answer to a ping ({where}): silence proves nothing"
+        states = {port: found["ports"].get(str(port), "not tried") for port in ports}
         reached = [f"{port} ({state})" for port, state in states.items() if state != "filtered"]
         assert not reached, f"{where}: port {', '.join(reached)} can be reached"
     note(f"no answer from {', '.join(map(str, ports))} ({', '.join(seen)})")
@@ -100,13 +101,14 @@ def accounts() -> list[int]:
     return [_NOBODY, secrets.randbelow(30_000) + 30_000]
 
 
-def answer(world: World, machine: Machine, script: str, what: str) -> dict[str, Any]:
-    """What a machine says to a script that prints JSON, asked once for `what`.
+def answer(world: World, machine: Machine, script: Listed) -> dict[str, Any]:
+    """What a machine says to a script that prints JSON and is told numbers of accounts; asked once.
 
     A round trip of its own, beside the one of batch.py: it waits for others than this machine.
     """
     found: dict[str, Any] = _once(
-        (world.stack, machine.name, what), lambda: parsed(machine, world.as_root(machine.name, script).text)
+        (world.stack, machine.name, script.name),
+        lambda: parsed(machine, script.run(world, machine, *accounts()).text),
     )
     return found
 

@@ -7,8 +7,9 @@ from typing import Any
 from bastide.layout import etcd, postgres
 from bastide.machines import Machine
 from bastide.settings import Settings
-from tests.verify.probes.cluster import ETCD_PORTS, Said, accounts, answer
+from tests.verify.probes.cluster import ETCD_PORTS, Said, answer
 from tests.verify.probes.engine import probe
+from tests.verify.probes.listed import listed
 from tests.verify.probes.scripts import script
 from tests.verify.probes.world import World
 
@@ -18,17 +19,20 @@ def members(world: World, machine: Machine) -> tuple[str, Said]:
     """What a member says of itself and of the others."""
     if world.settings.postgres is None:
         return "# no voters", Said({}, {})
-    own = answer(world, machine, member_script(world.settings, machine, world.stack), "etcd")
+    own = answer(world, machine, member)
     shown = "# bastide-etcdctl endpoint status; what it answers without TLS, certificate or password"
     return shown, Said(own, {machine.name: own})
 
 
 def member_script(settings: Settings, machine: Machine, stack: str) -> str:
-    """remote/etcd_member.py with what it must know: on a machine that has no vote, only who reaches those who have."""
+    """remote/etcd_member.py with what it must know: on a machine that has no vote, only who reaches those who have.
+
+    Its words are the numbers of accounts without a right.
+    """
     addresses = {name: settings.mesh[name] for name in settings.etcd_members}
     votes = machine.name in addresses
     root_only = [[address, port] for address in addresses.values() for port in ETCD_PORTS]
-    plan: dict[str, Any] = {"name": machine.name if votes else "", "root_only": root_only, "accounts": accounts()}
+    plan: dict[str, Any] = {"name": machine.name if votes else "", "root_only": root_only}
     if votes:
         plan |= {
             "address": addresses[machine.name],
@@ -45,3 +49,9 @@ def member_script(settings: Settings, machine: Machine, stack: str) -> str:
             "prefix": etcd.prefix(stack),
         }
     return script(plan, "connections", "etcd_member")
+
+
+member = listed(
+    "etcd",
+    lambda world, machine: member_script(world.settings, machine, world.stack) if world.settings.postgres else "",
+)

@@ -20,11 +20,15 @@ from bastide.machines import Machine
 from tests.verify.probes.batch import ask, command
 from tests.verify.probes.engine import QUIET, probe
 from tests.verify.probes.fail2ban_state import JAIL, parse, state_command
+from tests.verify.probes.listed import Text, listed
 from tests.verify.probes.world import NotSeen, World
 
 _SEEN_SECONDS = 8
 _LIFTED_SECONDS = 60
+_ONE, _TWO = '"$1"', '"$2"'
 
+# RFC 5737 and RFC 9637: addresses that nobody has
+_NOBODYS = ("192.0.2.0/24", "3fff:fff::/32")
 # nothing is left to be said of failures before this one
 _SILENCE = """[ -z "$(journalctl -q -t fail2ban --since '1 second ago' -n 1)" ]"""
 # From a spare address: does it answer a ping, and what becomes of a connection (port 0: not asked for)?
@@ -38,13 +42,26 @@ def knock():
 ping = subprocess.run(["ping", "-n", "-q", "-c", "1", "-W", "2", "-I", spare, target], capture_output=True)
 print(json.dumps({"ping": ping.returncode == 0, "port": knock() if port else "not asked"}))
 """
-
+# Only addresses of these networks: whoever may run this must not ban or spare anybody with it.
+_MAY_BE_BANNED = """
+import ipaddress, sys
+networks = [ipaddress.ip_network(word) for word in sys.argv[1].split(",")]
+given = [ipaddress.ip_address(word) for word in sys.argv[2:]]
+sys.exit(not given or not all(any(one in network for network in networks) for one in given))
+"""
+# sudo keeps it from the script, and it stands with whoever called sudo
+_CLIENT = """pid=$$
+while [ "${pid:-0}" -gt 1 ]; do
+  tr '\\0' '\\n' </proc/$pid/environ | sed -n 's/^SSH_CONNECTION=//p' | grep . && break
+  pid=$(sed -n 's/^PPid:[^0-9]*//p' /proc/$pid/status)
+done"""
 
 jails = command(
     "bans",
     state_command(),
     shows="fail2ban-client get JAIL OPTION (every jail); nft -j list ruleset; fail2ban's database",
 )
+client = command("client", _CLIENT, shows="echo $SSH_CONNECTION")
 
 
 @dataclass(frozen=True)
@@ -76,16 +93,16 @@ def state(world: World, machine: Machine) -> dict[str, Any] | None:
     return parse(ask(world, machine, jails).text)
 
 
-@probe(order=QUIET, asks=(jails,))
+@probe(order=QUIET, asks=(jails, client))
 def watched(world: World, machine: Machine) -> tuple[str, Watched]:
     """Failed logins of the operator, one a kind, and the line that fail2ban writes for a spared address.
 
     Made only when this address is spared: a check must never get the operator banned.
     """
     server = state(world, machine)
-    client = world.host(machine.name).run("echo $SSH_CONNECTION").stdout.split()
+    own = ask(world, machine, client).text.split()
     shown = f"ssh -i WRONG_KEY NAME@{machine.name}; journalctl -t fail2ban (a user who does not exist, one who does)"
-    if not client or server is None or not _ignored(client[0], server):
+    if not own or server is None or not _ignored(own[0], server):
         return shown, Watched(spared=False)
     users = world.settings.users
     existing = next(iter(sorted(users.people)), users.automation.name)
@@ -105,8 +122,7 @@ def held(world: World, machine: Machine) -> tuple[str, list[bool]]:
         f"192.0.2.{secrets.randbelow(254) + 1}",
         str(ipaddress.IPv6Network("3fff:fff::/32")[secrets.randbits(48)]),
     )
-    script = f"{_ban(four)} && {_ban(six)}\n{state_command(four, six)}\n{_lift(four)}; {_lift(six)}"
-    done = world.as_root(machine.name, script)
+    done = banned_for_a_moment.run(world, machine, four, six)
     server = parse((done.text.splitlines() or ["null"])[-1])
     seen = server["jails"].get(JAIL, {}).get("test", [False]) if server else [False]
     return f"fail2ban-client set {JAIL} banip 192.0.2.x (and 3fff:fff::x); nft list sets; fail2ban's database", seen
@@ -125,12 +141,12 @@ def dropped(world: World, machine: Machine) -> tuple[str, Dropped]:
     attempt = f"python3 -c {quote(_FROM_SPARE)} {spare} {machine.address6} {port}"
     try:
         before = _tried(world, f"{add} && {attempt}")
-        world.as_root(machine.name, f"{_ban(spare)}\n{_until(f'nft list ruleset | grep -q {spare}')}")
+        ban.run(world, machine, spare)
         during = _tried(world, attempt)
-        world.as_root(machine.name, _lift(spare))
+        lift.run(world, machine, spare)
         after = _tried(world, attempt)
     finally:
-        world.as_root(machine.name, _lift(spare))
+        lift.run(world, machine, spare)
         world.as_root(prober.name, f"ip -6 address del {spare}/128 dev {device}")
     shown = f"ping and connect to {port}" if port else "ping"
     return f"{prober.name}# {shown} from a spare address; fail2ban-client set {JAIL} banip ADDRESS", Dropped(
@@ -152,14 +168,10 @@ def _noticed(world: World, machine: Machine, user: str) -> bool:
         key = Path(folder) / "key"
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "wrong", "-f", key])
         for _ in range(3):
-            shown = world.as_root(machine.name, f"{_until(_SILENCE)}; journalctl -q -n 0 --show-cursor").text
-            cursor = shown.rpartition(": ")[2]
+            cursor = silence.run(world, machine).text
             if "Offering public key" not in world.login(machine.name, "-l", user, "-i", str(key)).stderr:
                 raise NotSeen(f"{machine.name} did not take part in a login", "is ssh reachable?")
-            lines = f"journalctl -q -o cat --after-cursor={quote(cursor)}"
-            noticed = f"{lines} -t fail2ban | grep -c ' Ignore \\| Found '"
-            others = f"{lines} -t sshd -t sshd-session | grep 'Failed \\|nvalid user\\|not allowed' | grep -vcw {user}"
-            done = world.as_root(machine.name, f"{_until(f'{noticed} >/dev/null')}\n{noticed}; {others}; true")
+            done = noticed.run(world, machine, cursor, user)
             seen, foreign = (int(word) for word in done.text.split()[-2:])
             if not foreign:
                 return seen > 0
@@ -187,19 +199,48 @@ def _spare(address6: str) -> str:
     return str(network[secrets.randbits(48) + 2**52])
 
 
-def _ban(address: str) -> str:
-    """Ban for as long as the probe lasts: the timer that lifts it is set first."""
-    unit = f"bastide-lift-{address.replace(':', '-').replace('.', '-')}"
-    timer = f"systemd-run -q --collect --unit={unit} --on-active={_LIFTED_SECONDS}"
-    timer += f" --timer-property=AccuracySec=1s fail2ban-client unban {address}"
-    return f"{timer} && fail2ban-client set {JAIL} banip {address} >/dev/null"
+def _ban(word: str) -> str:
+    """Ban for as long as the probe lasts: the timer that lifts it is set first. `word`: the script's, "$1" say."""
+    timer = f"systemd-run -q --collect --unit={_unit(word)} --on-active={_LIFTED_SECONDS}"
+    timer += f" --timer-property=AccuracySec=1s fail2ban-client unban {word}"
+    return f"{timer} && fail2ban-client set {JAIL} banip {word} >/dev/null"
 
 
-def _lift(address: str) -> str:
-    unit = f"bastide-lift-{address.replace(':', '-').replace('.', '-')}"
-    return f"fail2ban-client unban {address} >/dev/null; systemctl -q stop {unit}.timer 2>/dev/null; true"
+def _lift(word: str) -> str:
+    return f"fail2ban-client unban {word} >/dev/null; systemctl -q stop {_unit(word)}.timer 2>/dev/null; true"
+
+
+def _unit(word: str) -> str:
+    return f"bastide-lift-$(echo {word} | tr .: __)"
 
 
 def _until(command: str) -> str:
     """Wait for a command to end with 0, a few seconds at most; what it waits for is judged afterwards."""
     return f"end=$(($(date +%s) + {_SEEN_SECONDS})); until {command} || [ $(date +%s) -ge $end ]; do sleep 0.1; done"
+
+
+def _checked(script: str) -> Text:
+    """A script that bans and lifts, but only nobody's addresses, and spare ones of the prober's network."""
+
+    def text(world: World, machine: Machine) -> str:
+        prober = world.inventory.prober
+        spare = (str(ipaddress.IPv6Network(f"{prober.address6}/64", strict=False)),) if prober else ()
+        return f'python3 -I -c {quote(_MAY_BE_BANNED)} {",".join((*_NOBODYS, *spare))} "$@" || exit 2\n{script}'
+
+    return text
+
+
+_LINES = 'journalctl -q -o cat --after-cursor="$(echo "$1" | tr .- \';=\')"'
+_NOTICED = f"{_LINES} -t fail2ban | grep -c ' Ignore \\| Found '"
+_OTHERS = f"{_LINES} -t sshd -t sshd-session | grep 'Failed \\|nvalid user\\|not allowed' | grep -vcw -- \"$2\""
+
+banned_for_a_moment = listed(
+    "bans tried", _checked(f"{_ban(_ONE)} && {_ban(_TWO)}\n{state_command()}\n{_lift(_ONE)}; {_lift(_TWO)}")
+)
+ban = listed("ban", _checked(f"{_ban(_ONE)}\n{_until(f'nft list ruleset | grep -qF -- {_ONE}')}"))
+lift = listed("lift", _checked(_lift(_ONE)))
+# a cursor as a word has neither ; nor =
+silence = listed(
+    "silence", f"{_until(_SILENCE)}; journalctl -q -n 0 --show-cursor | sed -n 's/^-- cursor: //p' | tr ';=' .-"
+)
+noticed = listed("noticed", f"{_until(f'{_NOTICED} >/dev/null')}\n{_NOTICED}; {_OTHERS}; true")

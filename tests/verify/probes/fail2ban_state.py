@@ -12,7 +12,8 @@ JAIL = "sshd"
 # Facts about bans, never the banned addresses themselves: evidence is for everybody. The server is asked over its own
 # socket, the kernel by nft, the database by SQL; a ban that is being made just now gets two seconds to be everywhere.
 _STATE = """
-import json, pickle, socket, sqlite3, subprocess, time
+import json, pickle, socket, sqlite3, subprocess, sys, time
+TEST = sys.argv[1:]
 END = b"<F2B_END_COMMAND>"
 def told(*words):
     line.sendall(pickle.dumps(list(words)) + END); data = b""
@@ -66,9 +67,12 @@ print(json.dumps({"jails": jails, "dbfile": path, "dbpurgeage": told("get", "dbp
 """
 
 
-def state_command(*test: str) -> str:
-    """The shell command that prints the state as JSON; `null` when fail2ban does not answer."""
-    return f"python3 -I -c {quote(f'TEST, SOCKET = {list(test)!r}, {SOCKET!r}{_STATE}')}"
+def state_command() -> str:
+    """The shell command that prints the state as JSON; `null` when fail2ban does not answer.
+
+    Its script's words are addresses that may be banned for a moment: what is said of them is `test`.
+    """
+    return f'python3 -I -c {quote(f"SOCKET = {SOCKET!r}{_STATE}")} "$@"'
 
 
 def parse(text: str) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from bastide.machines import Machine
 from bastide.open_ports import open_ports
 from tests.verify.probes.batch import command
 from tests.verify.probes.engine import Once, probe
+from tests.verify.probes.listed import listed
 from tests.verify.probes.reach import Knock, knocked, listeners, listening
 from tests.verify.probes.site import METADATA, METADATA6
 from tests.verify.probes.world import NotSeen, Output, World
@@ -19,6 +20,20 @@ _UDP = {53, 67, 69, 111, 123, 137, 161, 500, 514, 1194, 1900, 4500, 5353, 51820}
 _once = Once()
 
 rules = command("rules", "nft -j list ruleset")
+_metadata = {
+    f"{who}{way}": listed(
+        f"metadata as {who}{way}",
+        # the interface of the default route, by which a link-local address is reached
+        "device=$(ip -6 route show default | sed -n 's/.* dev \\([^ ]*\\).*/\\1/p' | head -n 1)\n"
+        f"{as_} curl -sS -m 3 -o /dev/null -w '%{{http_code}}\\n' \"{place.replace('DEVICE', '$device')}/instance-id\"",
+    )
+    for way, place in (("", METADATA), (" over IPv6", METADATA6))
+    for who, as_ in (
+        ("root", ""),
+        ("nobody", "runuser -u nobody --"),
+        ("any number", 'setpriv --reuid="$1" --regid="$1" --clear-groups --'),
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -64,17 +79,7 @@ def metadata_without_root(world: World, machine: Machine) -> tuple[str, dict[str
     The second one has a number that nobody can have thought of: a rule that names accounts is not enough.
     """
     number = secrets.randbelow(30_000) + 30_000
-    commands: dict[str, str] = {}
-    # the interface of the default route, by which a link-local address is reached
-    device = "$(ip -6 route show default | sed -n 's/.* dev \\([^ ]*\\).*/\\1/p' | head -n 1)"
-    for way, place in (("", METADATA), (" over IPv6", METADATA6)):
-        ask = f"curl -sS -m 3 -o /dev/null -w '%{{http_code}}\\n' \"{place.replace('DEVICE', device)}/instance-id\""
-        commands |= {
-            f"root{way}": ask,
-            f"nobody{way}": f"runuser -u nobody -- {ask}",
-            f"any number{way}": f"setpriv --reuid={number} --regid={number} --clear-groups -- {ask}",
-        }
-    outputs = world.batch(machine.name, commands)
+    outputs = world.batch(machine.name, {who: one.call(world, machine, number) for who, one in _metadata.items()})
     return f"# runuser -u nobody -- curl -m 3 {METADATA}/instance-id", outputs
 
 

@@ -11,8 +11,9 @@ from bastide.machines import Machine
 from bastide.settings import Settings
 from tests.verify.evidence_plugin import not_provable_here
 from tests.verify.probes import postgres_rights
-from tests.verify.probes.cluster import Said, accounts, answer, elsewhere, parsed, sites
+from tests.verify.probes.cluster import Said, answer, elsewhere, parsed, sites
 from tests.verify.probes.engine import Once, probe
+from tests.verify.probes.listed import Text, listed
 from tests.verify.probes.scripts import script, sent
 from tests.verify.probes.world import NotSeen, Observation, World
 
@@ -51,7 +52,7 @@ def from_elsewhere(world: World, machine: Machine) -> tuple[str, dict[str, str]]
     other = elsewhere(world, machine)
     if other is None or world.settings.postgres is None or machine.role == "witness":
         return "# nobody else", {}
-    done = world.as_root(other.name, stranger_script(world.settings, machine))
+    done = stranger.run(world, other, machine.name)
     return f"{other.name}# psql to {machine.name}, over TLS, without, and as a superuser", parsed(machine, done.text)
 
 
@@ -85,7 +86,7 @@ def leader_of(settings: Settings, observation: Observation) -> str:
 
 
 def server_script(settings: Settings, machine: Machine) -> str:
-    """remote/postgres_server.py with what it must know."""
+    """remote/postgres_server.py with what it must know. Its words are the numbers of accounts without a right."""
     addresses = {name: settings.mesh[name] for name in settings.sites}
     plan = {
         "name": machine.name,
@@ -95,7 +96,6 @@ def server_script(settings: Settings, machine: Machine) -> str:
         "config": postgres.CONFIG,
         "ports": _PORTS,
         "root_only": [[address, postgres.PATRONI_PORT] for address in addresses.values()],
-        "accounts": accounts(),
         "somebody": somebody(settings),
         "databases": ["postgres", *(settings.postgres.databases if settings.postgres else ())],
         "rights": {"cluster": postgres_rights.IN_THE_CLUSTER, "database": postgres_rights.IN_A_DATABASE},
@@ -103,9 +103,10 @@ def server_script(settings: Settings, machine: Machine) -> str:
     return script(plan, "connections", "postgres_server")
 
 
-def stranger_script(settings: Settings, machine: Machine) -> str:
-    """remote/postgres_stranger.py: it comes to the machine's address in the mesh."""
-    plan = {"address": settings.mesh[machine.name], "port": postgres.PORT, "somebody": somebody(settings)}
+def stranger_script(settings: Settings) -> str:
+    """remote/postgres_stranger.py: it comes to a server's address in the mesh. Its word is the server's name."""
+    servers = {name: settings.mesh[name] for name in settings.sites}
+    plan = {"servers": servers, "port": postgres.PORT, "somebody": somebody(settings)}
     return script(plan, "connections", "postgres_stranger")
 
 
@@ -116,14 +117,32 @@ def somebody(settings: Settings) -> list[str]:
 
 
 def _said(world: World, machine: Machine) -> dict[str, Any]:
-    return answer(world, machine, server_script(world.settings, machine), "postgres")
+    return answer(world, machine, server)
 
 
 def _marked(world: World) -> dict[str, dict[str, Any]]:
-    look, machines = f"{sent('wal_marker')} {secrets.token_hex(12)} {postgres.PORT}", sites(world)
+    word, machines = secrets.token_hex(12), sites(world)
     with ThreadPoolExecutor(len(machines)) as pool:
-        found = dict(pool.map(lambda one: (one.name, parsed(one, world.as_root(one.name, look).text)), machines))
-        far = pool.map(lambda one: world.as_root(one.name, f"{sent('wal_marker')} received").text.strip(), machines)
+        found = dict(pool.map(lambda one: (one.name, parsed(one, marker.run(world, one, word).text)), machines))
+        far = pool.map(lambda one: received.run(world, one).text.strip(), machines)
         for machine, there in zip(machines, far, strict=True):
             found[machine.name]["there"] = there
     return found
+
+
+def _on_sites(world: World, machine: Machine) -> bool:
+    return world.settings.postgres is not None and machine.name in world.settings.sites
+
+
+def _for_sites(text: str) -> Text:
+    return lambda world, machine: text if _on_sites(world, machine) else ""
+
+
+server = listed(
+    "postgres", lambda world, machine: server_script(world.settings, machine) if _on_sites(world, machine) else ""
+)
+stranger = listed(
+    "postgres from elsewhere", lambda world, machine: stranger_script(world.settings) if world.settings.postgres else ""
+)
+marker = listed("wal marker", _for_sites(f'{sent("wal_marker")} {postgres.PORT} "$1"'))
+received = listed("wal received", _for_sites(f"{sent('wal_marker')} received"))

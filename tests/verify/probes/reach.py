@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from shlex import quote
 
 from bastide.machines import Machine
 from tests.verify.probes.batch import ask, command
+from tests.verify.probes.listed import listed
 from tests.verify.probes.world import NotSeen, World
 
-# Listens on a port of the kernel's choice at the given address until its input ends, at most 8 seconds, and proves
-# to itself that it can be reached: a dead listener would look like a good firewall.
+# Listens as nobody on a port of the kernel's choice at the given address for a few seconds, and proves to itself that
+# it can be reached: a dead listener would look like a good firewall.
 _LISTENER = """
-import socket, sys, select
+import os, signal, socket, sys
+os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
 s = socket.create_server((sys.argv[1], 0)); p = s.getsockname()[1]
-socket.create_connection((sys.argv[1], p), 2).close(); print(p, flush=True)
-select.select([sys.stdin], [], [], 8)
+socket.create_connection((sys.argv[1], p), 2).close()
+if os.fork():
+    print(p); sys.exit()
+os.setsid(); os.chdir("/"); null = os.open("/dev/null", os.O_RDWR)
+for one in range(3): os.dup2(null, one)
+signal.alarm(10); signal.pause()
 """
-# Tries all ports at once; says what became of each, and whether the address answers a ping at all.
+# Tries all ports at once; says what became of each, and whether the address answers a ping at all. Only addresses of
+# the stack: whoever may run this must not look around elsewhere with it.
 _KNOCKER = """
 import json, socket, subprocess, sys
 from concurrent.futures import ThreadPoolExecutor
+if sys.argv[1] not in ADDRESSES: sys.exit("not an address of the stack")
 def knock(port):
     try:
         socket.create_connection((sys.argv[1], port), 1.5).close(); return "open"
@@ -37,6 +42,11 @@ print(json.dumps({"ports": states, "ping": ping}))
 """
 
 listeners = command("listeners", "ss -Hltun")
+listener = listed("listener", f'python3 -I -c {quote(_LISTENER)} "$1"')
+knock = listed(
+    "knock",
+    lambda world, machine: f'python3 -I -c {quote(f"ADDRESSES = {_addresses(world)!r}{_KNOCKER}")} "$@"',
+)
 
 
 @dataclass(frozen=True)
@@ -52,10 +62,9 @@ def knocked(
     world: World, machine: Machine, sibling: Machine, address: str, way: str, open_: set[int]
 ) -> tuple[str, Knock]:
     """A sibling's knocks at an address of the machine: at a fresh listener, and at these ports."""
-    with _listener(world, machine, address) as fresh:
-        ports = [fresh, *sorted(open_)]
-        # as root only for ping, which an ordinary account may not use everywhere
-        done = world.as_root(sibling.name, knocker(address, ports))
+    fresh = _listening(world, machine, address)
+    ports = [fresh, *sorted(open_)]
+    done = knock.run(world, sibling, address, *ports)
     try:
         answer = json.loads(done.text)
     except ValueError:
@@ -63,11 +72,6 @@ def knocked(
     states = {int(port): state for port, state in answer["ports"].items()}
     shown = f"{sibling.name}# connect to {machine.name} {way}, {len(ports)} ports, one a fresh listener"
     return shown, Knock(fresh, bool(answer["ping"]), states)
-
-
-def knocker(address: str, ports: Iterable[int]) -> str:
-    """The shell command that knocks at these ports of an address, and prints JSON."""
-    return f"python3 -I -c {quote(_KNOCKER)} {address} {' '.join(map(str, ports))}"
 
 
 def listening(world: World, machine: Machine) -> dict[str, set[int]]:
@@ -81,17 +85,15 @@ def listening(world: World, machine: Machine) -> dict[str, set[int]]:
     return found
 
 
-@contextmanager
-def _listener(world: World, machine: Machine, address: str) -> Iterator[int]:
-    """A listener on an address of the machine for as long as the block lasts (at most 8 s). Yields its port."""
-    words = ["ssh", "-F", str(world.ssh_config), machine.name]
-    words.append(f"python3 -c {quote(_LISTENER)} {address}")
-    # not console.run: the listener has to live while somebody else knocks
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
-        try:
-            line = process.stdout.readline().strip() if process.stdout else b""
-            if not line:
-                raise NotSeen(f"{machine.name} cannot listen at {address}", "is that address its own, not a router's?")
-            yield int(line)
-        finally:
-            process.terminate()
+def _listening(world: World, machine: Machine, address: str) -> int:
+    """The port of a listener on an address of the machine, which ends by itself (after 10 s)."""
+    done = listener.run(world, machine, address)
+    if done.code or not done.text.isdigit():
+        raise NotSeen(f"{machine.name} cannot listen at {address}", "is that address its own, not a router's?")
+    return int(done.text)
+
+
+def _addresses(world: World) -> list[str]:
+    """All that machines of the stack have."""
+    found = {one for machine in world.inventory for one in (machine.address, machine.address6, machine.private_address)}
+    return sorted(found.union(world.settings.mesh.values()) - {""})

@@ -12,8 +12,11 @@ _FOLDER = Path(__file__).with_name("remote")
 
 
 def script(plan: dict[str, Any], *names: str) -> str:
-    """The shell command that runs these files one after the other in one namespace, with `plan` as its one word."""
-    return f"{sent(*names)} {quote(json.dumps(plan))}"
+    """The shell command that runs these files one after the other in one namespace, with `plan` as its first word.
+
+    The script's own words come after it.
+    """
+    return f'{sent(*names)} {quote(json.dumps(plan))} "$@"'
 
 
 def sent(*names: str) -> str:

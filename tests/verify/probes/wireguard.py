@@ -12,6 +12,7 @@ from bastide.layout.wireguard import FOLDER, INTERFACE
 from bastide.machines import Machine
 from tests.verify.probes.batch import ask, command
 from tests.verify.probes.engine import probe
+from tests.verify.probes.listed import listed
 from tests.verify.probes.reach import Knock, knocked, listeners, listening
 from tests.verify.probes.world import NotSeen, World
 
@@ -100,6 +101,12 @@ members = command(
 )
 
 
+messages = listed(
+    "messages in the mesh",
+    lambda world, machine: f'python3 -I -c {quote(_CROSSING)} "$1" {" ".join(_others(world, machine))}',
+)
+
+
 @dataclass(frozen=True)
 class Roster:
     """A machine's own account of the mesh, and the keys that the others say they have ("" where one said nothing)."""
@@ -142,10 +149,9 @@ def roster(world: World, machine: Machine) -> tuple[str, Roster]:
 @probe()
 def crossing(world: World, machine: Machine) -> tuple[str, dict[str, Any]]:
     """What leaves a machine that sends a message to every other one's address in the mesh."""
-    targets = [address for name, address in world.settings.mesh.items() if name != machine.name]
-    word = secrets.token_hex(12)
+    targets = _others(world, machine)
     shown = f"# tcpdump -i any, while a message and a ping go to {', '.join(targets)}; wg show {INTERFACE}"
-    done = world.as_root(machine.name, f"python3 -I -c {quote(_CROSSING)} {word} {' '.join(targets)}")
+    done = messages.run(world, machine, secrets.token_hex(12))
     try:
         return shown, json.loads(done.text)
     except ValueError:
@@ -184,3 +190,8 @@ def over_mesh(world: World, machine: Machine) -> tuple[str, Knock | None]:
     if address is None or sibling is None:
         return "# no mesh", None
     return knocked(world, machine, sibling, address, "in the mesh", listening(world, machine)["tcp"])
+
+
+def _others(world: World, machine: Machine) -> list[str]:
+    """The other machines' addresses in the mesh."""
+    return [address for name, address in world.settings.mesh.items() if name != machine.name]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal
 
 from testinfra.backend.base import CommandResult  # type: ignore[import-untyped]
@@ -49,6 +50,14 @@ class Output:
 
 
 @dataclass(frozen=True)
+class Call:
+    """A shell script with its words (`$1`, `$2`)."""
+
+    text: str
+    words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class World:
     """One stack, seen from the operator's machine.
 
@@ -80,25 +89,29 @@ class World:
         except RuntimeError:
             self.silent.add(name)
 
-    def as_root(self, name: str, script: str) -> Output:
+    def as_root(self, name: str, script: str | Call) -> Output:
         """Run a shell script as root on a machine, over its one shared connection. Returns what it printed."""
+        call = _as_call(script)
         if name in self.silent:
             raise NotSeen(*_silence(name))
         try:
             prober = self.inventory.prober
             rooted = prober is not None and name == prober.name and prober.user == "root"
-            done = self.host(name).run("sh -c %s" if rooted else "sudo -n sh -c %s", script)
+            line = ["sh -c %s sh" if rooted else "sudo -n sh -c %s sh", *("%s" for _ in call.words)]
+            done = self.host(name).run(" ".join(line), call.text, *call.words)
         except RuntimeError:  # testinfra's word for ssh's own exit code 255
             raise NotSeen(*_silence(name)) from None
         return Output(done.rc, (done.stdout if done.rc == 0 else done.stdout + done.stderr).strip())
 
-    def batch(self, name: str, commands: Mapping[str, str]) -> dict[str, Output]:
-        """Run several commands as root on a machine in one round trip, each with its own output and exit code."""
+    def batch(self, name: str, commands: Mapping[str, str | Call]) -> dict[str, Output]:
+        """Run several scripts as root on a machine in one round trip, each with its own output and exit code."""
+        calls = {key: _as_call(script) for key, script in commands.items()}
         mark = f"--{secrets.token_hex(8)}"
         # programs answer in one language, whatever settings.base.locale says
         script = "export LC_ALL=C.UTF-8\n" + "".join(
-            f"echo '{mark} {key}'; ( {command}\n ) </dev/null 2>&1; code=$?; echo; echo \"{mark} $code\"\n"
-            for key, command in commands.items()
+            f"echo '{mark} {key}'; ( set -- {' '.join(map(quote, call.words))}\n{call.text}\n ) </dev/null 2>&1; "
+            f'code=$?; echo; echo "{mark} $code"\n'
+            for key, call in calls.items()
         )
         outputs: dict[str, Output] = {}
         key, lines = "", list[str]()
@@ -145,6 +158,10 @@ def open_world(stack: str = "", *, all_ports: bool = False) -> World:
     if not ssh_config.exists():
         raise StackError(f"{ssh_config} does not exist", f"run `python -m hosts ssh-config --stack {stack}`")
     return World(stack, read(stack_path(stack, ROOT)), inventory, ssh_config, all_ports=all_ports)
+
+
+def _as_call(script: str | Call) -> Call:
+    return Call(script) if isinstance(script, str) else script
 
 
 def _silence(name: str) -> tuple[str, str]:

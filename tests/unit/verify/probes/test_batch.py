@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import pytest
 
+from bastide.console import run
 from tests.unit.bastide.proofs import SETTINGS, inventory
-from tests.verify.probes import batch, users
+from tests.verify.probes import batch, listed, users
 from tests.verify.probes.engine import Engine, probe
-from tests.verify.probes.world import Output, World
+from tests.verify.probes.world import Call, Output, World
 
 PRIMARY, STANDBY, _ = inventory().machines
 
@@ -26,13 +28,27 @@ class Told(World):
     def batch(self, name: str, commands: Any) -> dict[str, Output]:
         """One round trip."""
         self.trips.append((name, sorted(commands)))
-        return {key: Output(0, text) for key, text in commands.items()}
+        return {key: Output(0, call.text) for key, call in commands.items()}
+
+
+class Here(World):
+    """A stack whose machines are this one, without sudo."""
+
+    def host(self, name: str) -> Any:
+        """A shell."""
+        return type("Host", (), {"run": staticmethod(_local)})
+
+
+def _local(line: str, *words: str) -> Any:
+    done = run(["sh", "-c", (line % tuple(map(quote, words))).removeprefix("sudo -n ")], check=False)
+    return type("Result", (), {"rc": done.returncode, "stdout": done.stdout, "stderr": done.stderr})
 
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> Told:
     """A stack of its own, and a registry that forgets what a test adds."""
     monkeypatch.setattr(batch, "_commands", dict(batch._commands))
+    monkeypatch.setattr(listed, "_listed", dict(listed._listed))
     world = Told("unit-batch", SETTINGS, inventory(), Path("none"))
     object.__setattr__(world, "trips", [])
     monkeypatch.setattr(batch, "_once", type(batch._once)())
@@ -59,3 +75,21 @@ def test_a_capability_adds_a_command_by_itself_and_is_asked_in_the_one_round_tri
 def test_two_commands_of_one_name_are_a_mistake(told: Told) -> None:
     with pytest.raises(ValueError, match="two commands are called accounts"):
         batch.command("accounts", "true")
+
+
+@pytest.mark.usefixtures("told")
+def test_what_is_of_the_moment_goes_beside_a_script(tmp_path: Path) -> None:
+    kernel = listed.listed("kernel", lambda world, machine: f'echo {machine.name} "$1"')
+    world = Here("unit-batch", SETTINGS, inventory(), tmp_path)
+    assert kernel.run(world, PRIMARY, 4711) == Output(0, "primary 4711")
+    calls = {"a": kernel.call(world, PRIMARY, "x"), "b": Call('echo "$# $2"', ("one", "two three"))}
+    assert world.batch("primary", calls) == {"a": Output(0, "primary x"), "b": Output(0, "2 two three")}
+    assert world.batch("primary", {"c": 'echo "$#"'}) == {"c": Output(0, "0")}
+
+
+@pytest.mark.usefixtures("told")
+@pytest.mark.parametrize("word", ["", "/etc/shadow", "-x", "a b", "$(id)", "a;b", "a\n", "é", "a" * 257])
+def test_a_word_is_no_path_and_nothing_for_a_shell(word: str, tmp_path: Path) -> None:
+    world = Here("unit-batch", SETTINGS, inventory(), tmp_path)
+    with pytest.raises(ValueError, match="no word for a script"):
+        listed.listed("any", "true").call(world, PRIMARY, word)

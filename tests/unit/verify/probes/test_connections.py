@@ -68,7 +68,7 @@ def test_scripts_for_machines_are_whole_programs() -> None:
         etcd.member_script(SETTINGS, PRIMARY, "example"),
         etcd.member_script(SETTINGS, WITNESS, "example"),
         postgres.server_script(SETTINGS, PRIMARY),
-        postgres.stranger_script(SETTINGS, PRIMARY),
+        postgres.stranger_script(SETTINGS),
         sent("wal_marker"),
         script({}, "pending"),
     ):

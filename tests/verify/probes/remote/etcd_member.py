@@ -169,4 +169,4 @@ def _json(text: str) -> Any:
 
 
 if __name__ == "__main__":
-    print(json.dumps(member(json.loads(sys.argv[1]))))
+    print(json.dumps(member(json.loads(sys.argv[1]) | {"accounts": [int(one) for one in sys.argv[2:]]})))

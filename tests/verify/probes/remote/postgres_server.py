@@ -209,4 +209,4 @@ def _json(text: str) -> Any:
 
 
 if __name__ == "__main__":
-    print(json.dumps(server(json.loads(sys.argv[1]))))
+    print(json.dumps(server(json.loads(sys.argv[1]) | {"accounts": [int(one) for one in sys.argv[2:]]})))

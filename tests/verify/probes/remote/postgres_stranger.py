@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 def stranger(plan: dict[str, Any]) -> dict[str, Any]:
-    """`plan`: address, port, somebody (a role and a database, or nothing)."""
+    """`plan`: servers (addresses by name), name (whom to ask), port, somebody (a role and a database, or none)."""
     anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     anybody.check_hostname = False
     anybody.verify_mode = ssl.CERT_NONE
-    where = plan["address"], plan["port"]
+    where = plan["servers"][plan["name"]], plan["port"]
     role, database = plan["somebody"] or ("replicator", "replication")
     return {
         "reach": reach(*where),
@@ -27,4 +27,4 @@ def stranger(plan: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(stranger(json.loads(sys.argv[1]))))
+    print(json.dumps(stranger(json.loads(sys.argv[1]) | {"name": sys.argv[2]})))

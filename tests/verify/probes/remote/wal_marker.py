@@ -24,7 +24,9 @@ def sql(query: str) -> str:
 
 
 def main() -> dict[str, object]:
-    word, port = sys.argv[1], int(sys.argv[2])
+    port, word = int(sys.argv[1]), sys.argv[2]
+    if not word.isalnum():
+        sys.exit("the word is no word")  # it stands in SQL
     tap = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
     tap.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
     tap.settimeout(0.1)
