@@ -12,6 +12,7 @@ from hcloud.server_types import ServerType
 
 from bastide.errors import StackError
 from bastide.provider import Access
+from bastide.provider_api import provider_api
 
 _POLL_SECONDS = 0.5
 _POWER_SECONDS = 900.0
@@ -28,9 +29,7 @@ class MadeServer:
         """`server_id` is the provider's number, as the stack's output has it."""
         self.name = name
         self._may_go_down_until = 0.0
-        self._client = hcloud.Client(
-            token=access.token, api_endpoint=access.endpoint, poll_interval=_POLL_SECONDS, application_name="bastide"
-        )
+        self._client = provider_api(access)
         # what a server that was found has is None by its type alone
         self._server: Any = self._asked("found", lambda: self._client.servers.get_by_id(int(server_id)))
 

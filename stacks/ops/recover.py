@@ -21,6 +21,7 @@ import requests
 from bastide.console import run, say, step
 from bastide.errors import StackError
 from bastide.provider import state_locks
+from bastide.provider_api import provider_api
 from bastide.pulumi_config import StackConfig, open_config
 from bastide.settings import Settings
 from bastide.stackfile import read, stack_path
@@ -28,7 +29,6 @@ from stacks.ops.lookup import IN_ZONES_PROJECT, Resource, find_resource, kind_of
 from stacks.ops.pending_bucket import find_bucket
 from stacks.ops.protected import protected_names, refuse_lost
 
-_POLL_SECONDS = 0.5
 # what is made at the provider and at its object storage
 _MADE = ("hcloud:", "minio:")
 
@@ -49,7 +49,7 @@ def recover(stack: str, root: Path) -> None:
         return
     try:
         config = open_config(stack, root)
-        client = _client(config)
+        client = provider_api(config.access())
         if not begun:
             _refuse_lost_state(client, settings)
             return
@@ -78,7 +78,8 @@ def _take_over(config: StackConfig, root: Path, client: hcloud.Client, deploymen
     pending = _pending_creations(deployment)
     with step(f"taking over what a stopped `pulumi up` had begun ({len(pending)} resources)"):
         # zones may live in a project of their own, behind a token of their own
-        names = _client(config, dns=True) if any(kind_of(item) in IN_ZONES_PROJECT for item in pending) else client
+        zones = any(kind_of(item) in IN_ZONES_PROJECT for item in pending)
+        names = provider_api(config.access(dns=True)) if zones else client
         for resource in pending:
             bucket = find_bucket(config, root, resource)
             found = bucket or find_resource(names if kind_of(resource) in IN_ZONES_PROJECT else client, resource)
@@ -241,9 +242,3 @@ def _attachments(deployment: dict[str, Any]) -> list[Resource]:
 
 def _short(resource: Resource) -> str:
     return str(resource["urn"]).rsplit("::", 1)[-1]
-
-
-def _client(config: StackConfig, *, dns: bool = False) -> hcloud.Client:
-    """The provider's own client, with the stack's endpoint and token, for `dns` with that of the zones' project."""
-    access = config.access(dns=dns)
-    return hcloud.Client(token=access.token, api_endpoint=access.endpoint, poll_interval=_POLL_SECONDS)

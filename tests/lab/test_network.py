@@ -10,6 +10,7 @@ import json
 import re
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -60,17 +61,16 @@ def test_each_machine_gets_its_own_metadata(bench: Bench) -> None:
         assert f"ip: 10.77.0.{number}" in ask(name, "metadata/private-networks")
         assert f"instance-id: {number}\n" in ask(name, "metadata")
         six = "http://[fe80::a9fe:a9fe%25eth0]/hetzner/v1/metadata/hostname"
-        wait_for(f"{name} has addresses that it may ask from", lambda name=name: not tentative(bench, name), 10)
+        wait_for(f"{name} has addresses that it may ask from", partial(settled, bench, name), 10)
         assert bench.lab.execute(name, ["curl", "-fsS", "-m", "5", six]).stdout == name
     foreign = ["curl", "-s", "-m", "2", "--interface", "lo", f"{base}/metadata"]
     assert not bench.lab.execute("alpha", foreign, check=False).ok
 
 
-def tentative(bench: Bench, name: str) -> str:
-    """The addresses that the machine asks its neighbours about, and may not use until nobody answered (RFC 4862, 5.4).
-
-    Asked of before, connect(2) ends with EADDRNOTAVAIL at once."""
-    return bench.lab.execute(name, ["ip", "-6", "-o", "address", "show", "dev", "eth0", "tentative"]).stdout
+def settled(bench: Bench, name: str) -> bool:
+    """Whether the machine asks its neighbours about no address any more, which it may not use before nobody answered
+    (RFC 4862, 5.4): until then connect(2) ends with EADDRNOTAVAIL at once."""
+    return not bench.lab.execute(name, ["ip", "-6", "-o", "address", "show", "dev", "eth0", "tentative"]).stdout
 
 
 def test_cloud_firewall_filters_outside_of_the_machine(bench: Bench) -> None:

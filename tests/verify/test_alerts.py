@@ -9,11 +9,11 @@ import pytest
 
 from bastide.layout.alerts import PORT, PROGRAM, UNIT
 from bastide.machines import Inventory, Machine
-from bastide.settings import Alerts, Settings
+from bastide.settings import Settings
 from tests.verify.probes import alerts
 from tests.verify.probes.systemd import run_by, units
 from tests.verify.probes.updates import parsed
-from tests.verify.probes.world import Observation, Output
+from tests.verify.probes.world import Observation, Output, declared
 
 # That what it finds reaches people is proven in the rehearsal, of this program: sending in earnest is nothing for a
 # check. A unit test holds the digest beside the project's files.
@@ -53,7 +53,7 @@ def test_it_runs_after_a_reboot(observation: Observation, note: Note) -> None:
 @pytest.mark.probe(alerts.seen)
 def test_every_way_is_open(observation: Observation, settings: Settings, note: Note) -> None:
     """Each declared way took a message or a login within two hours, and leads to the declared people."""
-    seen, wanted = _seen(observation.data), _wanted(settings)
+    seen, wanted = _seen(observation.data), declared(settings.alerts)
     ways = [*(["mail"] if wanted.mail else []), *(["webhook"] if wanted.webhook else [])]
     for way in ways:
         state = seen["ways"].get(way)
@@ -86,7 +86,7 @@ def test_it_reads_every_other_machine(
     wanted = {name: settings.mesh[name] for name in others}
     assert config.get("peers") == wanted, "it does not look at every other machine"
     assert config.get("order") == settings.one_at_a_time, "it has another order of who tells"
-    assert config.get("silent_minutes") == _wanted(settings).silent_minutes, "it waits for another time"
+    assert config.get("silent_minutes") == declared(settings.alerts).silent_minutes, "it waits for another time"
     note(f"reads {' and '.join(others)}; {config['order'][0]} tells first")
 
 
@@ -109,8 +109,7 @@ def test_nobody_else_reads_it(observation: Observation, machine: Machine, settin
 @pytest.mark.probe(alerts.everywhere)
 def test_the_signal_is_sent(observation: Observation, settings: Settings, note: Note) -> None:
     """The last call that was answered is not older than two of them are apart."""
-    wanted = _wanted(settings).heartbeat
-    assert wanted is not None
+    wanted = declared(declared(settings.alerts).heartbeat)
     calls = {name: _seen(output) for name, output in observation.data.items()}
     ages = {
         name: seen["now"] - state["at"]
@@ -125,8 +124,3 @@ def test_the_signal_is_sent(observation: Observation, settings: Settings, note: 
 
 def _seen(output: Output) -> Any:
     return parsed(output, "its alerts cannot be looked at")
-
-
-def _wanted(settings: Settings) -> Alerts:
-    assert settings.alerts is not None
-    return settings.alerts

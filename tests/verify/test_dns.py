@@ -8,17 +8,9 @@ import pytest
 
 from bastide.machines import Inventory, Machine
 from bastide.settings import RecordSet, Settings
-from bastide.settings.dns import Dns
 from tests.verify.evidence_plugin import not_provable_here
 from tests.verify.probes.dns import Answers, Reverse, expected, reverse, whole, zones
-from tests.verify.probes.world import Observation
-
-
-def _declared(settings: Settings) -> Dns:
-    if settings.dns is None:
-        not_provable_here("the stack file declares no DNS zone")
-    assert settings.dns is not None
-    return settings.dns
+from tests.verify.probes.world import Observation, declared
 
 
 @pytest.mark.control("dns-01")
@@ -27,8 +19,8 @@ def test_names_lead_to_both_sites(
     observation: Observation, machine: Machine, settings: Settings, inventory: Inventory, note: Callable[[str], None]
 ) -> None:
     """Every name server gives its two addresses for every declared name, and no address that is no site's."""
-    declared = _declared(settings)
-    names = [(zone, owner) for zone, wanted in declared.zones.items() for owner in wanted.sites]
+    dns = declared(settings.dns)
+    names = [(zone, owner) for zone, wanted in dns.zones.items() for owner in wanted.sites]
     if not names:
         not_provable_here("no zone of the stack file has names that lead to the sites (sites)")
     sites = [one for one in inventory if one.role != "witness"]
@@ -54,9 +46,9 @@ def test_only_the_declared_may_issue_certificates(
     observation: Observation, settings: Settings, note: Callable[[str], None]
 ) -> None:
     """Every name server gives the declared CAA records and no others, for the zone and for its sites' names."""
-    declared = _declared(settings)
+    dns = declared(settings.dns)
     found: dict[str, tuple[Answers, ...]] = observation.data
-    for zone, wanted in declared.zones.items():
+    for zone, wanted in dns.zones.items():
         caa = expected(RecordSet(name="@", type="CAA", values=wanted.caa.values()), zone)
         own = {one.name: expected(one, zone) for one in wanted.records if one.type == "CAA"}
         for answers in found[zone]:
@@ -73,10 +65,10 @@ def test_its_addresses_have_its_name_and_back(
     observation: Observation, machine: Machine, settings: Settings, note: Callable[[str], None]
 ) -> None:
     """The reverse names of its two addresses are its own name, which leads to them."""
-    declared = _declared(settings)
-    if declared.reverse is None:
+    dns = declared(settings.dns)
+    if dns.reverse is None:
         not_provable_here("the stack file declares no reverse names (dns.reverse)")
-    own = f"{machine.name}.{declared.reverse}"
+    own = f"{machine.name}.{dns.reverse}"
     found: tuple[Reverse, ...] = observation.data
     for one in found:
         for server, names in one.names.items():
@@ -95,9 +87,9 @@ def test_name_servers_agree_and_give_what_is_declared(
     observation: Observation, settings: Settings, note: Callable[[str], None]
 ) -> None:
     """All name servers have the same serial, and each declared record set as it stands in the stack file."""
-    declared = _declared(settings)
+    dns = declared(settings.dns)
     found: dict[str, tuple[Answers, ...]] = observation.data
-    for zone, wanted in declared.zones.items():
+    for zone, wanted in dns.zones.items():
         serials = {answers.server: answers.serial for answers in found[zone]}
         assert len(set(serials.values())) == 1, f"the name servers of {zone} have several versions: {serials}"
         for record_set in wanted.records:

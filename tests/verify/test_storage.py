@@ -13,7 +13,7 @@ from bastide.settings import Settings
 from bastide.settings.storage import Bucket
 from tests.verify.evidence_plugin import not_provable_here
 from tests.verify.probes import storage
-from tests.verify.probes.world import Observation
+from tests.verify.probes.world import Observation, declared
 
 REFUSED = {"AccessDenied", "Forbidden"}
 # Amazon and Ceph call a locked version the first, MinIO the second
@@ -23,12 +23,9 @@ TRIED = "all that strangers tried was refused, but what they asked for need not 
 
 
 def _buckets(settings: Settings, *, keys: bool) -> dict[str, Bucket]:
-    if settings.storage is None:
-        not_provable_here(storage.NO_STORAGE)
-        return {}
     if keys and storage.KEYS is None:
         not_provable_here(storage.NO_KEYS)
-    return settings.storage.buckets
+    return declared(settings.storage).buckets
 
 
 @pytest.mark.control("storage-01")

@@ -13,20 +13,11 @@ from bastide.machines import Inventory, Machine
 from bastide.mesh import Mesh, mesh_of
 from bastide.open_ports import open_ports
 from bastide.settings import Settings
-from tests.verify.evidence_plugin import not_provable_here
 from tests.verify.probes import cluster, firewall, nft, wireguard
 from tests.verify.probes.wireguard import Roster, Strange
-from tests.verify.probes.world import Observation
+from tests.verify.probes.world import Observation, declared
 
 _REJECT_AFTER_SECONDS = 180  # no session is older (wireguard.com/papers/wireguard.pdf, 6.1)
-
-
-def _declared(settings: Settings) -> Mesh:
-    mesh = mesh_of(settings)
-    if mesh is None:
-        not_provable_here("the stack file declares no mesh")
-    assert mesh is not None
-    return mesh
 
 
 def _others(mesh: Mesh, machine: Machine) -> dict[str, str]:
@@ -39,7 +30,7 @@ def test_nothing_leaves_in_the_open(
     observation: Observation, settings: Settings, machine: Machine, note: Callable[[str], None]
 ) -> None:
     """A message to each other server goes into the tunnel, and comes out of no other interface but encrypted."""
-    others, seen = _others(_declared(settings), machine), observation.data
+    others, seen = _others(declared(mesh_of(settings)), machine), observation.data
     names = {address: name for name, address in others.items()}
     open_ = sorted({f"{names.get(address, address)} ({interface})" for address, interface in seen["plain"]})
     assert not open_, f"a message leaves in the open: to {', '.join(open_)}"
@@ -55,7 +46,7 @@ def test_only_the_declared_are_in_the_mesh(
     observation: Observation, settings: Settings, machine: Machine, note: Callable[[str], None]
 ) -> None:
     """The peers of each server are the other servers and the declared devices, each with its own key and address."""
-    mesh = _declared(settings)
+    mesh = declared(mesh_of(settings))
     seen: Roster = observation.data
     members = {**_others(mesh, machine), **mesh.administrators}
     owners = {f"{address}/32": name for name, address in members.items()}
@@ -76,11 +67,8 @@ def test_only_the_declared_are_in_the_mesh(
 
 @pytest.mark.control("wireguard-02")
 @pytest.mark.probe(wireguard.roster)
-def test_private_keys_are_roots_alone(
-    observation: Observation, settings: Settings, note: Callable[[str], None]
-) -> None:
+def test_private_keys_are_roots_alone(observation: Observation, note: Callable[[str], None]) -> None:
     """Nobody but root can read a server's private key, or write where it lies."""
-    _declared(settings)
     files: dict[str, list[str]] = observation.data.own["files"]
     assert files, "there is no file with its key"
     for path, (mode, owner, _) in files.items():
@@ -94,7 +82,7 @@ def test_private_keys_are_roots_alone(
 @pytest.mark.probe(wireguard.strange)
 def test_strangers_get_no_answer(observation: Observation, settings: Settings, note: Callable[[str], None]) -> None:
     """Noise, and a first message of a key that nobody knows, bring no packet back."""
-    mesh = _declared(settings)
+    mesh = declared(mesh_of(settings))
     seen: Strange = observation.data
     assert all(seen.alive.values()), "it does not answer a ping from the prober: silence proves nothing"
     loud = sorted(f"{address}: {', '.join(said)}" for address, said in seen.answers.items() if said)
@@ -108,7 +96,6 @@ def test_the_mesh_opens_no_undeclared_port(
     observation: Observation, settings: Settings, note: Callable[[str], None]
 ) -> None:
     """A server in the mesh reaches no fresh listener of another one there, and no port that is not declared."""
-    _declared(settings)
     if cluster.nobody_else(settings, note):
         return
     knock = observation.data
@@ -129,7 +116,7 @@ def test_nobody_outside_takes_an_address_of_the_mesh(
     observation: Observation, settings: Settings, note: Callable[[str], None]
 ) -> None:
     """The rules in force drop what comes from an address of the mesh and did not come out of the tunnel."""
-    mesh = _declared(settings)
+    mesh = declared(mesh_of(settings))
     rules = nft.parse(observation.data.text)
     assert nft.drops_forged(rules, mesh.range, INTERFACE), (
         f"a packet with an address of the mesh is taken from outside of {INTERFACE}"
@@ -143,7 +130,7 @@ def test_every_server_answers_over_the_mesh(
     observation: Observation, settings: Settings, machine: Machine, inventory: Inventory, note: Callable[[str], None]
 ) -> None:
     """Each other server answers a ping at its address in the mesh, in a session of the last minutes."""
-    others: dict[str, str] = _others(_declared(settings), machine)
+    others: dict[str, str] = _others(declared(mesh_of(settings)), machine)
     seen: dict[str, Any] = observation.data
     silent = sorted(name for name, address in others.items() if address not in seen["answers"])
     assert not silent, f"no answer over the mesh from {', '.join(silent)}"

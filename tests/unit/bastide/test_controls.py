@@ -52,6 +52,15 @@ def test_ids_are_unique_and_name_a_capability() -> None:
         assert one.capability in WORDS
 
 
+@pytest.mark.parametrize("area", ["postgres", "wireguard", "dns", "storage", "alerts"])
+def test_a_control_has_no_machine_in_a_stack_that_does_not_declare_what_it_speaks_of(area: str) -> None:
+    # checks rely on it: `tests.verify.probes.world.declared`
+    without = SETTINGS.model_copy(update={area: None})
+    of = {"etcd", "postgres"} if area == "postgres" else {area}
+    spoken = [one.id for one in CONTROLS if one.capability in of and one.machines(inventory(), without)]
+    assert spoken == []
+
+
 def test_ids_are_never_reused() -> None:
     # stable: whoever renames or renumbers one breaks the evidence and the links of everybody
     assert [

@@ -113,11 +113,11 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> Any:
         return Completed(0, "", "")
 
     monkeypatch.setattr(recover, "run", run)
-    keys = {"storage": {"access_key": "a", "secret_key": "s"}}
+    keys = {"storage": {"access_key": "a", "secret_key": "s"}, "dns": {"token": "zones"}}
     opened = config_from("lab", {"bastide:secrets": {"objectValue": keys, "secret": True}})
     monkeypatch.setattr(recover, "open_config", lambda stack, root: opened)
     monkeypatch.setattr(recover, "read", lambda path: box.settings)
-    monkeypatch.setattr(recover, "_client", lambda config, dns=False: box.zones if dns else box.cloud)
+    monkeypatch.setattr(recover, "provider_api", lambda access: box.zones if access.token == "zones" else box.cloud)
     return box
 
 

@@ -11,11 +11,10 @@ from typing import Any
 from bastide.layout import etcd, postgres
 from bastide.machines import Machine
 from bastide.settings import Settings
-from tests.verify.evidence_plugin import not_provable_here
 from tests.verify.probes.engine import Once, probe
 from tests.verify.probes.listed import Listed
 from tests.verify.probes.reach import knock
-from tests.verify.probes.world import NotSeen, World
+from tests.verify.probes.world import NotSeen, World, declared
 
 ETCD_PORTS = (etcd.CLIENT_PORT, etcd.PEER_PORT)
 LOCAL_PORTS = (postgres.LEADER_PORT, postgres.REPLICA_PORT, postgres.POOL_PORT)
@@ -36,8 +35,8 @@ class Said:
 def strangers(world: World, machine: Machine) -> tuple[str, dict[str, Any]]:
     """What the prober reaches of all these ports, over IPv4 and IPv6."""
     prober = world.inventory.prober
-    if prober is None or world.settings.postgres is None:
-        return "# no databases", {}
+    if prober is None:
+        return "# no prober", {}
     ports = (*ETCD_PORTS, *POSTGRES_PORTS)
     addresses = filter(None, (machine.address, machine.address6))
     outputs = world.batch(prober.name, {address: knock.call(world, machine, address, *ports) for address in addresses})
@@ -49,7 +48,7 @@ def strangers(world: World, machine: Machine) -> tuple[str, dict[str, Any]]:
 def neighbours(world: World, machine: Machine) -> tuple[str, dict[str, Any]]:
     """What another machine reaches of them past the provider's firewall (`outside`), and in the mesh (`mesh`)."""
     sibling = elsewhere(world, machine) or next((one for one in world.inventory if one.name != machine.name), None)
-    if sibling is None or world.settings.postgres is None:
+    if sibling is None:
         return "# nobody else", {}
     ports = (*ETCD_PORTS, *POSTGRES_PORTS)
     outputs = world.batch(
@@ -67,8 +66,7 @@ def judge_silence(
     settings: Settings, seen: dict[str, dict[str, Any]], ports: Iterable[int], note: Callable[[str], None]
 ) -> None:
     """None of the ports gave an answer. `seen`: what the knocks of reach.py gave, by whom or where it was tried."""
-    if settings.postgres is None:
-        not_provable_here("the stack file declares no databases")
+    declared(settings.postgres)
     assert seen, "nothing was tried"
     for where, found in seen.items():
         assert found.get("ping"), f"no answer to a ping ({where}): silence proves nothing"

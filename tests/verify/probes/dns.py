@@ -25,7 +25,7 @@ import dns.reversename
 from bastide.machines import Machine
 from bastide.settings import RecordSet, Zone
 from tests.verify.probes.engine import Once, probe
-from tests.verify.probes.world import NotSeen, World
+from tests.verify.probes.world import NotSeen, World, declared
 
 _SECONDS = 5.0
 _once = Once()
@@ -65,9 +65,9 @@ class Reverse:
 @probe()
 def zones(world: World, machine: Machine) -> tuple[str, dict[str, tuple[Answers, ...]]]:
     """What every name server gives for everything that the settings declare, by zone. The same for all machines."""
-    declared = world.settings.dns.zones if world.settings.dns else {}
+    wanted = declared(world.settings.dns).zones
     found: dict[str, tuple[Answers, ...]] = _once(
-        world.stack, lambda: {name: _zone(world, name, zone) for name, zone in declared.items()}
+        world.stack, lambda: {name: _zone(world, name, zone) for name, zone in wanted.items()}
     )
     servers = ", ".join(sorted({answers.server for several in found.values() for answers in several}))
     return f"ask {servers or 'nobody'} for {', '.join(found) or 'nothing'}", found
@@ -76,7 +76,7 @@ def zones(world: World, machine: Machine) -> tuple[str, dict[str, tuple[Answers,
 @probe()
 def reverse(world: World, machine: Machine) -> tuple[str, tuple[Reverse, ...]]:
     """What the machine's addresses lead to, and back."""
-    if world.settings.dns is None or world.settings.dns.reverse is None:
+    if declared(world.settings.dns).reverse is None:
         return "nothing is asked", ()
     addresses = [address for address in (machine.address, machine.address6) if address]
     found = tuple(_reverse(world, address) for address in addresses)

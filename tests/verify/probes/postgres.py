@@ -9,13 +9,12 @@ from typing import Any
 from bastide.layout import postgres
 from bastide.machines import Machine
 from bastide.settings import Settings
-from tests.verify.evidence_plugin import not_provable_here
 from tests.verify.probes import postgres_rights
 from tests.verify.probes.cluster import Said, answer, elsewhere, parsed, sites
 from tests.verify.probes.engine import Once, probe
 from tests.verify.probes.listed import Text, listed
 from tests.verify.probes.scripts import script, sent
-from tests.verify.probes.world import NotSeen, Observation, World
+from tests.verify.probes.world import NotSeen, Observation, World, declared
 
 _PORTS = {
     "server": postgres.PORT,
@@ -32,8 +31,6 @@ _once = Once()
 @probe()
 def servers(world: World, machine: Machine) -> tuple[str, Said]:
     """What a server says of itself, beside what those of the other sites say."""
-    if world.settings.postgres is None:
-        return "# no databases", Said({}, {})
     found = {}
     for other in sites(world):
         try:
@@ -50,7 +47,7 @@ def servers(world: World, machine: Machine) -> tuple[str, Said]:
 def from_elsewhere(world: World, machine: Machine) -> tuple[str, dict[str, str]]:
     """How a server answers a machine of the mesh that carries no database; empty where there is none."""
     other = elsewhere(world, machine)
-    if other is None or world.settings.postgres is None or machine.role == "witness":
+    if other is None or machine.role == "witness":
         return "# nobody else", {}
     done = stranger.run(world, other, machine.name)
     return f"{other.name}# psql to {machine.name}, over TLS, without, and as a superuser", parsed(machine, done.text)
@@ -59,16 +56,13 @@ def from_elsewhere(world: World, machine: Machine) -> tuple[str, dict[str, str]]
 @probe()
 def marked(world: World, machine: Machine) -> tuple[str, dict[str, dict[str, Any]]]:
     """A word that is written into the stream of changes, looked for on all interfaces of all sites."""
-    if world.settings.postgres is None:
-        return "# no databases", {}
     found: dict[str, dict[str, Any]] = _once(world.stack, lambda: _marked(world))
     return "# tcpdump -i any, while pg_logical_emit_message writes a word into the stream of changes", found
 
 
 def own_of(settings: Settings, observation: Observation) -> dict[str, Any]:
     """What the machine's own server says, out of what `servers` gave."""
-    if settings.postgres is None:
-        not_provable_here("the stack file declares no databases")
+    declared(settings.postgres)
     said: Said = observation.data
     assert said.own.get("sql"), f"its server does not answer its superuser: {said.own.get('why')}"
     return said.own

@@ -21,9 +21,8 @@ from bastide.secrets import StorageKeys
 from bastide.settings import Storage
 from stacks.buckets import client
 from tests.verify.probes.engine import probe
-from tests.verify.probes.world import NotSeen, World
+from tests.verify.probes.world import NotSeen, World, declared
 
-NO_STORAGE = "this stack has no object storage"
 NO_KEYS = "the object storage's keys are not at hand here (BASTIDE_STORAGE_ACCESS_KEY, BASTIDE_STORAGE_SECRET_KEY)"
 # one small object that is written again once a day; its versions expire like all others
 PROBE = "bastide/probe"
@@ -42,9 +41,7 @@ KEYS = StorageKeys(_access, SecretStr(_secret)) if _access and _secret else None
 def as_stranger(world: World, machine: Machine) -> tuple[str, Any]:
     """By bucket: what a stranger's attempts give (S3's answer, "" when it was let through), and with keys at hand what
     the bucket lets others do (its policy, and who else is in its access list; None when the storage does not tell)."""
-    storage = world.settings.storage
-    if storage is None:
-        return "", None
+    storage = declared(world.settings.storage)
     stranger, own = _client(storage, world, None), _client(storage, world, KEYS) if KEYS else None
     found = {}
     for bucket in storage.buckets:
@@ -56,8 +53,8 @@ def as_stranger(world: World, machine: Machine) -> tuple[str, Any]:
 @probe()
 def with_keys(world: World, machine: Machine) -> tuple[str, Any]:
     """By bucket: its versioning, lock and lifecycle, and what became of the probe."""
-    storage = world.settings.storage
-    if storage is None or KEYS is None:
+    storage = declared(world.settings.storage)
+    if KEYS is None:
         return "", None
     own = _client(storage, world, KEYS)
     return "boto3: put, get and delete of bastide/probe", {

@@ -14,7 +14,7 @@ from tests.verify.probes.batch import ask, command
 from tests.verify.probes.engine import probe
 from tests.verify.probes.listed import listed
 from tests.verify.probes.reach import Knock, knocked, listeners, listening
-from tests.verify.probes.world import NotSeen, World
+from tests.verify.probes.world import NotSeen, World, declared
 
 # Public keys and what each may send as; who can read the files with the private one. Where a person's device is stays
 # there: evidence is for everybody.
@@ -161,9 +161,9 @@ def crossing(world: World, machine: Machine) -> tuple[str, dict[str, Any]]:
 @probe(active=True, asks=(members,))
 def strange(world: World, machine: Machine) -> tuple[str, Strange]:
     """A stranger who knows the machine's public key speaks to its port, over IPv4 and IPv6."""
-    prober, wanted = world.inventory.prober, world.settings.wireguard
-    if prober is None or wanted is None:
-        return "# no mesh", Strange({}, {})
+    prober, wanted = world.inventory.prober, declared(world.settings.wireguard)
+    if prober is None:
+        return "# no prober", Strange({}, {})
     key = state(world, machine)["key"] or "AA=="
     found = {}
     for address in filter(None, (machine.address, machine.address6)):

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from shlex import quote
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from testinfra.backend.base import CommandResult  # type: ignore[import-untyped]
 from testinfra.backend.ssh import SshBackend  # type: ignore[import-untyped]
@@ -22,6 +22,7 @@ from bastide.machines import Inventory, Machine, build_dir, inventory_path, load
 from bastide.settings import Settings
 from bastide.stackfile import read, stack_path
 
+T = TypeVar("T")
 ROOT = Path(__file__).parents[3]
 CONNECT_SECONDS = 10
 _PROBE_SECONDS = 300  # every port of three machines takes a good two minutes; nothing takes longer
@@ -166,6 +167,13 @@ def _as_call(script: str | Call) -> Call:
 
 def _silence(name: str) -> tuple[str, str]:
     return f"{name} does not answer over ssh", f"look with `ssh -v -F build/<stack>/ssh_config {name}`"
+
+
+def declared(wanted: T | None) -> T:
+    """What a check speaks of, which its stack file declares: of other stacks its control says nothing (`needs`), and
+    the check is not run there at all."""
+    assert wanted is not None, "a check of what this stack file does not declare: its control needs nothing"
+    return wanted
 
 
 def now() -> datetime:

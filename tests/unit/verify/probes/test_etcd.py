@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -71,13 +70,6 @@ def test_rights_of_patroni_are_its_prefix_alone() -> None:
     judge("/bastide/example/", "/bastide/example0")
     with pytest.raises(AssertionError, match="rights are other ones"):
         judge("/", "0")
-
-
-@pytest.mark.parametrize("check", [checked.test_snapshots_are_fresh, checked.test_a_full_disk_takes_no_vote])
-def test_nothing_is_proven_without_databases(check: Callable[..., None]) -> None:
-    none = SETTINGS.model_copy(update={"postgres": None})
-    with pytest.raises(pytest.skip.Exception, match="declares no databases"):
-        check(observation(Said({}, {})), none, PRIMARY, [].append)
 
 
 def test_a_machine_without_a_vote_runs_no_voter() -> None:

@@ -121,7 +121,7 @@ def marked(**changed: Any) -> dict[str, dict[str, Any]]:
 
 def test_a_word_on_the_wire_is_named_and_silence_proves_nothing() -> None:
     def judge(seen: dict[str, dict[str, Any]]) -> None:
-        checked_postgres.test_a_word_is_not_read_on_the_way(observation(seen), SETTINGS, PRIMARY, [].append)
+        checked_postgres.test_a_word_is_not_read_on_the_way(observation(seen), PRIMARY, [].append)
 
     judge(marked())
     with pytest.raises(AssertionError, match="can be read on eth1, wg0"):
