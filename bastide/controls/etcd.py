@@ -18,7 +18,7 @@ CONTROLS = (
     Control(
         "etcd-02",
         "Access to the votes",
-        "The voters answer in the mesh only, over TLS 1.2 or newer, to who has a certificate and a password.",
+        "The voters answer in the mesh only, over TLS 1.2 or newer: by certificate: clients with a password, too.",
         "Whoever could write there could choose which database leads; an application beside it has no way to it.",
         claims=(13, 15, 37),
         needs=databases,
@@ -28,7 +28,7 @@ CONTROLS = (
         "Leader of the voters",
         "Among the voters the one at neither site leads, so that losing a site never takes both leaders at once.",
         "Two elections one after the other would take twice as long.",
-        roles=("witness",),
+        roles=("primary", "standby"),
         claims=(94,),
         needs=failover,
     ),
@@ -47,6 +47,14 @@ CONTROLS = (
         "A password that leaks opens no more than it has to.",
         claims=(37,),
         needs=databases,
+    ),
+    Control(
+        "etcd-06",
+        "Who administers the votes",
+        "A server that only votes holds no password of the voters: it changes neither their users nor their keys.",
+        "A voter is trusted with which database leads; breaking into one must open no more than that.",
+        claims=(37,),
+        needs=failover,
     ),
 )
 

@@ -100,6 +100,15 @@ CONTROLS = (
         claims=(39,),
         needs=databases,
     ),
+    Control(
+        "postgres-11",
+        "What the votes decide",
+        "The voters decide which server leads; what it runs, and whom it lets in, each server has from its own file.",
+        "Who takes over a voter can stop writes, or have a server lead that lacks the newest, and run or read nothing.",
+        roles=_SITES,
+        claims=(37, 94),
+        needs=databases,
+    ),
 )
 
 

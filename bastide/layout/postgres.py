@@ -19,6 +19,8 @@ UNIT, ROUTER_UNIT, POOL_UNIT = "patroni.service", "haproxy.service", "pgbouncer.
 FOLDER = "/etc/bastide/postgres"
 """Certificates."""
 CONFIG = "/etc/patroni/config.yml"
+PROGRAM = "/usr/local/lib/bastide/patroni"
+"""Debian's Patroni, started so that only counts what is named here of what all members share in etcd."""
 ROUTER_CONFIG, POOL_CONFIG = "/etc/haproxy/haproxy.cfg", f"{POOL_FOLDER}/pgbouncer.ini"
 TAKEN_WHOLE = {UNIT: CONFIG, ROUTER_UNIT: ROUTER_CONFIG, POOL_UNIT: POOL_CONFIG}
 """Units of packages whose one file of settings is ours."""

@@ -196,9 +196,9 @@ class Settings(Area):
 
     @property
     def etcd_administrator(self) -> str:
-        """Who makes users and counts votes for all etcd members: the witness, if it votes, else the first that does."""
-        witnesses = self.by_role("witness")
-        return next((name for name in self.etcd_members if name in witnesses), next(iter(self.etcd_members), ""))
+        """Who makes users and counts votes for all etcd members: the first of them that carries databases, where root
+        can do all that etcd's root could."""
+        return next((name for name in self.etcd_members if name in self.sites), "")
 
     @property
     def one_at_a_time(self) -> list[str]:

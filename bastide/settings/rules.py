@@ -70,6 +70,8 @@ def cluster(settings: Settings) -> list[str]:
         )
     if three and not set(voters) & set(settings.by_role("witness")):
         problems.append("etcd.voters must name the witness: it votes when the sites cannot agree")
+    if voters and not set(voters) & set(settings.sites):
+        problems.append("etcd.voters must name a server with databases: only there lies the voters' own password")
     places = [server.place for name in voters if (server := settings.servers.get(name))]
     problems += [
         f"etcd.voters: {places.count(place)} of {len(voters)} stand in {place.city}: the majority would be lost with it"

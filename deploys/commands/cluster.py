@@ -37,15 +37,17 @@ def fact_request(wanted: Settings, machine: Machine, stack: str) -> FactRequest:
     """What a machine is asked to say how the cluster is. Raises `BastideError` for a stack without one."""
     cluster = member(wanted, machine, stack)
     return merged(
-        _voter_request(wanted, machine.name) if machine.name in wanted.etcd_members else {},
+        _voter_request(wanted, machine.name, site=cluster is not None) if machine.name in wanted.etcd_members else {},
         postgres.patroni_request(cluster) if cluster else {},
         REPLICATION.request(_REPLICATION) if cluster else {},
     )
 
 
-def _voter_request(wanted: Settings, name: str) -> FactRequest:
+def _voter_request(wanted: Settings, name: str, *, site: bool) -> FactRequest:
+    """A machine that only votes has no password to ask the others with."""
     metrics = f"https://{wanted.mesh[name]}:{CLIENT_PORT}/metrics"
-    return merged(ETCD_MEMBERS.request(CTL), ETCD_DISK.request({"metrics": metrics, "folder": FOLDER}))
+    members = ETCD_MEMBERS.request(CTL) if site else {}
+    return merged(members, ETCD_DISK.request({"metrics": metrics, "folder": FOLDER}))
 
 
 def member(wanted: Settings, machine: Machine, stack: str) -> Cluster | None:
@@ -103,6 +105,10 @@ def lines(name: str, facts: Facts) -> Iterator[str]:
         yield from _site_lines(name, facts[PATRONI], facts[REPLICATION])
     if ETCD_MEMBERS in facts:
         yield _members_line(name, facts[ETCD_MEMBERS])
+    elif ETCD_DISK in facts:
+        silent = f"votes, but does not answer; next: `journalctl -u etcd` on {name}"
+        yield "votes" if facts[ETCD_DISK] is not None else silent
+    if ETCD_DISK in facts:
         yield from _disk_lines(name, facts[ETCD_DISK])
 
 

@@ -13,17 +13,34 @@ from deploys.facts.fact import Facts
 @dataclass(frozen=True)
 class Beginning:
     """`begins`: whether there is no cluster yet, so that one is begun; `awaited`: members that hold nothing yet;
-    `whole`: whether all machines are in this run, so that somebody may lose a vote."""
+    `whole`: whether all machines are in this run, so that somebody may lose a vote; `apart`: whether every member shows
+    the others a certificate of the authority for members alone, so that they need trust no other."""
 
     begins: bool
     awaited: frozenset[str]
     whole: bool
+    apart: bool
 
 
 def beginning_of(settings: Settings, seen: Mapping[str, Facts]) -> Beginning:
     """What all machines of a run go by. `seen`: what they said, by name."""
     members = settings.etcd_members
-    return Beginning(begins(seen, members), without_data(seen, members), set(settings.servers) <= set(seen))
+    whole = set(settings.servers) <= set(seen)
+    return Beginning(begins(seen, members), without_data(seen, members), whole, not_apart(seen, members) == [])
+
+
+def not_apart(seen: Mapping[str, Facts], members: Collection[str]) -> list[str]:
+    """The members that run and still show the others what they show to clients, as before 0033."""
+    asked = {name: member for name in members if name in seen and (member := seen[name].get(ETCD_MEMBER))}
+    return [name for name, member in asked.items() if not member["apart"]]
+
+
+def half_way(seen: Mapping[str, Facts], members: Collection[str]) -> list[str]:
+    """The members that must not be changed by a run without all others: who trusts whom is about to change."""
+    asked = {name: member for name in members if name in seen and (member := seen[name].get(ETCD_MEMBER))}
+    if len(asked) == len(members):
+        return []
+    return [name for name, member in asked.items() if member["trusts_both"] or not member["apart"]]
 
 
 def begins(seen: Mapping[str, Facts], members: Collection[str]) -> bool:

@@ -2,7 +2,8 @@
 
 A member comes in one of two ways, told by what all machines of the run say of themselves: nobody has data of a cluster
 yet, then all begin one together; or somebody has, then whoever has none joins it, in place of what it was before.
-Who has no vote any more is dismissed by the administrator (the witness, where there is one), and only then stopped.
+Who has no vote any more is dismissed by the administrator (a site: only there lies the password of etcd's root), and
+only then stopped.
 """
 
 from __future__ import annotations
@@ -12,7 +13,20 @@ from dataclasses import dataclass
 
 from pyinfra.api.deploy import deploy
 
-from bastide.layout.etcd import CTL, DATA, FOLDER, FORMING, HOME, KEEP, LEAD, UNIT
+from bastide.layout.etcd import (
+    CLIENT_AUTHORITY,
+    CTL,
+    DATA,
+    FOLDER,
+    FORMING,
+    HOME,
+    KEEP,
+    LEAD,
+    PEER_AUTHORITY,
+    PEER_CERTIFICATE,
+    SNAPSHOTS,
+    UNIT,
+)
 from bastide.layout.updates import TURNS
 from bastide.secrets import Keyring
 from bastide.settings import Etcd
@@ -22,16 +36,17 @@ from deploys.etcd.membership import (
     QUORUM_CHECK,
     Members,
     access_plan,
-    authority_file,
+    authority_files,
     certificate_files,
     config_files,
+    health,
     join_plan,
     leave_plan,
     local_access_of,
     members_of,
     packages_of,
-    root_files,
     timers,
+    tool_files,
     upkeep_files,
 )
 from deploys.facts.ask import ask, this_host
@@ -53,14 +68,21 @@ from deploys.restarts import no_restarts, restart_files
 
 # The first snapshot at once: the timer takes the next one at night. One member after the other, since each answers
 # nobody for a moment; and only when it has caught up with the others: one that has not heard yet that passwords count
-# would let this in without one, and then refuse it. On the witness the leadership comes first, which its timer would
-# bring right now: who asks while it moves is told that the leader has changed.
+# would let this in without one, and then refuse it. Where a site leads the leadership goes first, which its timer would
+# give away right now: who asks while it moves is told that the leader has changed.
 _TIMERS = f"""\
 systemctl daemon-reload && systemctl -q enable {{timers}} && systemctl restart {{timers}} || exit 1
 [ ! -e /etc/systemd/system/{LEAD}.service ] || systemctl start {LEAD}.service || exit 1
 ls /var/lib/bastide-etcd/snapshot-*.db >/dev/null 2>&1 && exit 0
-problem=$({CTL} --endpoints={{own}} endpoint health 2>&1) &&
+problem=$({{well}} 2>&1) &&
     systemctl start {KEEP}.service || {{{{ echo "$problem" >&2; journalctl -qu {KEEP} -n 5 -o cat >&2; exit 1; }}}}
+"""
+# a machine that only votes has none, and keeps nothing of what an earlier release had there
+_NO_TIMERS = f"""\
+for one in {KEEP} {LEAD}; do
+    systemctl -q stop $one.timer 2>/dev/null; rm -f /etc/systemd/system/timers.target.wants/$one.timer
+done
+rm -rf {SNAPSHOTS} && systemctl daemon-reload
 """
 
 
@@ -110,9 +132,9 @@ def fact_request(wanted: Wanted) -> FactRequest:
         *restart_files(),
         turn_file(members),
         *config_files(members),
-        authority_file(keyring),
+        *authority_files(keyring, apart=True),
         *certificate_files(members, keyring),
-        *root_files(members, keyring),
+        *tool_files(members, keyring),
         *upkeep_files(wanted.etcd, members),
     )
     disk = volume_request("etcd", members.volume, HOME) if members.volume else {}
@@ -134,9 +156,10 @@ def _member(wanted: Wanted, beginning: Beginning) -> None:
         # a Postgres that fills the disk takes no vote away
         volume(name="volume", name_="etcd", device=members.volume, path=HOME, owner="etcd", group="etcd", mode=0o700)
     # the authorities first, on every machine: what is signed by a new one must be trusted before it is shown
-    files(name="authority", name_="etcd-ca", wanted=(authority_file(keyring),), settle=restart, _serial=True)
-    files(name="certificate", name_="etcd-certificate", wanted=certificate_files(members, keyring))
-    files(name="root's access", name_="etcd-root", wanted=root_files(members, keyring))
+    trusted = authority_files(keyring, apart=beginning.apart)
+    files(name="authorities", name_="etcd-ca", wanted=trusted, settle=restart, _serial=True)
+    files(name="certificates", name_="etcd-certificate", wanted=certificate_files(members, keyring))
+    files(name="root's tools", name_="etcd-root", wanted=tool_files(members, keyring))
     phase(name="every member is ready to begin")
     plan = join_plan(members, keyring, begins=beginning.begins, dismisses=beginning.whole)
     if members.administers and beginning.whole and not beginning.begins:
@@ -164,6 +187,15 @@ def _member(wanted: Wanted, beginning: Beginning) -> None:
             drift=facts[OUTDATED][UNIT],
             _serial=True,
         )
+    if not beginning.apart:
+        phase(name="every member shows the others what is for members alone")
+        files(
+            name="authorities, each for its own",
+            name_="etcd-ca",
+            wanted=authority_files(keyring, apart=True),
+            settle=_restart(members, ()),
+            _serial=True,
+        )
     if members.administers:
         access(name="users and passwords", plan=access_plan(members, keyring))
     unit(name="server", name_=UNIT, state="running")
@@ -172,7 +204,9 @@ def _member(wanted: Wanted, beginning: Beginning) -> None:
         name="upkeep",
         name_="etcd-upkeep",
         wanted=upkeep_files(wanted.etcd, members),
-        settle=_TIMERS.format(timers=" ".join(timers(members)), own=members.endpoint),
+        settle=_TIMERS.format(timers=" ".join(timers(members)), well=health(members.endpoint))
+        if timers(members)
+        else _NO_TIMERS,
         _serial=True,
     )
 
@@ -204,7 +238,7 @@ systemctl daemon-reload
 systemctl -q is-active {UNIT} || exit 0
 {_others_are_well(members, awaited)}
 systemctl restart {UNIT} && for try in $(seq 50); do
-    ETCDCTL_ENDPOINTS={members.endpoint} {CTL} endpoint health >/dev/null 2>&1 && {{ {pause}; exit 0; }}
+    {health(members.endpoint)} 2>/dev/null && {{ {pause}; exit 0; }}
     sleep 0.2
 done
 echo "the member is not well after its restart" >&2; exit 1
@@ -215,7 +249,7 @@ def _others_are_well(members: Members, awaited: Collection[str] = ()) -> str:
     others = " ".join(url for name, url in members.endpoints().items() if name != members.name and name not in awaited)
     return f"""\
 for other in {others}; do
-    ETCDCTL_ENDPOINTS=$other {CTL} endpoint health >/dev/null 2>&1 ||
+    {health("$other")} 2>/dev/null ||
         {{ echo "the member at $other is not well: this one must not go down now" >&2; exit 1; }}
 done"""
 
@@ -227,11 +261,13 @@ def turn_file(members: Members) -> File:
 
 
 def _asked(members: Members) -> MemberRequest:
-    """Who may come in is the witness's to see to."""
+    """Who may come in is the administrator's to see to."""
     return {
         "data": DATA,
         "forming": FORMING,
         "health": f"{members.endpoint}/health" if members.votes else "",
         "folder": FOLDER,
+        "peer": PEER_CERTIFICATE,
+        "authorities": [CLIENT_AUTHORITY, PEER_AUTHORITY],
         "ctl": CTL if members.administers else "",
     }

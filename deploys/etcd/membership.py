@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from bastide.authority import Authority
 from bastide.layout.etcd import (
+    CLIENT_AUTHORITY,
     CLIENT_PORT,
     CTL,
     DATA,
@@ -19,8 +20,11 @@ from bastide.layout.etcd import (
     LEAD,
     LEAD_SCRIPT,
     OWN_ENDPOINT,
+    PEER_AUTHORITY,
+    PEER_CERTIFICATE,
     PEER_PORT,
     READ_OWN_ENDPOINT,
+    ROOT_ACCESS,
     SNAPSHOTS,
     UNIT,
     prefix,
@@ -34,10 +38,18 @@ from deploys.local_access import LocalAccess
 from deploys.operations.files import File
 from deploys.render import render
 
-PACKAGES = ("etcd-client", "etcd-server", "nftables")
-_OWN = f"$({READ_OWN_ENDPOINT})"
-OWN_HEALTH = f"ETCDCTL_ENDPOINTS={_OWN} {CTL} endpoint health"
-"""Whether this member sees a quorum: its answer needs one. Others may be away: a lost one is brought back like this."""
+PACKAGES = ("curl", "etcd-client", "etcd-server", "nftables")
+
+
+def health(endpoint: str) -> str:
+    """The shell command that ends with 0 when a member sees a quorum, without which it has no answer (etcd 3.5 manual,
+    "Monitoring"): it asks for a certificate and no password."""
+    own = f"--cacert {CLIENT_AUTHORITY} --cert {FOLDER}/server.crt --key {FOLDER}/server.key"
+    return f"curl -sSf -m 5 -o /dev/null {own} {endpoint}/health"
+
+
+OWN_HEALTH = health(f"$({READ_OWN_ENDPOINT})")
+"""Whether this member sees a quorum. Others may be away: a lost one is brought back like this."""
 QUORUM_CHECK = f"[ ! -e {FOLDER}/join.env ] || [ -e {FORMING} ] || {OWN_HEALTH}"
 """What must hold before anything is done to the next machine, where there is a member already."""
 
@@ -46,8 +58,8 @@ QUORUM_CHECK = f"[ ! -e {FOLDER}/join.env ] || [ -e {FORMING} ] || {OWN_HEALTH}"
 class Members:
     """What a machine must know: itself, and the mesh addresses of all that vote, by name. `mesh`: those of all
     machines; `volume`: its device, or "". On a machine that has no vote `name` is not among the addresses.
-    `administers`: users and votes of all members are set up from here; `site`: Patroni is here, too; `leads`: it shall
-    lead the members, since it stands at no site.
+    `administers`: users and votes of all members are set up from here; `site`: Patroni is here, too; `leader`: which
+    member shall lead them, since it stands at no site, or "".
     """
 
     name: str
@@ -56,7 +68,7 @@ class Members:
     mesh: tuple[str, ...]
     administers: bool
     site: bool
-    leads: bool
+    leader: str
     volume: str = ""
 
     @property
@@ -94,7 +106,7 @@ def members_of(settings: Settings, machine: Machine, stack: str) -> Members:
         everybody,
         administers=machine.name == settings.etcd_administrator,
         site=machine.name in settings.sites,
-        leads=machine.role == "witness" and len(addresses) > 1,
+        leader=next((name for name in settings.by_role("witness") if name in addresses and len(addresses) > 1), ""),
         volume=machine.volume,
     )
 
@@ -135,36 +147,44 @@ def config_files(members: Members) -> tuple[File, ...]:
     )
 
 
-def authority_file(keyring: Keyring) -> File:
-    """Whom members and clients trust."""
-    return File(f"{FOLDER}/ca.crt", Authority(keyring, "etcd").trusted())
+def authority_files(keyring: Keyring, *, apart: bool) -> tuple[File, ...]:
+    """Whom members trust as a client, and whom as one of them. Until all show each other what is for members alone
+    (`apart`) either is trusted for both: what a member shows must be trusted by all before it shows it."""
+    clients, peers = (Authority(keyring, purpose).trusted() for purpose in ("etcd", "etcd-peers"))
+    if not apart:
+        clients = peers = clients + peers
+    return File(CLIENT_AUTHORITY, clients), File(PEER_AUTHORITY, peers)
 
 
 def certificate_files(members: Members, keyring: Keyring) -> tuple[File, ...]:
-    """The member's own certificate; etcd reads it at each handshake, so a new one needs no restart."""
-    own = Authority(keyring, "etcd").issue(
-        members.name, datetime.now(UTC), dns=(members.name,), addresses=(members.address,)
-    )
+    """What the member shows to clients, and to other members, who also compare it with where it comes from; etcd reads
+    them at each handshake, so new ones need no restart."""
+    at, names, addresses = datetime.now(UTC), (members.name,), (members.address,)
+    own = Authority(keyring, "etcd").issue(members.name, at, dns=names, addresses=addresses)
+    peer = Authority(keyring, "etcd-peers").issue(members.name, at, dns=names, addresses=addresses)
     return (
         File(f"{FOLDER}/server.crt", own.certificate),
         File(f"{FOLDER}/server.key", own.key, mode=0o400, owner="etcd", group="etcd"),
+        File(PEER_CERTIFICATE, peer.certificate),
+        File(f"{FOLDER}/peer.key", peer.key, mode=0o400, owner="etcd", group="etcd"),
     )
 
 
-def root_files(members: Members, keyring: Keyring) -> tuple[File, ...]:
-    """How root on a machine comes in: `bastide-etcdctl` reads it."""
+def tool_files(members: Members, keyring: Keyring) -> tuple[File, ...]:
+    """How root on a machine speaks to etcd: as etcd's root where databases are, else as nobody. `bastide-etcdctl` reads
+    them."""
     endpoints = members.endpoints()
     text = render(
-        "etcd/root.env.j2",
-        own=members.endpoint,
+        "etcd/client.env.j2",
         endpoints=[members.endpoint, *(url for name, url in endpoints.items() if name != members.name)],
         folder=FOLDER,
-        password=root_password(keyring, keyring.newest),
     )
+    root = render("etcd/root.env.j2", password=root_password(keyring, keyring.newest))
     # not among the files of the server: it must not go down for them
     return (
-        File(CTL, render("etcd/bastide-etcdctl.j2", folder=FOLDER), mode=0o700),
-        File(f"{FOLDER}/root.env", SecretStr(text), mode=0o600),
+        File(CTL, render("etcd/bastide-etcdctl.j2", folder=FOLDER, root=ROOT_ACCESS), mode=0o700),
+        File(f"{FOLDER}/client.env", text),
+        File(ROOT_ACCESS, SecretStr(root) if members.site else None, mode=0o600),
         File(OWN_ENDPOINT, f"{members.endpoint}\n"),
     )
 
@@ -192,7 +212,8 @@ def patroni_password(keyring: Keyring, version: str) -> str:
 def join_plan(members: Members, keyring: Keyring, *, begins: bool, dismisses: bool) -> dict[str, object]:
     """What `deploys/remote/etcd.py` must know to bring a member in. Secret. `dismisses`: whether others may go."""
     return {
-        "root": root_passwords(keyring),
+        # who begins a cluster finds nobody who asks for one
+        "root": [] if begins else root_passwords(keyring),
         "dismisses": dismisses,
         "name": members.name,
         "peers": members.peers(),
@@ -203,6 +224,7 @@ def join_plan(members: Members, keyring: Keyring, *, begins: bool, dismisses: bo
         "env": f"{FOLDER}/join.env",
         "forming": FORMING,
         "ctl": CTL,
+        "health": health(members.endpoint),
         "unit": UNIT,
     }
 
@@ -232,23 +254,34 @@ def access_plan(members: Members, keyring: Keyring) -> dict[str, object]:
 
 
 def timers(members: Members) -> list[str]:
-    """The timers of one member."""
-    return [f"{KEEP}.timer", *([f"{LEAD}.timer"] if members.leads else [])]
+    """The timers of one member: none on a machine that only votes, since what they do takes etcd's root."""
+    if not members.site:
+        return []
+    return [f"{KEEP}.timer", *([f"{LEAD}.timer"] if members.leader else [])]
 
 
 def upkeep_files(wanted: Etcd, members: Members) -> tuple[File, ...]:
-    """A snapshot and a defragmentation a day; and on the witness, the leadership: see the reasons in the templates."""
-    found: list[tuple[str, dict[str, object]]] = [
-        (f"{KEEP}.service", {"days": wanted.snapshot_days, "own": members.endpoint}),
-        (f"{KEEP}.timer", {"minute": 7 + 10 * list(members.addresses).index(members.name)}),
+    """A snapshot and a defragmentation a day, and the leadership, which a site gives to the witness: see the reasons in
+    the templates. For a machine that only votes a site sees to it."""
+    values = {
+        "ctl": CTL,
+        "unit": UNIT,
+        "days": wanted.snapshot_days,
+        "own": members.endpoint,
+        "others": [members.endpoints()[members.leader]] if members.administers and members.leader else [],
+        "minute": 7 + 10 * list(members.addresses).index(members.name),
+    }
+    found = timers(members)
+    units = [f"{name}.{kind}" for name in (KEEP, LEAD) for kind in ("service", "timer")]
+    written = [
+        File(
+            f"/etc/systemd/system/{unit}",
+            render(f"etcd/{unit}.j2", **values) if f"{unit.partition('.')[0]}.timer" in found else None,
+        )
+        for unit in units
     ]
-    if members.leads:
-        found += [(f"{LEAD}.service", {}), (f"{LEAD}.timer", {})]
-    units = [
-        File(f"/etc/systemd/system/{name}", render(f"etcd/{name}.j2", ctl=CTL, unit=UNIT, **values))
-        for name, values in found
-    ]
-    if members.leads:
-        text = render("etcd/etcd-lead.j2", ctl=CTL, own=members.endpoint)
-        units.append(File(LEAD_SCRIPT, text, mode=0o755))
-    return tuple(units)
+    script = None
+    if f"{LEAD}.timer" in found:
+        leader = members.endpoints()[members.leader]
+        script = render("etcd/etcd-lead.j2", ctl=CTL, own=members.endpoint, leader=leader, health=health(leader))
+    return (*written, File(LEAD_SCRIPT, script, mode=0o755))

@@ -9,17 +9,23 @@ from deploys.remote.facts import etcd as on_machine
 
 
 class MemberRequest(TypedDict):
-    """Paths; `health`: the member's URL, or ""; `ctl`: who asks the cluster as root, or "" to ask nothing of it."""
+    """Paths; `health`: the member's URL, or ""; `ctl`: who asks the cluster as root, or "" to ask nothing of it;
+    `peer`: the certificate for other members; `authorities`: the files with whom it trusts as a client and a member."""
 
     data: str
     forming: str
     health: str
     folder: str
+    peer: str
+    authorities: list[str]
     ctl: str
 
 
 class MemberState(TypedDict):
     """Whether it has data, whether they are of a cluster that is still forming, whether it runs and sees a quorum.
+
+    `apart`: whether it shows other members a certificate for them alone, as far as it runs; `trusts_both`: whether it
+    still takes for a member who could be a client.
 
     Of the cluster: whether passwords count, whether root comes in with ours; its users, and its members: by name, or
     by peer URL before their first start.
@@ -29,6 +35,8 @@ class MemberState(TypedDict):
     forming: bool
     active: bool
     healthy: bool
+    apart: bool
+    trusts_both: bool
     auth: bool
     opens: bool
     users: list[str]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
-from deploys.etcd.beginning import begins, holders
+from deploys.etcd.beginning import begins, half_way, holders
 from deploys.facts.etcd import ETCD_MEMBER
 from deploys.facts.fact import Facts
 from deploys.facts.patroni import PATRONI, PatroniState, cluster_by, restart_waits
@@ -22,7 +22,12 @@ def problems(seen: Mapping[str, Facts], data: str, members: Collection[str], ado
     `adopt` names the machine whose data the operator declares to be the cluster's, after etcd has lost all.
     """
     sites = {name: site for name, facts in seen.items() if (site := facts.get(PATRONI))}
-    return [*_whose(sites, data, adopt, begun=not begins(seen, members)), *_few_stay(seen, members), *_paused(sites)]
+    return [
+        *_whose(sites, data, adopt, begun=not begins(seen, members)),
+        *_few_stay(seen, members),
+        *_not_all(seen, members),
+        *_paused(sites),
+    ]
 
 
 def _whose(sites: Mapping[str, PatroniState], data: str, adopt: str, *, begun: bool) -> Iterator[str]:
@@ -68,6 +73,14 @@ def _few_stay(seen: Mapping[str, Facts], wanted: Collection[str]) -> Iterator[st
             f"{', '.join(hold)} vote today, and with etcd.voters: {', '.join(wanted)} only "
             f"{', '.join(stay) or 'nobody'} of them would stay; change one, deploy, then the next one (and none while "
             "one of those who vote has lost its data: deploy with etcd.voters as it was)"
+        )
+
+
+def _not_all(seen: Mapping[str, Facts], members: Collection[str]) -> Iterator[str]:
+    for name in half_way(seen, members):
+        yield (
+            f"{name}: its voter does not tell other voters from clients by their certificates yet, and all voters must "
+            "be in the run that changes this; `make deploy` for all machines, once"
         )
 
 

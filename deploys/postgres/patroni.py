@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from bastide.authority import Authority
 from bastide.cluster import Cluster, password
 from bastide.layout import etcd
-from bastide.layout.postgres import ACCOUNT, CONFIG, DATA, FOLDER, PATRONI_PORT, PORT, UNIT, VERSION
+from bastide.layout.postgres import ACCOUNT, CONFIG, DATA, FOLDER, PATRONI_PORT, PORT, PROGRAM, UNIT, VERSION
 from bastide.secrets import Keyring
 from deploys.etcd import membership
 from deploys.operations.files import File
@@ -29,6 +29,23 @@ for try in $(seq 40); do
     sleep 0.25
 done
 """
+# What runs code, writes elsewhere or lets somebody in, or says who did what: each machine's own file has it, which wins
+# over what all members share in etcd (Patroni 4.0 manual, "Patroni configuration").
+PINNED = {
+    # without it neither archive_command nor archive_library is ever run
+    "archive_mode": "off",
+    "ssl_passphrase_command": "",
+    "shared_preload_libraries": "pg_stat_statements,pgaudit",
+    "session_preload_libraries": "",
+    "local_preload_libraries": "",
+    "dynamic_library_path": "$libdir",
+    "jit_provider": "llvmjit",
+    "logging_collector": "off",
+    "password_encryption": "scram-sha-256",
+    "pgaudit.log": "ddl,role",
+    "log_connections": "on",
+    "log_disconnections": "on",
+}
 # Who trusts whom, and who shows what: HAProxy, PgBouncer and Postgres read it when they are told to, and Patroni tells
 # its Postgres only when a setting has changed. A HAProxy that does not know a new authority sees no leader any more.
 RELOAD_TRUST = f"""\
@@ -66,7 +83,8 @@ def certificate_files(wanted: Cluster, keyring: Keyring) -> tuple[File, ...]:
 
 
 def member_files(wanted: Cluster, keyring: Keyring, memory: dict[str, str]) -> tuple[File, ...]:
-    """Patroni's configuration, and a drop-in to Debian's unit."""
+    """Patroni's configuration, how it is started, and a drop-in to Debian's unit."""
+    names = _names(shared(wanted))
     text = render(
         "postgres/config.yml.j2",
         stack=wanted.stack,
@@ -85,11 +103,16 @@ def member_files(wanted: Cluster, keyring: Keyring, memory: dict[str, str]) -> t
         rewinder_password=password(keyring, "rewinder").get_secret_value(),
         shared=json.dumps(shared(wanted)),
         memory=memory,
+        pinned=PINNED,
         hba=hba(wanted),
     )
     return (
         File(CONFIG, SecretStr(text), mode=0o600, owner=ACCOUNT, group=ACCOUNT),
-        File(f"/etc/systemd/system/{UNIT}.d/bastide.conf", render("postgres/bastide.conf.j2")),
+        File(PROGRAM, render("postgres/patroni.j2", names=names), mode=0o755),
+        File(
+            f"/etc/systemd/system/{UNIT}.d/bastide.conf",
+            render("postgres/bastide.conf.j2", program=PROGRAM, config=CONFIG),
+        ),
     )
 
 
@@ -110,7 +133,8 @@ def memory_of(wanted: Cluster, there_mb: int) -> dict[str, str]:
 
 
 def shared(wanted: Cluster) -> dict[str, Any]:
-    """What all members share, in etcd (Patroni 4.0 manual, "Dynamic Configuration Settings")."""
+    """What all members share, in etcd (Patroni 4.0 manual, "Dynamic Configuration Settings"): numbers and plain words.
+    What is not named here does not count for any of them (templates/postgres/patroni.j2)."""
     postgres = wanted.postgres
     zero_loss = postgres.durability == "zero-loss"
     return {
@@ -149,11 +173,6 @@ def shared(wanted: Cluster) -> dict[str, Any]:
                 # a replica that stays away must not fill the leader's disk
                 "max_slot_wal_keep_size": "4GB",
                 "wal_keep_size": "256MB",
-                "password_encryption": "scram-sha-256",
-                "shared_preload_libraries": "pg_stat_statements,pgaudit",
-                "pgaudit.log": "ddl,role",
-                "log_connections": "on",
-                "log_disconnections": "on",
                 "log_lock_waits": "on",
                 "log_min_duration_statement": "5s",
                 # the other end of a broken cable is noticed in seconds
@@ -168,6 +187,12 @@ def shared(wanted: Cluster) -> dict[str, Any]:
             },
         },
     }
+
+
+def _names(wanted: dict[str, Any]) -> dict[str, Any]:
+    """The names alone, with None for their values; and the pause, which no stack file says."""
+    names = {name: _names(value) if isinstance(value, dict) else None for name, value in sorted(wanted.items())}
+    return names | ({"pause": None} if "ttl" in names else {})
 
 
 def hba(wanted: Cluster) -> list[str]:

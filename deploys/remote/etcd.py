@@ -27,8 +27,8 @@ def join(plan: dict[str, Any]) -> None:
     its server, whose vote was given to another one meanwhile).
 
     `plan`: name, peers and endpoints (URLs by name), begins (whether there is no cluster yet), dismisses (whether those
-    who are no peers lose their vote), token, data, env and forming (paths), ctl (etcdctl as root), unit, root
-    (passwords: the wanted one, then earlier ones).
+    who are no peers lose their vote), token, data, env and forming (paths), ctl (etcdctl for root), health (a shell
+    command: whether it is in), unit, root (passwords: the wanted one, then earlier ones).
     """
     data, env, forming = Path(plan["data"]), Path(plan["env"]), Path(plan["forming"])
     told = env.read_text() if env.exists() else ""
@@ -230,9 +230,8 @@ def _known(members: list[dict[str, Any]], plan: dict[str, Any]) -> dict[str, str
 
 def _until_started(plan: dict[str, Any]) -> None:
     deadline = time.monotonic() + _JOIN_SECONDS
-    own = f"--endpoints={plan['endpoints'][plan['name']]}"
     while time.monotonic() < deadline:
-        if subprocess.run([plan["ctl"], own, "endpoint", "health"], capture_output=True, check=False).returncode == 0:
+        if subprocess.run(["sh", "-c", plan["health"]], capture_output=True, check=False).returncode == 0:
             return
         time.sleep(0.3)
     log = subprocess.run(

@@ -1,8 +1,8 @@
 """Runs on the machine as root: etcdctl, as etcd's root.
 
 Standard library only, since it is sent to the machine as it stands here. Passwords come over standard input and go to
-etcdctl by its environment or standard input, never by argv. `plan`: ctl (etcdctl as root; it names the file with the
-environment), root (passwords: the wanted one, then earlier ones).
+etcdctl by its environment or standard input, never by argv. `plan`: ctl (etcdctl for root; it names the file with the
+environment), root (passwords: the wanted one, then earlier ones; none of them need lie on this machine).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def run(
     plan: dict[str, Any], words: tuple[str, ...], env: dict[str, str], stdin: str | None
 ) -> subprocess.CompletedProcess[str]:
     """Run etcdctl; what `env` says wins over the file that `ctl` reads."""
-    values = dict(_file_values(plan["ctl"]), **env)
+    values = {**_file_values(plan["ctl"]), "ETCDCTL_USER": "root", **env}
     if any(word.startswith("--endpoints") for word in words):
         values.pop("ETCDCTL_ENDPOINTS")  # etcdctl refuses to be told twice
     return subprocess.run(

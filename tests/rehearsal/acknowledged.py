@@ -15,6 +15,7 @@ from bastide.patroni import Member, cluster_state
 from bastide.secrets import Keyring, keyring_from
 from bastide.settings import Settings
 from bastide.stackfile import SECRETS_KEY, read
+from deploys.etcd import membership
 from tests.rehearsal.stack import Rehearsal, wait_for
 
 SITES = ("primary", "standby")
@@ -249,8 +250,7 @@ class Writers:
 
     def members_agree(self) -> bool:
         """Whether every member of etcd is well."""
-        asked = "timeout 10 bastide-etcdctl endpoint health"
-        return all(self.rehearsal.exec(one, asked, check=False).ok for one in MACHINES)
+        return all(self.rehearsal.exec(one, membership.OWN_HEALTH, check=False).ok for one in MACHINES)
 
     def healed(self, *, seconds: float = HEALED) -> float:
         """Wait until the cluster and etcd are well, without hands. Returns how long that took."""

@@ -57,7 +57,7 @@ def somebody_writes(stack: Rehearsal, machine: str) -> Iterator[None]:
 
 def voters(stack: Rehearsal) -> list[str]:
     """Whom etcd counts."""
-    members = stack.exec("witness", "timeout 10 bastide-etcdctl -w json member list").stdout
+    members = stack.exec("primary", "timeout 10 bastide-etcdctl -w json member list").stdout
     return sorted(one.get("name", "") for one in json.loads(members)["members"])
 
 

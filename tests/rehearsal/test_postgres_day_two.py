@@ -411,7 +411,7 @@ def lose(rehearsal: Rehearsal, name: str, *, volume: bool) -> None:
 def came_back(rehearsal: Rehearsal, writers: Writers) -> None:
     """All is well without hands, and nothing is left to do."""
     writers.healed()
-    members = writers.rehearsal.exec("witness", "timeout 10 bastide-etcdctl -w json member list").stdout
+    members = writers.rehearsal.exec("primary", "timeout 10 bastide-etcdctl -w json member list").stdout
     assert sorted(one["name"] for one in json.loads(members)["members"]) == ["primary", "standby", "witness"]
     assert rehearsal.dry() == {}
 

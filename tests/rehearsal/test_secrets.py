@@ -232,7 +232,7 @@ def test_the_master_is_changed_in_two_steps(rehearsal: Rehearsal) -> None:
     assert hosts(rehearsal, "plan", check=False).returncode == 2
     rehearsal.make("deploy")
     assert hosts(rehearsal, "plan").returncode == 0
-    users = rehearsal.exec("witness", "timeout 10 bastide-etcdctl user list").stdout.split()
+    users = rehearsal.exec("primary", "timeout 10 bastide-etcdctl user list").stdout.split()
     assert users == [f"patroni-{ring.newest}", "root"]
     way_to_the_leader_is_open(rehearsal)
     assert {machine.name: machine.id for machine in rehearsal.inventory()} == ids

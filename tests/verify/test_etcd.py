@@ -47,13 +47,17 @@ def test_all_voters_agree(
         return
     silent = sorted(name for name, status in said["status"].items() if not status)
     assert not silent, f"no answer from the voter on {', '.join(silent)}"
+    assert said["well"]["status"] == "200", f"its voter sees no quorum ({said['well']['why']})"
+    members = sorted(one.get("name", "") for one in said["members"])
+    assert members == sorted(settings.etcd_members), f"those who vote are {', '.join(members) or 'unknown'}"
+    assert not any(one.get("isLearner") for one in said["members"]), "one of them may not vote yet"
+    if machine.role == "witness":
+        note(f"it sees a quorum, and counts {', '.join(members)}")
+        return
     clusters = {status["header"]["cluster_id"] for status in said["status"].values()}
     leaders = {status.get("leader", 0) for status in said["status"].values()}
     assert len(clusters) == 1, "the voters belong to several clusters"
     assert len(leaders) == 1, "the voters do not agree on who leads them"
-    members = sorted(one.get("name", "") for one in said["members"])
-    assert members == sorted(settings.etcd_members), f"those who vote are {', '.join(members) or 'unknown'}"
-    assert not any(one.get("isLearner") for one in said["members"]), "one of them may not vote yet"
     assert not any(status.get("errors") for status in said["status"].values()), "a voter raised an alarm"
     places = [(one.country, one.place.city) for one in inventory if one.name in settings.etcd_members]
     crowded = [city for country, city in places if places.count((country, city)) > len(places) // 2]
@@ -77,10 +81,14 @@ def test_no_way_in_with_less(observation: Observation, settings: Settings, machi
         if what == "TLS 1.1":
             assert "ALERT" in tries[what]["why"], f"TLS 1.1 could not be tried ({tries[what]['why']})"
     assert tries["no certificate"]["status"] == "", "it answers whoever comes with no certificate"
+    voter = tries["a voter's certificate, as a voter"]
+    assert voter["status"] == "200", f"other voters get no answer either ({voter['why']})"
+    for what in ("a client's certificate, as a voter", "a voter's certificate, as a client"):
+        assert tries[what]["status"] == "", f"it answers whoever comes with {what}"
     for what in ("no password", "wrong password"):
         assert re.match(r"[0-9]", tries[what]), f"it lets in whoever comes with {what}"
         assert any(word in tries[what] for word in _REFUSALS), f"{what} could not be tried: {tries[what][-80:]}"
-    note("refused: " + ", ".join(what for what in tries if what != "certificate"))
+    note("refused: " + ", ".join(what for what in tries if tries[what] not in (good, voter)))
 
 
 @pytest.mark.control("etcd-02")
@@ -142,7 +150,7 @@ def test_keys_of_voters_are_closed(observation: Observation, settings: Settings,
 def test_the_witness_leads_the_voters(
     observation: Observation, settings: Settings, machine: Machine, note: Note
 ) -> None:
-    """The witness leads the voters, or the timer that brings their leadership back to it runs."""
+    """The witness leads the voters; where a site does, its timer that gives that to the witness runs."""
     said = _said(settings, observation, machine, note)
     if not said:
         return
@@ -151,8 +159,8 @@ def test_the_witness_leads_the_voters(
     names = {one["ID"]: one.get("name", "") for one in said["members"]}
     leader = names.get(own.get("leader", 0), "nobody")
     mover = said["mover"]
-    assert mover["timer"] == "active", f"{leader} leads the voters, and nothing brings that back: {_TIMER} does not run"
-    assert leader == machine.name or mover["result"] == "success", f"{leader} leads the voters, and moving it fails"
+    assert mover["timer"] == "active", f"{leader} leads the voters, and nothing gives that away: {_TIMER} does not run"
+    assert leader != machine.name or mover["result"] == "success", f"{leader} leads the voters, and moving it fails"
     note(f"{leader} leads the voters")
 
 
@@ -198,6 +206,10 @@ def test_snapshots_are_fresh(observation: Observation, settings: Settings, machi
     if not said:
         return
     taken = said["snapshot"]
+    if machine.role == "witness":
+        assert not taken, "it only votes, and snapshots lie on it"
+        note("the sites take them")
+        return
     assert taken, "there is no snapshot"
     hours = taken["age"] / 3600
     assert hours <= _SNAPSHOT_HOURS, f"the youngest snapshot is {hours:.0f} hours old"
@@ -252,3 +264,25 @@ def test_patroni_gets_nothing_else(observation: Observation, settings: Settings,
         assert re.match(r"[0-9]+ ", done), f"it may {what} {'users' if what == 'users' else 'keys of others'}"
         assert "permission denied" in done, f"{what} could not be tried: {done[-80:]}"
     note("its own keys; refused: other keys to read, to write, and the list of users")
+
+
+@pytest.mark.control("etcd-06")
+@pytest.mark.probe(etcd.members)
+def test_who_only_votes_administers_nothing(
+    observation: Observation, settings: Settings, machine: Machine, note: Note
+) -> None:
+    """Asked for their users with all that lies on this machine, the voters refuse; with a site's they answer."""
+    said = _said(settings, observation, machine, note)
+    if not said:
+        return
+    answer: str = said["administers"]
+    if machine.role != "witness":
+        assert "root" in answer.split(), f"they refuse a site, too: {answer[-80:]}"
+        note("the voters tell their users")
+        return
+    passwords = [path for path in said["keys"] if not path.endswith(".key")]
+    assert not passwords, f"a password lies in {passwords[0]}"
+    assert re.match(r"[0-9]", answer), "the voters tell their users to a server that only votes"
+    assert any(word in answer for word in _REFUSALS), f"the voters could not be asked: {answer[-80:]}"
+    assert not said["patroni"], "Patroni's password lies on a server that only votes"
+    note("refused: user list")

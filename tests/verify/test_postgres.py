@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -9,12 +10,13 @@ import pytest
 
 from bastide.controls import count
 from bastide.controls.postgres import lag_seconds
+from bastide.layout.postgres import DATA, PROGRAM
 from bastide.layout.wireguard import INTERFACE
 from bastide.machines import Inventory, Machine
 from bastide.settings import Settings
-from tests.verify.probes import postgres
+from tests.verify.probes import etcd, postgres
 from tests.verify.probes.postgres import TLS, leader_of, own_of
-from tests.verify.probes.postgres_rules import differs, position, shared_settings
+from tests.verify.probes.postgres_rules import differs, position, runs_nothing_else, shared_settings
 from tests.verify.probes.world import Observation
 
 _LOGGED = {"log_connections": "on", "log_disconnections": "on"}
@@ -157,3 +159,35 @@ def test_changes_are_logged(observation: Observation, settings: Settings, note: 
     exempt = [line for line in facts["overrides"] or () if ": pgaudit." in line or ": log_" in line]
     assert not exempt, f"somebody is logged otherwise: {exempt[0]}"
     note(f"pgaudit: {values['pgaudit.log']}")
+
+
+@pytest.mark.control("postgres-11")
+@pytest.mark.probe(postgres.servers)
+def test_the_votes_run_nothing(observation: Observation, settings: Settings, machine: Machine, note: Note) -> None:
+    """No setting of the running server runs a program, loads code or reads rules that nobody declared.
+
+    Its Patroni is the one for which only numbers and plain words count of what stands in the votes.
+    """
+    own = own_of(settings, observation)
+    problem = runs_nothing_else(own["sql"]["settings"], DATA, settings.mesh[machine.name])
+    assert not problem, problem
+    assert PROGRAM in own["program"], f"its Patroni takes whatever stands in the votes: {' '.join(own['program'][:2])}"
+    note(f"{count(len(own['sql']['settings']), 'setting')}, {PROGRAM}")
+
+
+@pytest.mark.control("postgres-11")
+@pytest.mark.probe(etcd.members)
+def test_nothing_else_stands_in_the_votes(observation: Observation, settings: Settings, note: Note) -> None:
+    """What all members share, as the voters keep it, is what is declared, whole."""
+    assert settings.postgres
+    text = observation.data.own.get("patroni", {}).get("shared")
+    if text is None:
+        note("it has no vote")
+        return
+    found = json.loads(text) if text.startswith("{") else {}
+    assert found, f"the voters do not say what all members share: {text[-80:]}"
+    problem = differs(
+        {key: value for key, value in found.items() if key != "pause"}, shared_settings(settings.postgres)
+    )
+    assert not problem, f"in the votes: {problem}"
+    note(f"{count(len(found), 'name')}, all declared")

@@ -7,7 +7,7 @@ import json
 import ssl
 import subprocess
 
-from deploys.remote.facts.common import at, output
+from deploys.remote.facts.common import at, output, read
 from deploys.remote.facts.https import answer, text
 
 TYPE_CHECKING = False
@@ -24,6 +24,8 @@ def etcd_member(wanted: MemberRequest) -> MemberState:
         "forming": at(wanted["forming"]).exists(),
         "active": output("systemctl", "is-active", "etcd.service").strip() == "active",
         "healthy": False,
+        "apart": _shows(wanted["peer"]),
+        "trusts_both": len({read(path) for path in wanted["authorities"]} - {""}) == 1,
         "auth": False,
         "opens": False,
         "users": [],
@@ -38,6 +40,13 @@ def etcd_member(wanted: MemberRequest) -> MemberState:
         members = (_etcdctl(wanted["ctl"], "member", "list") or {}).get("members", [])
         found["members"] = [one.get("name") or one["peerURLs"][0] for one in members]
     return found
+
+
+def _shows(certificate: str) -> bool:
+    """Whether the member that runs was started with this certificate for others; one that does not run shows none."""
+    pid = output("systemctl", "show", "-P", "MainPID", "etcd.service").strip()
+    environ = read(f"/proc/{pid}/environ") if pid.isdigit() and pid != "0" else ""
+    return not environ or f"ETCD_PEER_CERT_FILE={certificate}" in environ.split("\0")
 
 
 def etcd_members(ctl: str) -> MembersState:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 # Python keeps what it has read: of a program written in it the maps do not tell
 _PYTHON = {"patroni.service": ("patroni", "python3-etcd")}
+# and of what we start it by
+_STARTED_BY = {"patroni.service": "/usr/local/lib/bastide/patroni"}
 
 
 def outdated(units: list[str]) -> dict[str, str]:
@@ -44,6 +46,9 @@ def _why(unit: str, text: str) -> str:
     if unit in _PYTHON:
         # both are microseconds since the machine was booted
         began = time.time() - time.monotonic() + int(told["ExecMainStartTimestampMonotonic"]) / 1e6
+        starter = at(_STARTED_BY[unit])
+        if starter.exists() and starter.stat().st_mtime > began:
+            return f"{_STARTED_BY[unit]} is another one now"
         newer = sorted(name for name, unpacked in _unpacked(_needs(*_PYTHON[unit])) if unpacked > began)
         if newer:
             return f"installed since it was started: {', '.join(newer)}"

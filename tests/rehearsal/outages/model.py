@@ -107,16 +107,19 @@ def lead_etcd(writers: Writers, machine: str) -> None:
     """Bring the leadership of etcd to a machine."""
     script = (
         'id=$(timeout 10 bastide-etcdctl member list | awk -F", " -v n="$1" \'$3 == n { print $1 }\'); '
-        "timeout 10 bastide-etcdctl move-leader $id"
+        "timeout 10 bastide-etcdctl --endpoints=https://$2:2379 move-leader $id"
     )
-    # a machine whose leadership is to stay elsewhere: the witness would bring it back within seconds
+    # a leadership that is to stay at a site: the site would give it to the witness within seconds
     timer = "start" if machine == "witness" else "stop"
-    writers.rehearsal.exec("witness", f"systemctl {timer} bastide-etcd-lead.timer")
+    for site in SITES:
+        writers.rehearsal.exec(site, f"systemctl {timer} bastide-etcd-lead.timer")
 
     def there() -> bool:
         leads = writers.etcd_leader()
         if leads and leads != machine:
-            writers.rehearsal.exec(leads, script.replace('"$1"', machine), check=False)
+            words = script.replace('"$1"', machine).replace("$2", writers.settings.mesh[leads])
+            # the witness has no password to ask for it itself
+            writers.rehearsal.exec(leads if leads in SITES else machine, words, check=False)
         return leads == machine
 
     wait_for(there, f"{machine} leads etcd", seconds=30)

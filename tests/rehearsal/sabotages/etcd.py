@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from bastide.layout.etcd import READ_OWN_ENDPOINT
-from tests.rehearsal.sabotages.model import NFT, SHARED, STANDBY, WITNESS, Sabotage
+from tests.rehearsal.sabotages.model import NFT, PRIMARY, SHARED, STANDBY, WITNESS, Sabotage
 
 # two of three have to run, and the users are the same for all
 _ETCD = ("etcd",)
 # while one starts, another one begins to lead, or passwords are off, Patroni's settings are not changed either
 _UNSTEADY = (*_ETCD, SHARED)
 _ENV = "/etc/default/etcd"
+_FOLDER = "/etc/etcd"
 _CTL = "bastide-etcdctl"
 _OWN = f"$({READ_OWN_ENDPOINT})"
 _ELSEWHERE = "/srv/sabotage"
 
 
-def _started_with(what: str, says: str, edit: str) -> Sabotage:
-    """Another line in what etcd is started with."""
+def _started_with(what: str, says: str, edit: str, first: str = "true") -> Sabotage:
+    """Another line in what etcd is started with; `first` makes what it names."""
     return Sabotage(
         "etcd-02",
         what,
         says,
-        f"cp -p {_ENV} /run/etcd.saved && sed -i '{edit}' {_ENV} && systemctl restart etcd",
+        f"{first} && cp -p {_ENV} /run/etcd.saved && sed -i '{edit}' {_ENV} && systemctl restart etcd",
         f"cp -p /run/etcd.saved {_ENV} && rm /run/etcd.saved && systemctl restart etcd",
         WITNESS,
         everywhere=_UNSTEADY,
@@ -44,8 +45,14 @@ SABOTAGES = (
         "it lets in whoever comes with no password",
         f"{_CTL} auth disable >/dev/null",
         f"{_CTL} auth enable >/dev/null",
-        WITNESS,
+        PRIMARY,
         everywhere=_UNSTEADY,
+    ),
+    _started_with(
+        "members take a client for one of them, as with one authority for both",
+        "it answers whoever comes with a client's certificate, as a voter",
+        "s,^ETCD_PEER_TRUSTED_CA_FILE=.*,ETCD_PEER_TRUSTED_CA_FILE=/run/both.crt,",
+        f"cat {_FOLDER}/ca.crt {_FOLDER}/peer-ca.crt > /run/both.crt && chmod 644 /run/both.crt",
     ),
     _started_with(
         "nobody is asked for a certificate",
@@ -67,14 +74,13 @@ SABOTAGES = (
     ),
     Sabotage(
         "etcd-03",
-        "a site leads the voters, and nothing brings that back",
-        "primary leads the voters, and nothing brings that back",
-        # it may have gone elsewhere before, and only who has it hands it on
-        "systemctl stop bastide-etcd-lead.timer && /usr/local/lib/bastide/etcd-lead >/dev/null"
-        f" && {_CTL} --endpoints={_OWN} move-leader"
+        "a site leads the voters, and nothing gives that away",
+        "primary leads the voters, and nothing gives that away",
+        # only who has it hands it on: whoever that is is asked
+        f"systemctl stop bastide-etcd-lead.timer && {_CTL} move-leader"
         f" $({_CTL} member list | grep ', primary,' | cut -d, -f1) >/dev/null",
         "/usr/local/lib/bastide/etcd-lead >/dev/null; systemctl start bastide-etcd-lead.timer",
-        WITNESS,
+        PRIMARY,
         everywhere=_UNSTEADY,
     ),
     Sabotage(
@@ -96,6 +102,7 @@ SABOTAGES = (
         "the youngest snapshot is 72 hours old",
         "touch -d '72 hours ago' /var/lib/bastide-etcd/snapshot-*.db",
         "touch /var/lib/bastide-etcd/snapshot-*.db",
+        STANDBY + PRIMARY,
     ),
     Sabotage(
         "etcd-05",
@@ -105,5 +112,13 @@ SABOTAGES = (
         f"{_CTL} role revoke-permission bastide --prefix=true / >/dev/null",
         STANDBY,
         everywhere=_ETCD,
+    ),
+    Sabotage(
+        "etcd-06",
+        "the file with the password of the voters' root on the machine that only votes, as an earlier release had it",
+        "a password lies in /etc/etcd/root.env",
+        f"(umask 077; echo ETCDCTL_PASSWORD=sabotage > {_FOLDER}/root.env)",
+        f"rm {_FOLDER}/root.env",
+        WITNESS,
     ),
 )

@@ -9,6 +9,7 @@ from tests.rehearsal.sabotages.model import NFT, PRIMARY, SHARED, STANDBY, Sabot
 
 _HBA = "/var/lib/postgresql/17/bastide/pg_hba.conf"
 _CONFIG = "/etc/patroni/config.yml"
+_DROPIN = "/etc/systemd/system/patroni.service.d/bastide.conf"
 _PSQL = "runuser -u postgres -- psql -XAtq -v ON_ERROR_STOP=1"
 _PATRONICTL = f"timeout 20 patronictl -c {_CONFIG}"
 _STREAMS = "state = 'streaming'"
@@ -293,6 +294,34 @@ SABOTAGES = (
         "/etc/pgbouncer/pgbouncer.ini",
         "s/^log_connections = .*/log_connections = 0/",
         "systemctl reload pgbouncer && sleep 0.3",
+    ),
+    _everybody_shares(
+        "postgres-11",
+        "a program to be run at each change of who leads, in what all members share",
+        "in the votes: postgresql.callbacks is",
+        "postgresql.callbacks.on_role_change=/usr/bin/true",
+        "true",
+        "postgresql.callbacks=null",
+        "true",
+    ),
+    Sabotage(
+        "postgres-11",
+        "a program for each file of changes, by the superuser, who wins over every file of Patroni's",
+        "restore_command is ",
+        f"{_sql('alter system set restore_command = $$/usr/bin/false$$')} && {_RELOAD} && sleep 0.3",
+        f"{_sql('alter system reset restore_command')} && {_RELOAD} && sleep 0.3",
+        PRIMARY,
+    ),
+    Sabotage(
+        "postgres-11",
+        "Debian's Patroni as it is by itself, which takes whatever stands in etcd",
+        "its Patroni takes whatever stands in the votes",
+        f"cp {_DROPIN} /run/patroni.saved && sed -i /^ExecStart=/d {_DROPIN} && systemctl daemon-reload"
+        f" && systemctl restart patroni && {_SYNC}",
+        f"cp /run/patroni.saved {_DROPIN} && rm /run/patroni.saved && systemctl daemon-reload"
+        f" && systemctl restart patroni && {_SYNC}",
+        STANDBY,
+        alone="commits wait for it",
     ),
     _saying(
         "postgres-10",

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import pytest
+from cryptography import x509
 from pydantic import SecretBytes
 
 from bastide.cluster import cluster_of, password, role_verifier
@@ -114,9 +115,33 @@ def test_a_voter_knows_its_fellows_and_tells_no_secret() -> None:
     plan = membership.join_plan(members, KEYRING, begins=False, dismisses=True)
     assert plan["peers"] == {name: f"https://{NAMES.mesh[name]}:2380" for name in ("primary", "standby", "witness")}
     assert (plan["name"], plan["begins"], plan["token"]) == ("standby", False, "bastide-prod")
-    assert membership.root_password(KEYRING, "v1") not in str(membership.root_files(members, KEYRING))
-    assert membership.timers(members) == ["bastide-etcd-keep.timer"]
-    assert "bastide-etcd-lead.timer" in membership.timers(membership.members_of(NAMES, WITNESS, "prod"))
+    assert membership.root_password(KEYRING, "v1") not in str(membership.tool_files(members, KEYRING))
+    assert membership.timers(members) == ["bastide-etcd-keep.timer", "bastide-etcd-lead.timer"]
+
+
+def test_a_machine_that_only_votes_gets_no_password_of_root_and_keeps_none_of_an_earlier_release() -> None:
+    witness = membership.members_of(NAMES, WITNESS, "prod")
+    files = membership.tool_files(witness, KEYRING)
+    secret = membership.root_password(KEYRING, "v1")
+    assert not any(secret in (file.content if isinstance(file.content, str) else "") for file in files)
+    assert {file.path: file.content for file in files}["/etc/etcd/root.env"] is None
+    assert membership.timers(witness) == []
+    assert {file.content for file in membership.upkeep_files(NAMES.etcd, witness)} == {None}
+    begun = membership.join_plan(witness, KEYRING, begins=True, dismisses=True)
+    assert secret not in str(begun), "nor for a moment, when nobody asks for one"
+    site = membership.upkeep_files(NAMES.etcd, membership.members_of(NAMES, PRIMARY, "prod"))
+    assert f"--endpoints=https://{NAMES.mesh['witness']}:2379 defrag" in str(site[0].content)
+
+
+def test_members_and_clients_are_told_apart_when_all_members_show_it() -> None:
+    both = [file.content for file in membership.authority_files(KEYRING, apart=False)]
+    clients, peers = (file.content for file in membership.authority_files(KEYRING, apart=True))
+    assert clients != peers
+    assert both == [f"{clients}{peers}"] * 2
+    standby = membership.members_of(NAMES, STANDBY, "prod")
+    files = {file.path: file.content for file in membership.certificate_files(standby, KEYRING)}
+    shown = x509.load_pem_x509_certificate(str(files["/etc/etcd/peer.crt"]).encode())
+    assert shown.issuer.rfc4514_string() == "CN=bastide prod etcd-peers v1"
 
 
 def test_who_has_no_vote_is_told_of_those_who_have_and_reaches_none_with_other_accounts() -> None:
@@ -136,7 +161,7 @@ def test_who_has_no_vote_is_told_of_those_who_have_and_reaches_none_with_other_a
 
 def test_users_of_earlier_masters_stay_until_those_go() -> None:
     both = Keyring("prod", {"v1": SecretBytes(b"\1" * 32), "v2": SecretBytes(b"\2" * 32)})
-    plan = membership.access_plan(membership.members_of(NAMES, WITNESS, "prod"), both)
+    plan = membership.access_plan(membership.members_of(NAMES, PRIMARY, "prod"), both)
     assert plan["users"] == {
         f"patroni-{version}": membership.patroni_password(both, version) for version in ("v1", "v2")
     }

@@ -375,7 +375,7 @@ def shape(*servers: str, **changes: Any) -> Settings:
         (("primary",), ("primary",), "primary"),
         (("primary", "standby"), ("primary",), "primary"),
         (("primary", "witness"), ("primary",), "primary"),
-        (("primary", "standby", "witness"), ("primary", "standby", "witness"), "witness"),
+        (("primary", "standby", "witness"), ("primary", "standby", "witness"), "primary"),
     ],
 )
 def test_any_number_of_servers(servers: tuple[str, ...], members: tuple[str, ...], administrator: str) -> None:

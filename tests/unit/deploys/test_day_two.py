@@ -27,6 +27,10 @@ def begins(seen: dict[str, Any], members: tuple[str, ...]) -> bool:
     return beginning.begins(by_facts(seen), members)
 
 
+def not_apart(seen: dict[str, Any], members: tuple[str, ...]) -> list[str]:
+    return beginning.not_apart(by_facts(seen), members)
+
+
 def without_data(seen: dict[str, Any], members: tuple[str, ...]) -> frozenset[str]:
     return beginning.without_data(by_facts(seen), members)
 
@@ -68,8 +72,11 @@ def site(data: str = OURS, *members: dict[str, Any], own: dict[str, Any] | None 
     }
 
 
+APART = {"apart": True, "trusts_both": False}
+
+
 def machines(primary: Any, standby: Any, *, etcd: bool = True) -> dict[str, Any]:
-    voter = {"etcd_member": {"data": etcd, "forming": False, "healthy": etcd, "members": []}}
+    voter = {"etcd_member": {"data": etcd, "forming": False, "healthy": etcd, "members": [], **APART}}
     return {
         "primary": {"patroni": primary, **voter},
         "standby": {"patroni": standby, **voter},
@@ -116,7 +123,7 @@ def test_voters_begin_together_or_not_at_all() -> None:
 
 def test_what_a_killed_deploy_began_is_begun_again_unless_it_came_together_after_all() -> None:
     seen = machines(site(""), site(""), etcd=False)
-    begun = {"data": True, "forming": True, "healthy": False, "members": []}
+    begun = {"data": True, "forming": True, "healthy": False, "members": [], **APART}
     assert begins({**seen, "primary": {"etcd_member": begun}}, VOTERS), "alone it would wait for a quorum for ever"
     assert begins({name: {"etcd_member": begun} for name in VOTERS}, VOTERS)
     assert not begins({**seen, "primary": {"etcd_member": {**begun, "healthy": True}}}, VOTERS), (
@@ -128,7 +135,7 @@ def test_what_a_killed_deploy_began_is_begun_again_unless_it_came_together_after
 
 
 def test_most_voters_are_not_exchanged_at_once() -> None:
-    none = {"etcd_member": {"data": False, "forming": False, "healthy": False, "members": []}}
+    none = {"etcd_member": {"data": False, "forming": False, "healthy": False, "members": [], **APART}}
     seen = machines(site(OURS), site(OURS)) | {"third": none, "fourth": none}
     assert problems(seen, DATA, ("primary", "third", "witness")) == []
     (said,) = problems(seen, DATA, ("third", "fourth", "witness"))
@@ -143,7 +150,7 @@ def test_most_voters_are_not_exchanged_at_once() -> None:
 
 
 def test_no_second_cluster_of_voters_begins_beside_one_whose_members_lost_their_vote() -> None:
-    none = {"etcd_member": {"data": False, "forming": False, "healthy": False, "members": []}}
+    none = {"etcd_member": {"data": False, "forming": False, "healthy": False, "members": [], **APART}}
     seen = machines(site(OURS), site(OURS)) | dict.fromkeys(("third", "fourth", "witness"), none)
     assert not begins(seen, ("third", "fourth", "witness"))
     (said,) = problems(seen, DATA, ("third", "fourth", "witness"))
@@ -151,8 +158,19 @@ def test_no_second_cluster_of_voters_begins_beside_one_whose_members_lost_their_
     assert len(problems(seen, DATA, ("primary", "third", "witness"))) == 1, "the witness has lost its data"
 
 
+def test_voters_are_told_from_clients_by_a_run_on_all_of_them() -> None:
+    """One that trusts nobody else yet would be alone with what it shows."""
+    seen = machines(site(OURS, LEADER, FOLLOWER), site(OURS, LEADER, FOLLOWER))
+    shared = {"etcd_member": {**seen["witness"]["etcd_member"], "apart": False, "trusts_both": True}}
+    assert not_apart({**seen, "standby": shared}, VOTERS) == ["standby"]
+    assert problems({**seen, "witness": shared}, DATA, VOTERS) == []
+    (said,) = problems({"witness": shared}, DATA, VOTERS)
+    assert said.startswith("witness: its voter does not tell other voters from clients")
+    assert problems({"witness": seen["witness"]}, DATA, VOTERS) == []
+
+
 def test_nobody_waits_for_a_voter_that_holds_nothing() -> None:
-    none = {"etcd_member": {"data": False, "forming": False, "healthy": False, "members": []}}
+    none = {"etcd_member": {"data": False, "forming": False, "healthy": False, "members": [], **APART}}
     seen = machines(site(OURS), site(OURS)) | {"standby": none}
     assert without_data(seen, VOTERS) == {"standby"}
     assert without_data({"primary": seen["primary"]}, VOTERS) == frozenset(), "who was not asked is waited for"

@@ -95,7 +95,16 @@ WORLDS: dict[str, Answers] = {"new machines": {}, "deployed ones": CONVERGED}
 
 def member(*, runs: bool) -> dict[str, Any]:
     known = dict.fromkeys(("data", "active", "healthy"), runs)
-    return {**known, "forming": False, "auth": False, "opens": False, "users": [], "members": []}
+    return {
+        **known,
+        "forming": False,
+        "apart": True,
+        "trusts_both": False,
+        "auth": False,
+        "opens": False,
+        "users": [],
+        "members": [],
+    }
 
 
 class Names(dict[str, Any]):

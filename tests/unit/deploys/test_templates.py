@@ -59,10 +59,11 @@ def clustered() -> dict[str, File]:
         members = membership.members_of(CLUSTERED, machine, "prod")
         files = [
             *membership.config_files(members),
-            *membership.root_files(members, KEYRING),
+            *(file for file in membership.tool_files(members, KEYRING) if file.content is not None),
             *membership.local_access_of(members).files(),
         ]
-        files += [*membership.upkeep_files(CLUSTERED.etcd, members), etcd.turn_file(members)]
+        upkeep = membership.upkeep_files(CLUSTERED.etcd, members)
+        files += [*(file for file in upkeep if file.content is not None), etcd.turn_file(members)]
         found |= {f"{machine.name}_{file.path.strip('/').replace('/', '_')}": file for file in files}
     wanted = cluster_of(CLUSTERED, primary, "prod")
     files = [*patroni.member_files(wanted, KEYRING, patroni.memory_of(wanted, 0)), routing.haproxy_file(wanted)]

@@ -18,7 +18,7 @@ from tests.verify.probes.world import World
 def members(world: World, machine: Machine) -> tuple[str, Said]:
     """What a member says of itself and of the others."""
     own = answer(world, machine, member)
-    shown = "# bastide-etcdctl endpoint status; what it answers without TLS, certificate or password"
+    shown = "# bastide-etcdctl endpoint status; what it answers without TLS, certificate or password, and to whose"
     return shown, Said(own, {machine.name: own})
 
 
@@ -42,9 +42,10 @@ def member_script(settings: Settings, machine: Machine, stack: str) -> str:
             "snapshots": etcd.SNAPSHOTS,
             "lead": etcd.LEAD,
             "patroni": postgres.CONFIG,
-            "witness": machine.role == "witness",
+            "site": machine.role != "witness",
             "asks_users": machine.name == settings.etcd_administrator,
             "prefix": etcd.prefix(stack),
+            "shared": f"{etcd.prefix(stack)}config",
         }
     return script(plan, "connections", "etcd_member")
 

@@ -112,16 +112,38 @@ def _parameters(postgres: Postgres) -> dict[str, Any]:
         "tcp_user_timeout": 20000,
         # after a crash it is back soon
         "recovery_init_sync_method": "syncfs",
-        # no password is kept or asked for in another way
-        "password_encryption": "scram-sha-256",
-        # who connects and who changes what is in the log, and what takes long
-        "shared_preload_libraries": "pg_stat_statements,pgaudit",
-        "pgaudit.log": "ddl,role",
-        "log_connections": "on",
-        "log_disconnections": "on",
+        # what takes long is in the log
         "log_lock_waits": "on",
         "log_min_duration_statement": "5s",
     }
+
+
+def runs_nothing_else(found: dict[str, str], data: str, address: str) -> str:
+    """The first setting of a running server by which it would run, load or read what nobody declared, or listen
+    elsewhere; "" for none. `found`: as pg_settings shows it; `data`: its folder; `address`: its own in the mesh."""
+    wanted = {
+        "archive_command": ("", "(disabled)"),
+        **dict.fromkeys(
+            ("archive_library", "archive_cleanup_command", "restore_command", "recovery_end_command"), ("",)
+        ),
+        **dict.fromkeys(("ssl_passphrase_command", "session_preload_libraries", "local_preload_libraries"), ("",)),
+        "shared_preload_libraries": ("pg_stat_statements,pgaudit",),
+        "dynamic_library_path": ("$libdir",),
+        "jit_provider": ("llvmjit",),
+        "data_directory": (data,),
+        "config_file": (f"{data}/postgresql.conf",),
+        "hba_file": (f"{data}/pg_hba.conf",),
+        "ident_file": (f"{data}/pg_ident.conf",),
+        "external_pid_file": ("",),
+        "logging_collector": ("off",),
+        "listen_addresses": (address,),
+        "unix_socket_directories": ("/var/run/postgresql",),
+        "password_encryption": ("scram-sha-256",),
+    }
+    for name, values in wanted.items():
+        if found.get(name) not in values:
+            return f"{name} is {found.get(name)!r}"
+    return ""
 
 
 def differs(found: Any, wanted: Any, path: str = "") -> str:

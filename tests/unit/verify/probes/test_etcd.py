@@ -23,7 +23,8 @@ def observation(data: object) -> Observation:
 def voter(**changed: Any) -> Observation:
     status = {"header": {"cluster_id": 1, "member_id": 1}, "leader": 3}
     members = [{"name": name, "ID": number} for number, name in enumerate(SETTINGS.etcd_members, 1)]
-    own = {"status": dict.fromkeys(SETTINGS.etcd_members, status), "members": members, **changed}
+    well = {"status": "200", "why": ""}
+    own = {"status": dict.fromkeys(SETTINGS.etcd_members, status), "members": members, "well": well, **changed}
     return observation(Said(own, {}))
 
 
@@ -50,14 +51,78 @@ def test_the_witness_leads_or_something_brings_that_back() -> None:
     def judge(timer: str, result: str, leader: int) -> None:
         seen = voter(mover={"timer": timer, "result": result})
         seen.data.own["status"] = {name: {"leader": leader} for name in SETTINGS.etcd_members}
-        checked.test_the_witness_leads_the_voters(seen, SETTINGS, WITNESS, [].append)
+        checked.test_the_witness_leads_the_voters(seen, SETTINGS, PRIMARY, [].append)
 
     judge("active", "success", 3)
     judge("active", "success", 1)
-    with pytest.raises(AssertionError, match="nothing brings that back"):
+    with pytest.raises(AssertionError, match="nothing gives that away"):
         judge("inactive", "success", 1)
     with pytest.raises(AssertionError, match="moving it fails"):
         judge("active", "exit-code", 1)
+
+
+def test_a_voter_at_no_site_says_whether_it_sees_a_quorum() -> None:
+    """It has no password to ask the others with."""
+
+    def judge(seen: Observation) -> None:
+        checked.test_all_voters_agree(seen, SETTINGS, WITNESS, inventory(), [].append)
+
+    judge(voter(status={}))
+    with pytest.raises(AssertionError, match="sees no quorum"):
+        judge(voter(status={}, well={"status": "503", "why": ""}))
+    with pytest.raises(AssertionError, match="those who vote are primary"):
+        judge(voter(status={}, members=[{"name": "primary", "ID": 1}]))
+
+
+@pytest.mark.parametrize(
+    ("answer", "keys", "says"),
+    [
+        ("1 Error: etcdserver: user name is empty", {"/etc/etcd/peer.key": ["0o400", "1"]}, ""),
+        ("patroni-v1\nroot", {}, "the voters tell their users"),
+        ("1 Error: context deadline exceeded", {}, "could not be asked"),
+        ("1 user name is empty", {"/etc/etcd/root.env": ["0o600", "0"]}, "a password lies in /etc/etcd/root.env"),
+    ],
+)
+def test_who_only_votes_has_no_password(answer: str, keys: dict[str, Any], says: str) -> None:
+    def judge(machine: Any, said: str) -> None:
+        seen = voter(administers=said, keys=keys, patroni={})
+        checked.test_who_only_votes_administers_nothing(seen, SETTINGS, machine, [].append)
+
+    judge(PRIMARY, "patroni-v1\nroot")
+    with pytest.raises(AssertionError, match="refuse a site"):
+        judge(PRIMARY, "1 Error: authentication failed")
+    if not says:
+        judge(WITNESS, answer)
+        return
+    with pytest.raises(AssertionError, match=says):
+        judge(WITNESS, answer)
+
+
+def test_whose_certificate_is_worth_what() -> None:
+    good, none = {"status": "200", "tls": "TLSv1.3", "why": ""}, {"status": "", "why": "TLSV1_ALERT_UNKNOWN_CA"}
+    fine = {
+        "certificate": good,
+        "no TLS": none,
+        "TLS 1.1": {**none, "why": "TLSV1_ALERT_PROTOCOL_VERSION"},
+        "no certificate": none,
+        "no certificate, as a voter": none,
+        "a voter's certificate, as a voter": {**good},
+        "a client's certificate, as a voter": none,
+        "a voter's certificate, as a client": none,
+        "no password": "1 user name is empty",
+        "wrong password": "1 authentication failed",
+    }
+
+    def judge(**changed: Any) -> None:
+        seen = voter(tries=fine | {key.replace("_", " "): value for key, value in changed.items()})
+        checked.test_no_way_in_with_less(seen, SETTINGS, WITNESS, [].append)
+
+    judge()
+    for what in ("a client's certificate, as a voter", "a voter's certificate, as a client"):
+        with pytest.raises(AssertionError, match=f"it answers whoever comes with {what}"):
+            judge(**{what: good})
+    with pytest.raises(AssertionError, match="other voters get no answer"):
+        judge(**{"a voter's certificate, as a voter": none})
 
 
 def test_rights_of_patroni_are_its_prefix_alone() -> None:
@@ -65,7 +130,7 @@ def test_rights_of_patroni_are_its_prefix_alone() -> None:
         line = " ".join(("2", *(base64.b64encode(word.encode()).decode() for word in (keys, end))))
         users = {"users": {"root": ["root"], "patroni-v1": ["bastide"]}, "rights": {"root": [], "bastide": [line]}}
         world: Any = type("World", (), {"stack": "example"})
-        checked.test_users_have_their_own_keys_only(voter(users=users), SETTINGS, WITNESS, world, [].append)
+        checked.test_users_have_their_own_keys_only(voter(users=users), SETTINGS, PRIMARY, world, [].append)
 
     judge("/bastide/example/", "/bastide/example0")
     with pytest.raises(AssertionError, match="rights are other ones"):

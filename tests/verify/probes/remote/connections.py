@@ -105,6 +105,20 @@ def https(address: str, port: int, context: ssl.SSLContext | None, request: str,
     return found
 
 
+def fetched(address: str, port: int, context: ssl.SSLContext, path: str) -> str:
+    """The text that is found there over TLS; "" for none."""
+    try:
+        with _connection(address, port) as plain, context.wrap_socket(plain, server_hostname=address) as line:
+            line.sendall(f"GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n".encode())
+            parts = []
+            while part := line.recv(65536):
+                parts.append(part)
+    except OSError:
+        return ""
+    head, _, body = b"".join(parts).decode(errors="replace").partition("\r\n\r\n")
+    return body if " 200 " in head.partition("\r\n")[0] else ""
+
+
 def postgres(
     address: str, port: int, user: str, database: str, context: ssl.SSLContext | None, name: str = ""
 ) -> dict[str, Any]:

@@ -15,17 +15,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tests.verify.probes.remote.connections import client, https, key_files, listening, old_client, output, reach_as
+    from tests.verify.probes.remote.connections import (
+        client,
+        fetched,
+        https,
+        key_files,
+        listening,
+        old_client,
+        output,
+        reach_as,
+    )
 
 _HTTP = "GET /version HTTP/1.0\r\nHost: member\r\n\r\n"
+# answered by a quorum alone (etcd 3.5 manual, "Monitoring")
+_HEALTH = "GET /health HTTP/1.0\r\nHost: member\r\n\r\n"
 # its path in etcd's data folder (etcd 3.5 manual, "Data directory")
 _FILE = "/member/snap/db"
 
 
 def member(plan: dict[str, Any]) -> dict[str, Any]:
     """`plan`: name, address, endpoints (URLs by name), client_port, peer_port, root_only, ctl, folder, snapshots,
-    lead (the unit that brings the leadership back), patroni (its configuration), witness, asks_users, prefix, accounts
-    (numbers without a right). Without a name only who gets through, and whether a member runs all the same."""
+    lead (the unit that gives the leadership away), patroni (its configuration), site (whether it carries databases),
+    asks_users, prefix, shared (the key of what all databases share), accounts (numbers without a right). Without a name
+    only who gets through, and whether a member runs all the same."""
     # before there are threads: each is tried in a process of its own
     accounts = {number: reach_as(number, plan["root_only"]) for number in (0, *plan["accounts"])}
     if not plan["name"]:
@@ -37,12 +49,15 @@ def member(plan: dict[str, Any]) -> dict[str, Any]:
         tries = pool.submit(_tries, plan, own)
         return {
             "status": status.result(),
-            "members": _json(output(plan["ctl"], "-w", "json", "member", "list")).get("members", []),
+            "members": _members(plan),
+            "well": https(plan["address"], plan["client_port"], _own(plan, "ca", "server"), _HEALTH),
+            # with all that lies on this machine
+            "administers": output(plan["ctl"], "user", "list").strip(),
             "tries": tries.result(),
             "listening": listening(("etcd",)),
             "accounts": accounts,
             "keys": key_files(plan["folder"]),
-            "mover": _mover(plan["lead"]) if plan["witness"] else {},
+            "mover": _mover(plan["lead"]),
             "data": _data(),
             "snapshot": _snapshot(Path(plan["snapshots"])),
             # all members would say the same
@@ -51,8 +66,23 @@ def member(plan: dict[str, Any]) -> dict[str, Any]:
         }
 
 
+def _members(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    """Whom this member counts, as it tells other members, who need no password: ID, name, isLearner."""
+    text = fetched(plan["address"], plan["peer_port"], _own(plan, "peer-ca", "peer"), "/members")
+    return [{**one, "ID": one["id"]} for one in _json(text) or []]
+
+
+def _own(plan: dict[str, Any], authority: str, name: str) -> Any:
+    """A client with a certificate of this machine."""
+    folder = plan["folder"]
+    return client(f"{folder}/{authority}.crt", (f"{folder}/{name}.crt", f"{folder}/{name}.key"))
+
+
 def _status(plan: dict[str, Any]) -> dict[str, Any]:
-    """What each member says of itself; nothing of one that does not answer."""
+    """What each member says of itself; nothing of one that does not answer. It takes a password, which lies only where
+    databases are."""
+    if not plan["site"]:
+        return {}
     names = {url: name for name, url in plan["endpoints"].items()}
     # longer than etcdctl itself waits for one that is silent
     text = output(plan["ctl"], "-w", "json", "endpoint", "status")
@@ -77,7 +107,10 @@ def _tries(plan: dict[str, Any], own: str) -> dict[str, Any]:
         "no TLS": https(address, port, None, _HTTP),
         "TLS 1.1": https(address, port, old_client(), _HTTP),
         "no certificate": https(address, port, bare, _HTTP),
-        "no certificate, as a voter": https(address, plan["peer_port"], bare, _HTTP),
+        "no certificate, as a voter": https(address, plan["peer_port"], client(f"{folder}/peer-ca.crt"), _HTTP),
+        "a voter's certificate, as a voter": https(address, plan["peer_port"], _own(plan, "peer-ca", "peer"), _HTTP),
+        "a client's certificate, as a voter": https(address, plan["peer_port"], _own(plan, "peer-ca", "server"), _HTTP),
+        "a voter's certificate, as a client": https(address, port, _own(plan, "ca", "peer"), _HTTP),
         "no password": output(*words, *get, env=plain).strip(),
         "wrong password": output(*words, *get, env=wrong).strip(),
     }
@@ -155,6 +188,7 @@ def _patroni(plan: dict[str, Any]) -> dict[str, str]:
     never = 'mod("/elsewhere/x") > "0"\n\nput /elsewhere/x y\n\n\n'
     return {
         "own": output(*words, "get", "--keys-only", "--limit=1", "--prefix", plan["prefix"], env=env).strip(),
+        "shared": output(*words, "get", "--print-value-only", plan["shared"], env=env).strip(),
         "read": output(*words, "get", "--keys-only", "--limit=1", "--prefix", "/", env=env).strip(),
         "write": output(*words, "txn", env=env, input_=never).strip(),
         "users": output(*words, "user", "list", env=env).strip(),

@@ -48,7 +48,14 @@ select json_build_object(
     from pg_db_role_setting s left join pg_roles r on r.oid = s.setrole
       left join pg_database d on d.oid = s.setdatabase, unnest(setconfig) line))::text
 """
-_SETTINGS = ("data_checksums", "shared_preload_libraries", "pgaudit.log", "log_connections", "log_disconnections")
+_SETTINGS = (
+    *("data_checksums", "shared_preload_libraries", "pgaudit.log", "log_connections", "log_disconnections"),
+    # what runs a program, loads code, reads rules or lets somebody in (PostgreSQL 17 manual, chapter 19)
+    *("archive_command", "archive_library", "archive_cleanup_command", "restore_command", "recovery_end_command"),
+    *("ssl_passphrase_command", "session_preload_libraries", "local_preload_libraries", "dynamic_library_path"),
+    *("jit_provider", "hba_file", "ident_file", "config_file", "data_directory", "listen_addresses"),
+    *("unix_socket_directories", "logging_collector", "external_pid_file", "password_encryption"),
+)
 _ASK = "GET {path} HTTP/1.0\r\nHost: patroni\r\n\r\n"
 # changes nothing, whoever may send it (Patroni 4.0 manual, "REST API": what is not named stays)
 _PATCH = "PATCH /config HTTP/1.0\r\nHost: patroni\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
@@ -80,6 +87,7 @@ def server(plan: dict[str, Any]) -> dict[str, Any]:
             "api": api.result(),
             "tries": {what: found.result() for what, found in tries.items()},
             "routes": {what: [one.result() for one in found] for what, found in routes.items()},
+            "program": _program(),
             "pool_limits": _pool_limits(),
             "pool_config": _pool_config(plan["ports"]["pool"]),
             "pool": [line.strip() for line in pool_file.splitlines() if " = host=" in line],
@@ -126,6 +134,15 @@ def _api(plan: dict[str, Any]) -> dict[str, Any]:
         "no certificate": https(address, port, trust, _PATCH),
         "no password": https(address, port, pair, _PATCH),
     }
+
+
+def _program() -> list[str]:
+    """What the main process of Patroni was started as, word by word."""
+    pid = output("systemctl", "show", "--value", "-p", "MainPID", "patroni.service").strip()
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8").split("\0")
+    except OSError:
+        return []
 
 
 def _tries(plan: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
