@@ -80,7 +80,7 @@ def database_secrets(rehearsal: Rehearsal, ring: Keyring) -> list[str]:
     found += [role_verifier(ring, role).get_secret_value() for role in wanted.roles]
     for version in ring.masters:
         found += [membership.root_password(ring, version), membership.patroni_password(ring, version)]
-    kinds = ("etcd", "postgres")
+    kinds = ("etcd", "etcd-peers", "postgres")
     names = [*MACHINES, *(f"{name}-patroni" for name in MACHINES)]
     issued = [Authority(ring, kind).issue(name, datetime.now(UTC)) for kind in kinds for name in names]
     # the second line holds the key's end; the first begins with what all keys begin with

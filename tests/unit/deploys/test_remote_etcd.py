@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from deploys.remote import etcd, etcdctl
+from deploys.remote.facts import common
+from deploys.remote.facts import etcd as on_machine
 from deploys.remote.facts.etcd import quantile
 
 PLAN: dict[str, Any] = {
@@ -308,6 +310,41 @@ def test_data_of_a_cluster_that_came_together_are_never_taken_away(machine: dict
     member.mkdir(parents=True)
     etcd.join(machine | {"peers": PLAN["peers"] | {"standby": "https://elsewhere:2380"}})
     assert member.exists()
+
+
+@pytest.mark.parametrize(
+    ("environ", "apart"),
+    [
+        ("ETCD_NAME=a\0ETCD_PEER_CERT_FILE=/etc/etcd/peer.crt\0", True),
+        ("ETCD_NAME=a\0ETCD_PEER_CERT_FILE=/etc/etcd/server.crt\0", False),
+        ("", True),
+    ],
+    ids=["its own", "the one for clients", "it does not run"],
+)
+def test_what_a_member_shows_others_is_told_by_the_one_that_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environ: str, apart: bool
+) -> None:
+    monkeypatch.setattr(common, "ROOT", tmp_path)
+    monkeypatch.setattr(on_machine, "output", lambda *words: "12\n" if "MainPID" in words else "")
+    (tmp_path / "proc/12").mkdir(parents=True)
+    (tmp_path / "proc/12/environ").write_text(environ)
+    (tmp_path / "etc/etcd").mkdir(parents=True)
+    files = ["/etc/etcd/ca.crt", "/etc/etcd/peer-ca.crt"]
+    asked: Any = {"data": "/x", "forming": "/y", "health": "", "folder": "/etc/etcd", "ctl": ""}
+    asked |= {"peer": "/etc/etcd/peer.crt", "authorities": files}
+
+    def trusts_both() -> bool:
+        seen = on_machine.etcd_member(asked)
+        assert seen["apart"] == apart
+        return seen["trusts_both"]
+
+    assert not trusts_both(), "a machine that is new trusts nobody"
+    (tmp_path / "etc/etcd/ca.crt").write_text("clients")
+    assert trusts_both(), "before 0033 there was one authority"
+    (tmp_path / "etc/etcd/peer-ca.crt").write_text("clients")
+    assert trusts_both()
+    (tmp_path / "etc/etcd/peer-ca.crt").write_text("members")
+    assert not trusts_both()
 
 
 # as etcd 3.5.16 counts (`curl https://.../metrics`), buckets above 0.064 left out where nothing came to them

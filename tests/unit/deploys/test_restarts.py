@@ -137,6 +137,15 @@ def test_what_python_keeps_is_told_by_when_it_was_unpacked(machine: Path, packag
     assert outdated()["patroni.service"] == f"installed since it was started: {package}"
 
 
+def test_a_program_that_starts_it_and_is_another_one_now_is_seen(machine: Path) -> None:
+    starter = machine / "usr/local/lib/bastide/patroni"
+    starter.parent.mkdir(parents=True)
+    starter.touch()
+    assert outdated()["patroni.service"] == "/usr/local/lib/bastide/patroni is another one now"
+    os.utime(starter, (time.time() - 3600,) * 2)
+    assert outdated()["patroni.service"] == ""
+
+
 def test_a_module_that_it_does_not_need_is_none_of_its_own(machine: Path) -> None:
     unpacked(machine, "python3-other", seconds=30)
     assert outdated()["patroni.service"] == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import nullcontext
 from typing import Any
 
@@ -13,7 +14,7 @@ from tests.verify import test_postgres as checked_postgres
 from tests.verify import test_postgres_access as checked_access
 from tests.verify.probes import postgres
 from tests.verify.probes.cluster import Said, judge_silence
-from tests.verify.probes.postgres_rules import position
+from tests.verify.probes.postgres_rules import position, shared_settings
 from tests.verify.probes.world import Observation, now
 
 PRIMARY, STANDBY, WITNESS = inventory().machines
@@ -178,3 +179,34 @@ def test_a_route_that_ends_elsewhere_is_named() -> None:
     judge("primary")
     with pytest.raises(AssertionError, match=r"the way to the leader \(primary\) ends at standby"):
         judge("standby")
+
+
+def test_what_stands_in_the_votes_beside_what_is_declared_is_named() -> None:
+    assert POSTGRES
+    wanted = shared_settings(POSTGRES)
+
+    def judge(text: str | None) -> list[str]:
+        notes: list[str] = []
+        own = {"patroni": {} if text is None else {"shared": text}}
+        checked_postgres.test_nothing_else_stands_in_the_votes(
+            observation(Said(own, {"primary": own})), SETTINGS, notes.append
+        )
+        return notes
+
+    judge(json.dumps({**wanted, "pause": True}))
+    assert judge(None) == ["it has no vote"]
+    evil = {**wanted, "postgresql": {**wanted["postgresql"], "callbacks": {"on_start": "touch /tmp/x"}}}
+    with pytest.raises(AssertionError, match=r"in the votes: postgresql[.]callbacks is"):
+        judge(json.dumps(evil))
+    with pytest.raises(AssertionError, match="do not say"):
+        judge("1 permission denied")
+
+
+def test_debians_own_patroni_is_told_from_ours() -> None:
+    def judge(*words: str) -> None:
+        seen = servers(settings={})
+        seen.data.own["program"] = [*words]
+        checked_postgres.test_the_votes_run_nothing(seen, SETTINGS, PRIMARY, [].append)
+
+    with pytest.raises(AssertionError, match="archive_command is None"):
+        judge("/usr/bin/python3", "-I", "/usr/local/lib/bastide/patroni", "/etc/patroni/config.yml")

@@ -10,7 +10,15 @@ import pytest
 from bastide.cluster import cluster_of
 from deploys.postgres.patroni import hba, shared
 from tests.unit.bastide.proofs import SETTINGS, inventory
-from tests.verify.probes.postgres_rules import Rule, declared_rules, differs, rule_of, rules_differ, shared_settings
+from tests.verify.probes.postgres_rules import (
+    Rule,
+    declared_rules,
+    differs,
+    rule_of,
+    rules_differ,
+    runs_nothing_else,
+    shared_settings,
+)
 
 PRIMARY = inventory().machines[0]
 POSTGRES = SETTINGS.postgres
@@ -78,3 +86,27 @@ def test_the_first_difference_of_settings_is_named_with_its_place() -> None:
     inner = copy.deepcopy(wanted)
     inner["postgresql"]["parameters"]["wal_level"] = "minimal"
     assert differs(inner, wanted) == "postgresql.parameters.wal_level is minimal, not replica"
+
+
+def test_what_runs_loads_or_reads_something_else_is_named() -> None:
+    empty = ("archive_library", "archive_cleanup_command", "restore_command", "recovery_end_command")
+    empty += ("ssl_passphrase_command", "session_preload_libraries", "local_preload_libraries", "external_pid_file")
+    fine = {
+        **dict.fromkeys(empty, ""),
+        "archive_command": "(disabled)",
+        "shared_preload_libraries": "pg_stat_statements,pgaudit",
+        "dynamic_library_path": "$libdir",
+        "jit_provider": "llvmjit",
+        "data_directory": "/data",
+        "config_file": "/data/postgresql.conf",
+        "hba_file": "/data/pg_hba.conf",
+        "ident_file": "/data/pg_ident.conf",
+        "logging_collector": "off",
+        "listen_addresses": "10.21.0.11",
+        "unix_socket_directories": "/var/run/postgresql",
+        "password_encryption": "scram-sha-256",
+    }
+    assert runs_nothing_else(fine, "/data", "10.21.0.11") == ""
+    for name in fine:
+        assert runs_nothing_else({**fine, name: "touch /tmp/x"}, "/data", "10.21.0.11").startswith(f"{name} is ")
+    assert runs_nothing_else({}, "/data", "10.21.0.11"), "what nobody says is not proven"
