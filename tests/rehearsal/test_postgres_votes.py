@@ -95,9 +95,10 @@ def test_what_stands_in_the_votes_runs_nothing(rehearsal: Rehearsal, writers: Wr
     told = json.dumps({"key": f"{prefix(rehearsal.stack)}config", "evil": EVIL})
     rehearsal.exec("primary", f"python3 -c {quote(_PUT)}", input=told)
     try:
+        wait_for(
+            lambda: all(heard(rehearsal, site, since) for site in SITES), "both sites have heard of it", seconds=30
+        )
         for site in SITES:
-            # a Patroni that has said it once does not say it again
-            wait_for(lambda site=site: heard(rehearsal, site, since), f"{site} has heard of it", seconds=30)
             rehearsal.exec(site, "systemctl reload patroni")
         writers.healed()
         for leader in ("standby", "primary"):

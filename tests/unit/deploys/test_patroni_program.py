@@ -104,6 +104,8 @@ def test_nothing_that_runs_a_program_or_lets_somebody_in_counts(
     program["taken"](EVIL)
     assert len(caplog.records) == lines, "said once"
     assert program["taken"]("nonsense") == {}
+    program["taken"](EVIL)
+    assert len(caplog.records) == 2 * lines, "and again, when it was gone meanwhile"
     assert program["taken"]({"postgresql": ["nonsense"]}) == {"postgresql": {}}
 
 

@@ -89,8 +89,10 @@ def test_the_first_difference_of_settings_is_named_with_its_place() -> None:
 
 
 def test_what_runs_loads_or_reads_something_else_is_named() -> None:
-    empty = ("archive_library", "archive_cleanup_command", "restore_command", "recovery_end_command")
-    empty += ("ssl_passphrase_command", "session_preload_libraries", "local_preload_libraries", "external_pid_file")
+    empty = (
+        *("archive_library", "archive_cleanup_command", "restore_command", "recovery_end_command"),
+        *("ssl_passphrase_command", "session_preload_libraries", "local_preload_libraries", "external_pid_file"),
+    )
     fine = {
         **dict.fromkeys(empty, ""),
         "archive_command": "(disabled)",
