@@ -387,6 +387,15 @@ def test_any_number_of_servers(servers: tuple[str, ...], members: tuple[str, ...
     assert ("wireguard-04" in spoken_of) == (len(servers) > 1)
 
 
+def test_voters_are_administered_from_a_server_with_databases() -> None:
+    assert (
+        shape("primary", "standby", "witness", etcd__voters=["standby", "primary", "witness"]).etcd_administrator
+        == "standby"
+    )
+    with pytest.raises(SettingsError, match="must name a server with databases"):
+        shape("primary", "witness", etcd__voters=["witness"])
+
+
 def test_who_waits_for_nobody_could_wait_for_ever() -> None:
     with pytest.raises(SettingsError, match="stop needs a standby: nobody could ever write"):
         shape("primary", postgres__without_standby="stop")
