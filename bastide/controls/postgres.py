@@ -101,7 +101,7 @@ CONTROLS = (
         needs=databases,
     ),
     Control(
-        "postgres-11",
+        "postgres-14",
         "What the votes decide",
         "The voters decide which server leads; what it runs, and whom it lets in, each server has from its own file.",
         "Who takes over a voter can stop writes, or have a server lead that lacks the newest, and run or read nothing.",

@@ -161,7 +161,7 @@ def test_changes_are_logged(observation: Observation, settings: Settings, note: 
     note(f"pgaudit: {values['pgaudit.log']}")
 
 
-@pytest.mark.control("postgres-11")
+@pytest.mark.control("postgres-14")
 @pytest.mark.probe(postgres.servers)
 def test_the_votes_run_nothing(observation: Observation, settings: Settings, machine: Machine, note: Note) -> None:
     """No setting of the running server runs a program, loads code or reads rules that nobody declared.
@@ -175,7 +175,7 @@ def test_the_votes_run_nothing(observation: Observation, settings: Settings, mac
     note(f"{count(len(own['sql']['settings']), 'setting')}, {PROGRAM}")
 
 
-@pytest.mark.control("postgres-11")
+@pytest.mark.control("postgres-14")
 @pytest.mark.probe(etcd.members)
 def test_nothing_else_stands_in_the_votes(observation: Observation, settings: Settings, note: Note) -> None:
     """What all members share, as the voters keep it, is what is declared, whole."""

@@ -296,7 +296,7 @@ SABOTAGES = (
         "systemctl reload pgbouncer && sleep 0.3",
     ),
     _everybody_shares(
-        "postgres-11",
+        "postgres-14",
         "a program to be run at each change of who leads, in what all members share",
         "in the votes: postgresql.callbacks is",
         "postgresql.callbacks.on_role_change=/usr/bin/true",
@@ -305,7 +305,7 @@ SABOTAGES = (
         "true",
     ),
     Sabotage(
-        "postgres-11",
+        "postgres-14",
         "a program for each file of changes, by the superuser, who wins over every file of Patroni's",
         "restore_command is ",
         f"{_sql('alter system set restore_command = $$/usr/bin/false$$')} && {_RELOAD} && sleep 0.3",
@@ -313,7 +313,7 @@ SABOTAGES = (
         PRIMARY,
     ),
     Sabotage(
-        "postgres-11",
+        "postgres-14",
         "Debian's Patroni as it is by itself, which takes whatever stands in etcd",
         "its Patroni takes whatever stands in the votes",
         f"cp {_DROPIN} /run/patroni.saved && sed -i /^ExecStart=/d {_DROPIN} && systemctl daemon-reload"
