@@ -149,6 +149,8 @@ def shared(wanted: Cluster) -> dict[str, Any]:
                 # a replica that stays away must not fill the leader's disk
                 "max_slot_wal_keep_size": "4GB",
                 "wal_keep_size": "256MB",
+                # what a superuser sets by hand outlives this file, and no member knows of another's
+                "allow_alter_system": "off",
                 "password_encryption": "scram-sha-256",
                 "shared_preload_libraries": "pg_stat_statements,pgaudit",
                 "pgaudit.log": "ddl,role",

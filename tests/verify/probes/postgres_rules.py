@@ -112,6 +112,8 @@ def _parameters(postgres: Postgres) -> dict[str, Any]:
         "tcp_user_timeout": 20000,
         # after a crash it is back soon
         "recovery_init_sync_method": "syncfs",
+        # what is set comes from Patroni alone (19.2.2: a superuser's ALTER SYSTEM is refused)
+        "allow_alter_system": "off",
         # no password is kept or asked for in another way
         "password_encryption": "scram-sha-256",
         # who connects and who changes what is in the log, and what takes long
