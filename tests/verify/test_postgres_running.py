@@ -178,8 +178,10 @@ def test_haproxy_leads_to_the_sites_alone(observation: Observation, settings: Se
 @pytest.mark.control("postgres-02")
 @pytest.mark.probe(postgres.servers)
 def test_everybody_else_is_refused(observation: Observation, settings: Settings, machine: Machine, note: Note) -> None:
-    """Each role, to a database of its own and to another one, over TLS and without, from all addresses, at the socket:
-    who is not declared is refused, and who is is asked for a password."""
+    """Who comes as a declared role in another way, or as somebody else, is refused; who may come is asked for a password.
+
+    Each role, to a database of its own and to another one, over TLS and without, from all addresses, at the socket.
+    """
     own = own_of(settings, observation)
     ways = own["ways"]
     problem = let_in(ways, roles_of(settings), settings.mesh[machine.name])

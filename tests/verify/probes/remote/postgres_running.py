@@ -46,14 +46,17 @@ select json_build_object(
   'subscriptions', array(select subname from pg_subscription where subenabled and subsynccommit <> 'on'
     and subsynccommit <> 'remote_apply'))::text
 """
-# PostgreSQL 17 manual, F.32: a statement that sets something keeps its constants there. Patroni makes its own roles, and
-# cleans up after a rewind, in a DO block that waits for nobody: nobody is told of that commit.
+# PostgreSQL 17 manual, F.32: a statement that sets something keeps its constants there. Patroni makes its own roles,
+# and cleans up after a rewind, in a DO block that waits for nobody: nobody is told of that commit. What is made or
+# altered is judged by what is there.
 _STATEMENTS = """
 select json_build_object(
-  'passwords', array(select distinct pg_get_userbyid(userid) from public.pg_stat_statements where query ~* '@PASSWORD@'),
+  'passwords', array(select distinct pg_get_userbyid(userid) from public.pg_stat_statements
+    where query ~* '@PASSWORD@'),
   'declines', array(select distinct pg_get_userbyid(userid) || coalesce(' in ' || datname, '')
     from public.pg_stat_statements left join pg_database d on d.oid = dbid
-    where query ~* '@DECLINES@' and not (pg_get_userbyid(userid) = 'postgres' and query ~* '^\\s*do\\M')))::text
+    where query ~* '@DECLINES@' and query !~* '^\\s*(alter|create)\\M'
+      and not (pg_get_userbyid(userid) = 'postgres' and query ~* '^\\s*do\\M')))::text
 """
 _IN_A_DATABASE = """
 select json_build_object(

@@ -58,8 +58,8 @@ _PATCH = "PATCH /config HTTP/1.0\r\nHost: patroni\r\nContent-Type: application/j
 
 def server(plan: dict[str, Any]) -> dict[str, Any]:
     """`plan`: name, address, sites (addresses by name), folder, config (Patroni's), ports (by purpose), root_only,
-    accounts (numbers), roles, router (see postgres_ways.py, postgres_running.py), rights (queries for the whole cluster and for one database: see postgres_rights.py), databases
-    (names), somebody (its own role and database, or empty)."""
+    accounts (numbers), roles, router (see postgres_ways.py, postgres_running.py), rights (queries for the whole cluster
+    and for one database: see postgres_rights.py), databases (names), somebody (its own role and database, or empty)."""
     accounts = {number: reach_as(number, plan["root_only"]) for number in (0, *plan["accounts"])}
     with ThreadPoolExecutor(12) as pool:
         facts = pool.submit(sql, "postgres", _FACTS.replace("@SETTINGS@", ",".join(_SETTINGS)))
