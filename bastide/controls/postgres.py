@@ -112,7 +112,7 @@ CONTROLS = (
     Control(
         "postgres-12",
         "Settings in force",
-        "Servers, pool and the ways to them run with the declared settings and no others, in memory as in their files.",
+        "Database servers, pool and the ways to them run with the declared settings alone, in memory as in their files.",
         "A setting that somebody changed by hand could switch off what is said here.",
         roles=_SITES,
         claims=(16,),
@@ -121,7 +121,7 @@ CONTROLS = (
     Control(
         "postgres-13",
         "Passwords in logs",
-        "Neither the log of the databases nor their statistics of statements hold a password.",
+        "No password stands in the log of the databases or in their statistics of statements.",
         "Who may read a log cannot log in with it.",
         roles=_SITES,
         claims=(37,),
@@ -156,7 +156,7 @@ def _commits(wanted: Postgres | None) -> str:
     """What a commit waits for, and who may choose otherwise: nothing in PostgreSQL forbids a session to decline."""
     if wanted is None or wanted.durability == "fast":
         return "A commit waits for no standby: what none has received by then is lost with the server that led."
-    decline = "a role can decline that for its own alone, and none was seen to"
+    decline = "a role can decline for its own commits alone, and none was seen to"
     if wanted.without_standby == "stop":
         return f"A commit waits until a standby has it on disk; {decline}."
     return f"While a standby is there, a commit waits until that has it on disk; {decline}."

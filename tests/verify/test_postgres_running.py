@@ -178,7 +178,7 @@ def test_haproxy_leads_to_the_sites_alone(observation: Observation, settings: Se
 @pytest.mark.control("postgres-02")
 @pytest.mark.probe(postgres.servers)
 def test_everybody_else_is_refused(observation: Observation, settings: Settings, machine: Machine, note: Note) -> None:
-    """Who comes as a declared role in another way, or as somebody else, is refused; who may come is asked for a password.
+    """Who comes another way than a declared role may, or as somebody else, is refused; a password is asked of the rest.
 
     Each role, to a database of its own and to another one, over TLS and without, from all addresses, at the socket.
     """

@@ -134,8 +134,9 @@ def pool_settings(clients: str) -> dict[str, str]:
         "logfile": "",
         "syslog": "1",
         "conffile": f"{POOL_FOLDER}/pgbouncer.ini",
-        # Debian's build: where it keeps what the manual leaves to the system
-        **dict.fromkeys(("service_name", "job_name"), "pgbouncer"),
+        # which it says in another way than its defaults
+        "unix_socket_mode": "511",
+        "verbose": "0",
     }
 
 
@@ -153,9 +154,10 @@ def pool_ways(settings: Settings) -> dict[str, list[str]]:
     found = {"pgbouncer": ["", str(POOL_PORT), "pgbouncer", "pgbouncer", "statement"]}
     for name in settings.postgres.databases if settings.postgres else ():
         for more, port, mode in (
-            ("", LEADER_PORT, "transaction"),
+            # "": as all, which is by transaction
+            ("", LEADER_PORT, ""),
             ("_session", LEADER_PORT, "session"),
-            ("_replica", REPLICA_PORT, "transaction"),
+            ("_replica", REPLICA_PORT, ""),
         ):
             found[f"{name}{more}"] = ["127.0.0.1", str(port), name, "", mode]
     return found

@@ -42,7 +42,7 @@ ROUTES = [[way, name, f"{SETTINGS.mesh[name]}:5432", "0"] for way in ("leader", 
 
 def seen(overrides: list[str] | None = None, **changed: Any) -> Observation:
     """A server as it should be; `changed` is what it says of what it goes by."""
-    inside = {"unlogged": [], "declines": []}
+    inside: dict[str, list[str]] = {"unlogged": [], "declines": []}
     running = {
         "settings": [ROW],
         "held": HELD,
@@ -249,7 +249,7 @@ def test_the_pool_is_expected_to_go_by_what_a_deploy_writes() -> None:
     # what PgBouncer takes by itself too, and what a deploy does not write
     same = {"client_tls_protocols", "server_tls_protocols", "tcp_keepalive", "log_connections", "log_disconnections"}
     assert {name: value for name, value in written.items() if name not in same} == {
-        name: value for name, value in declared.items() if name not in ("conffile", "service_name", "job_name")
+        name: value for name, value in declared.items() if name not in ("conffile", "unix_socket_mode", "verbose")
     }
 
 
