@@ -112,7 +112,7 @@ CONTROLS = (
     Control(
         "postgres-12",
         "Settings in force",
-        "Database servers, pool and the ways to them run with the declared settings alone, in memory as in their files.",
+        "Database servers, pool and the ways there run with the declared settings alone, in memory as in their files.",
         "A setting that somebody changed by hand could switch off what is said here.",
         roles=_SITES,
         claims=(16,),

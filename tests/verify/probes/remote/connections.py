@@ -173,14 +173,14 @@ def listening(programs: tuple[str, ...]) -> list[str]:
     return sorted(found)
 
 
-def output(*words: str, env: dict[str, str] | None = None, input_: str = "") -> str:
-    """What a program printed, both outputs, with its exit code before it where that is not 0. Never waits long."""
+def output(*words: str, env: dict[str, str] | None = None, input_: str = "", seconds: float = ANSWER_SECONDS) -> str:
+    """What a program printed, both outputs, with its exit code before it where that is not 0. Never waits longer."""
     try:
         done = subprocess.run(
-            words, env=env, input=input_, capture_output=True, text=True, timeout=ANSWER_SECONDS, check=False
+            words, env=env, input=input_, capture_output=True, text=True, timeout=seconds, check=False
         )
     except subprocess.TimeoutExpired:
-        return f"-1 no answer in {ANSWER_SECONDS} seconds"
+        return f"-1 no answer in {seconds} seconds"
     except OSError as error:
         return f"-1 {error}"
     return done.stdout if done.returncode == 0 else f"{done.returncode} {done.stdout}{done.stderr}"

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tests.verify.probes.remote.connections import ANSWER_SECONDS, output
     from tests.verify.probes.remote.postgres_server import sql
 
+# the log of a month has a million lines
+_LOG_SECONDS = 120
 _HAPROXY = "/run/haproxy-master.sock"
 # A password as it stands in a statement, and what is kept of one (RFC 5803). Both are looked for by PostgreSQL and by
 # journalctl (PCRE): what is written here means the same to them, and does not match itself.
@@ -165,7 +167,7 @@ def _haproxy_says(command: str) -> str:
 def _logged() -> dict[str, Any]:
     """How many lines of the servers' log hold a password, or what is kept of one. They stay where they are."""
     words = ("journalctl", "-q", "-o", "short-unix", "--no-hostname", "-u", "patroni", "--case-sensitive=false")
-    found = output(*words, "-g", _PASSWORD)
+    found = output(*words, "-g", _PASSWORD, seconds=_LOG_SECONDS)
     # it ends with 1 where it finds none
     lines = [line for line in found.splitlines() if line[:10].isdigit()]
     return {"lines": len(lines), "last": float(lines[-1].split()[0]) if lines else 0.0, "asked": found[:2] != "-1"}
