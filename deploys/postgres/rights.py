@@ -39,14 +39,16 @@ select json_build_object(
       else 'ROLE ' || quote_ident(rolname) || coalesce(' IN DATABASE ' || quote_ident(datname), '') end,
       quote_ident(split_part(line, '=', 1)))
     from pg_db_role_setting left join pg_roles r on r.oid = setrole left join pg_database d on d.oid = setdatabase,
-      unnest(setconfig) line where line ~ '^(@LESS@)' order by 1),
+      unnest(setconfig) line
+    where line ~ '^(@LESS@)' or (setrole = 0 and setdatabase = 0) or datname = 'postgres'
+      or rolname in ('postgres', 'replicator', 'rewinder') order by 1),
   'databases', coalesce((select json_object_agg(datname, json_build_object(
       'owner', pg_get_userbyid(datdba)))
     from pg_database where not datistemplate), '{}'::json))::text
 """.replace("@MARK@", MARK)
 # What no role and no database is told otherwise than all, since it would take away what the page says: who is logged,
 # how passwords are kept, what becomes of a wrong checksum; and with zero-loss what a commit waits for. Anything else
-# (statement_timeout, search_path) is its owner's.
+# (statement_timeout, search_path) is its owner's. The platform's own roles, and all roles together, are told nothing.
 _LESS = r"pgaudit\.|log_|password_encryption=|ignore_checksum_failure=|zero_damaged_pages="
 _EXTENSIONS = (
     "select json_build_object('extensions', array(select extname from pg_extension), 'plan', '[]'::json)::text"

@@ -24,6 +24,7 @@ from tests.verify.probes.postgres_running import (
     pool_settings,
     pool_ways,
     settings_differ,
+    told_otherwise,
 )
 from tests.verify.probes.world import Observation
 
@@ -111,6 +112,8 @@ def test_the_settings_in_force_are_the_declared(
     assert not by_hand, f"set by hand (ALTER SYSTEM): {few(by_hand)}"
     problem = settings_differ(rows, declared_settings(settings, machine.name, inventory.stack))
     assert not problem, problem
+    told = told_otherwise(own_of(settings, observation)["sql"]["overrides"] or ())
+    assert not told, f"told otherwise than all: {few(told)}"
     assert not running["wrong"], f"its files hold what it cannot read: {few(running['wrong'])}"
     assert not running["waits"], f"it runs with older settings until it is restarted: {few(running['waits'])}"
     assert running["held"]["allow_alter_system"] == "off", "ALTER SYSTEM may change any of it"

@@ -12,9 +12,10 @@ from tests.verify.probes.postgres_rules import shared_settings
 
 # PostgreSQL 17 manual: 19.5.1 (what a commit waits for), 30.1 (what outlives a power cut)
 DURABLE = {"synchronous_commit": ("on", "remote_apply"), "fsync": ("on",), "full_page_writes": ("on",)}
-# what a role or a database may not be told otherwise: what a sentence of the page says of all of them. Who is logged
-# (19.8, pgaudit), how a password is kept (19.3.2), and what becomes of a page with a wrong checksum (19.17)
-_HELD = re.compile(r"pgaudit\.|log_|password_encryption$|ignore_checksum_failure$|zero_damaged_pages$")
+# what a role or a database may not be told otherwise, since the page says it of all: who is logged (19.8, pgaudit), how
+# a password is kept (19.3.2), and what becomes of a page with a wrong checksum (19.17)
+_LOGGED = re.compile(r"pgaudit\.|log_")
+_HELD = re.compile(r"(password_encryption|ignore_checksum_failure|zero_damaged_pages)=")
 # what initdb wrote, and what differs from machine to machine
 _ANY = (
     *("DateStyle", "TimeZone", "log_timezone", "lc_messages", "lc_monetary", "lc_numeric", "lc_time"),
@@ -72,7 +73,7 @@ def settings_differ(rows: Iterable[dict[str, str]], declared: dict[str, str | No
         if row["source"] == "command line" and name not in _COMMAND_LINE:
             return f"{name} was given on the server's command line"
         if row["source"] not in ("command line", "configuration file"):
-            return f"{name} is set for a role or a database, or by the environment ({row['source']})"
+            return f"{name} is set for everybody, for the superuser, or by the environment ({row['source']})"
         if row["source"] == "configuration file" and row["file"] not in _FILES:
             return f"{name} comes from {row['file'] or 'another file'}"
         if name not in declared:
@@ -98,7 +99,12 @@ def not_waiting(overrides: Iterable[str]) -> list[str]:
 
 
 def exempt(overrides: Iterable[str]) -> list[str]:
-    """Roles and databases to which a sentence of the page does not apply."""
+    """Roles and databases that are logged otherwise than all."""
+    return [line for line in overrides if _LOGGED.match(line.rpartition(": ")[2])]
+
+
+def told_otherwise(overrides: Iterable[str]) -> list[str]:
+    """Roles and databases to which something else does not apply that the page says of all."""
     return [line for line in overrides if _HELD.match(line.rpartition(": ")[2])]
 
 

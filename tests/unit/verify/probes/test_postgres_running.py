@@ -24,6 +24,7 @@ from tests.verify.probes.postgres_running import (
     pool_differs,
     pool_settings,
     settings_differ,
+    told_otherwise,
 )
 from tests.verify.probes.remote import postgres_running as remote
 from tests.verify.probes.world import Observation, now
@@ -174,7 +175,7 @@ def test_a_tag_of_patroni_s_is_named() -> None:
     [
         ({"file": "postgresql.auto.conf"}, "ssl was set by hand"),
         ({"source": "command line", "file": ""}, "ssl was given on the server's command line"),
-        ({"source": "global", "file": ""}, "ssl is set for a role or a database"),
+        ({"source": "global", "file": ""}, "ssl is set for everybody"),
         ({"file": "other.conf"}, "ssl comes from other.conf"),
         ({"name": "archive_command", "value": "cp"}, "archive_command is set, and nobody declared it"),
         ({"value": "off"}, "ssl is off, not on"),
@@ -219,6 +220,7 @@ def test_who_is_told_something_else_is_named() -> None:
         "app in app: pgaudit.log=none",
         "app: log_statement=none",
     ]
+    assert told_otherwise([*lines, "app: password_encryption=md5"]) == ["app: password_encryption=md5"]
 
 
 @pytest.mark.parametrize(
