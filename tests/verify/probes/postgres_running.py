@@ -24,6 +24,8 @@ _ANY = (
     # whom a replica follows is judged by itself, and whom a commit waits for by what it does
     *("primary_conninfo", "primary_slot_name", "synchronous_standby_names"),
 )
+# who asks at the socket is shown what holds there: nothing (19.3.1)
+_OF_TCP = ("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count", "tcp_user_timeout")
 _COMMAND_LINE = (  # what Patroni keeps equal among members (Patroni 4.0 manual, "Important notes")
     *("listen_addresses", "port", "cluster_name", "wal_level", "hot_standby", "max_connections", "max_wal_senders"),
     *("max_prepared_transactions", "max_locks_per_transaction", "track_commit_timestamp", "max_replication_slots"),
@@ -42,6 +44,7 @@ def declared_settings(settings: Settings, machine: str, stack: str) -> dict[str,
     found |= {
         name: str(value) for name, value in shared_settings(settings.postgres)["postgresql"]["parameters"].items()
     }
+    found |= dict.fromkeys(_OF_TCP)
     return found | {
         "cluster_name": stack,
         "listen_addresses": settings.mesh[machine],

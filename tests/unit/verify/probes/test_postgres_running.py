@@ -195,8 +195,9 @@ def test_a_setting_that_nobody_declared_is_named(changed: dict[str, str], says: 
         ("max_slot_wal_keep_size", "4096", "MB"),
         ("wal_sender_timeout", "10000", "ms"),
         ("log_min_duration_statement", "5000", "ms"),
-        ("tcp_user_timeout", "20000", "ms"),
-        ("tcp_keepalives_idle", "10", "s"),
+        # asked at the socket, it is none
+        ("tcp_user_timeout", "0", "ms"),
+        ("wal_receiver_timeout", "10000", "ms"),
         ("shared_buffers", "131072", "8kB"),
         ("max_connections", str(POSTGRES.max_connections), ""),
     ],
