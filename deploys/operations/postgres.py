@@ -158,6 +158,8 @@ def databases(shape: Shape, keys: Mapping[str, SecretStr]) -> Commands:
     if seen is None:
         host.noop("another server leads")
         return
+    for text in seen["less"]:
+        host.log(f"! a role or a database was told otherwise by hand: {text}")
     yield from _execute(host, rights.statements(shape, keys, seen), "roles, databases and rights are as declared")
 
 
@@ -187,15 +189,14 @@ def in_force(data: str, rules: list[str]) -> Commands:
     if seen is None or not (seen["by_hand"] or seen["unread"] or seen["rules"] != rules):
         host.noop("the server goes by what it was told")
         return
-    if not host.state.is_executing:
-        for name in seen["by_hand"]:
-            host.log(f"{name} was set by hand (ALTER SYSTEM): taken back")
-        for name in seen["unread"]:
-            host.log(f"{name} was changed after the server read it: read again")
+    # "! ": `make plan` and a deploy show it
+    for name in seen["by_hand"]:
+        host.log(f"! {name} was set by hand (ALTER SYSTEM): it is taken back")
+    for name in seen["unread"]:
+        host.log(f"! {name} was changed after the server read it: it is read again")
     wanted = {"postgresql.auto.conf": _NOTHING} if seen["by_hand"] else {}
     if seen["rules"] != rules:
-        if not host.state.is_executing:
-            host.log("pg_hba.conf has other lines than the declared ones: written anew")
+        host.log("! pg_hba.conf has other lines than the declared ones: it is written anew")
         wanted["pg_hba.conf"] = "".join(f"{line}\n" for line in (_PATRONIS, *rules))
     try:
         yield remote.command("postgres", "put_right", data, wanted)

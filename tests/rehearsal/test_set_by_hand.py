@@ -41,7 +41,7 @@ def test_the_next_deploy_takes_it_back_and_leaves_what_is_a_role_s_own(rehearsal
     try:
         assert failed(rehearsal) == CONTROLS
         said = rehearsal.deploy(*_ONLY)
-        assert "work_mem was set by hand (ALTER SYSTEM): taken back" in said.stdout + said.stderr
+        assert "! work_mem was set by hand (ALTER SYSTEM): it is taken back" in said.stdout + said.stderr
         assert "64MB" not in said.stdout + said.stderr
         assert rehearsal.exec("primary", f'{_PSQL} -c "{_LEFT}"').stdout.strip() == "statement_timeout=30s"
         assert rehearsal.dry(*_ONLY) == {}

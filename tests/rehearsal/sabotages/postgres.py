@@ -174,6 +174,8 @@ SABOTAGES = (
         _HBA,
         "1i hostssl all visitor {mesh} scram-sha-256",
         _RELOAD,
+        # who has the server read its files, has it read the right ones
+        _BY_HAND,
     ),
     _first_rule(
         "postgres-02",

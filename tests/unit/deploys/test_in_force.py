@@ -40,13 +40,13 @@ def test_a_server_that_goes_by_what_it_was_told_is_let_be(made: Any, seen: dict[
 
 def test_what_was_set_by_hand_is_taken_back_and_named_without_its_value(made: Any) -> None:
     (script,), said = made({**FINE, "by_hand": ["work_mem"]})
-    assert said == ["work_mem was set by hand (ALTER SYSTEM): taken back"]
+    assert said == ["! work_mem was set by hand (ALTER SYSTEM): it is taken back"]
     assert "postgresql.auto.conf" in script.splitlines()[-1]
 
 
 def test_a_file_that_was_changed_after_it_was_read_is_read_again(made: Any) -> None:
     (script,), said = made({**FINE, "unread": ["pg_hba.conf"]})
-    assert said == ["pg_hba.conf was changed after the server read it: read again"]
+    assert said == ["! pg_hba.conf was changed after the server read it: it is read again"]
     assert "postgresql.auto.conf" not in script.splitlines()[-1]
 
 
