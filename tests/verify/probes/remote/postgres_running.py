@@ -111,18 +111,14 @@ def _changed_after(files: list[str], read: float) -> list[str]:
 
 
 def _taken_up(unit: str) -> float:
-    """When a unit was last started or told to reload, by systemd's account (org.freedesktop.systemd1(5), in µs)."""
-    place = f"/org/freedesktop/systemd1/unit/{unit}_2eservice", "org.freedesktop.systemd1.Service"
-    words = ("busctl", "-j", "get-property", "org.freedesktop.systemd1", *place, "ExecMainStartTimestamp", "ExecReload")
-    latest = 0.0
-    for line in output(*words).splitlines():
-        try:
-            data = json.loads(line)["data"]
-        except ValueError:
-            return 0.0
-        # of each command: path, words, whether it may fail, when it began, ...
-        latest = max(latest, *((one[3] for one in data) if isinstance(data, list) else [data]))
-    return latest / 1e6
+    """When a unit was last started or told to reload: both are changes of its state, which systemd remembers (in µs,
+    org.freedesktop.systemd1(5); when a command of a unit ran is forgotten at every daemon-reload)."""
+    words = ("busctl", "-j", "get-property", "org.freedesktop.systemd1")
+    place = f"/org/freedesktop/systemd1/unit/{unit}_2eservice", "org.freedesktop.systemd1.Unit"
+    try:
+        return float(json.loads(output(*words, *place, "StateChangeTimestamp"))["data"]) / 1e6
+    except (ValueError, KeyError, TypeError):
+        return 0.0
 
 
 def _router(config: str) -> dict[str, Any]:
