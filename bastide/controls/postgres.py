@@ -13,7 +13,7 @@ CONTROLS = (
     Control(
         "postgres-01",
         "Standby",
-        "Every change in the databases streams to {standbys}, at most {lag} behind when looked at; {commits}.",
+        "{changes} in the databases streams to {standbys}, at most {lag} behind when looked at.",
         "When a site is lost, the other one has what was written.",
         roles=_SITES,
         claims=(28, 94, 95),
@@ -101,6 +101,33 @@ CONTROLS = (
         needs=databases,
     ),
     Control(
+        "postgres-11",
+        "Commits",
+        "{commits}",
+        "It is known whose acknowledged changes outlive the loss of a site, and who chose otherwise.",
+        roles=_SITES,
+        claims=(28, 94),
+        needs=failover,
+    ),
+    Control(
+        "postgres-12",
+        "Settings in force",
+        "Database servers, pool and the ways there run with the declared settings alone, in memory as in their files.",
+        "A setting that somebody changed by hand could switch off what is said here.",
+        roles=_SITES,
+        claims=(16,),
+        needs=databases,
+    ),
+    Control(
+        "postgres-13",
+        "Passwords in logs",
+        "No password stands in the log of the databases or in their statistics of statements.",
+        "Who may read a log cannot log in with it.",
+        roles=_SITES,
+        claims=(37,),
+        needs=databases,
+    ),
+    Control(
         "postgres-14",
         "What the votes decide",
         "The voters decide which server leads; what it runs, and whom it lets in, each server has from its own file.",
@@ -115,12 +142,13 @@ CONTROLS = (
 def facts(settings: Settings, inventory: Inventory) -> dict[str, str]:
     """What its sentences are filled with. Without databases nothing is proven, and the sentences are not printed."""
     wanted = settings.postgres
-    waits = wanted is not None and wanted.durability == "zero-loss"
+    unlogged = sum(len(one.unlogged) for one in wanted.databases.values()) if wanted else 0
     standbys = [machine for machine in inventory if machine.role == "standby"]
     return {
         "standbys": f"{count(len(standbys), 'standby', 'standbys')} in {_countries(standbys)}",
         "lag": count(lag_seconds(wanted) if wanted else 0, "second"),
-        "commits": "a commit waits for it" if waits else "commits do not wait for it",
+        "changes": f"Every change but those of {count(unlogged, 'unlogged table')}" if unlogged else "Every change",
+        "commits": _commits(wanted),
         "database_sites": count(len(standbys) + 1, "server"),
         "database_roles": count(len(wanted.roles) if wanted else 0, "role").capitalize(),
         "databases": count(len(wanted.databases) if wanted else 0, "database"),
@@ -131,6 +159,16 @@ def facts(settings: Settings, inventory: Inventory) -> dict[str, str]:
 def lag_seconds(wanted: Postgres) -> int:
     """How far behind a standby may be when it is looked at: it may wait so long for a read."""
     return max(30, wanted.replica_reads.max_standby_streaming_delay_seconds)
+
+
+def _commits(wanted: Postgres | None) -> str:
+    """What a commit waits for, and who may choose otherwise: nothing in PostgreSQL forbids a session to decline."""
+    if wanted is None or wanted.durability == "fast":
+        return "A commit waits for no standby: what none has received by then is lost with the server that led."
+    decline = "a role can decline for its own commits alone, and none was seen to"
+    if wanted.without_standby == "stop":
+        return f"A commit waits until a standby has it on disk; {decline}."
+    return f"While a standby is there, a commit waits until that has it on disk; {decline}."
 
 
 def _countries(machines: list[Machine]) -> str:

@@ -61,6 +61,13 @@ def _extension(value: str) -> str:
     return value
 
 
+def _table(value: str) -> str:
+    schema, dot, table = value.partition(".")
+    if not (schema and dot and table):
+        raise ValueError("must be SCHEMA.TABLE, without quotes")
+    return value
+
+
 # PostgreSQL 17 manual, F.14: what an extension needs has to be there before it
 _NEEDS = {"earthdistance": "cube"}
 
@@ -78,6 +85,8 @@ class Database(Area):
     """Schemas in which the owner has all, and writers and readers their rights. In any other they have none."""
     extensions: tuple[Annotated[str, AfterValidator(_extension)], ...] = ()
     """Extensions that come with PostgreSQL, made by the platform."""
+    unlogged: tuple[Annotated[str, AfterValidator(_table)], ...] = ()
+    """Tables (SCHEMA.TABLE) that may be unlogged: no other site has them, and after a crash they are empty."""
     connections: Annotated[int, Field(ge=1, le=200)] = 20
     """Connections to the server that each role may use at once on each site; PgBouncer shares them out."""
     session_connections: Annotated[int, Field(ge=1, le=50)] = 1
@@ -100,6 +109,8 @@ class Database(Area):
             raise ValueError(f"roles must have exactly one owner (got {len(owners)})")
         if len(set(self.extensions)) != len(self.extensions):
             raise ValueError("extensions names one twice")
+        if len(set(self.unlogged)) != len(self.unlogged):
+            raise ValueError("unlogged names one twice")
         for name, needed in _NEEDS.items():
             if name in self.extensions and needed not in self.extensions[: self.extensions.index(name)]:
                 raise ValueError(f"extensions: {name} needs {needed}: name it before")

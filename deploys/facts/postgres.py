@@ -40,10 +40,12 @@ class Inside(TypedDict):
 
 
 class DatabasesState(TypedDict):
-    """By name. `own`: digests of the members' own roles, `None` before there are any."""
+    """By name. `own`: digests of the members' own roles, `None` before there are any. `less`: statements that take away
+    what a role or a database is told otherwise than all."""
 
     roles: dict[str, Role]
     own: dict[str, str] | None
+    less: list[str]
     databases: dict[str, Database]
     inside: dict[str, Inside | None]
 
@@ -63,6 +65,17 @@ class ReplicationState(TypedDict):
     slots: list[Slot]
 
 
+class InForce(TypedDict):
+    """What a server goes by. `by_hand`: names of settings that ALTER SYSTEM left; `rules`: the lines of pg_hba.conf;
+    `unread`: files that were changed after the server last read them."""
+
+    by_hand: list[str]
+    rules: list[str]
+    unread: list[str]
+
+
 DATABASES = Fact(on_machine.databases)
 REPLICATION = Fact(on_machine.replication)
 """Asked by a query that gives JSON."""
+IN_FORCE = Fact(on_machine.in_force)
+"""Asked by the data directory; `None` of a server that does not answer."""

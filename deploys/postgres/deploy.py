@@ -16,7 +16,7 @@ from bastide.secrets import Keyring
 from deploys.facts.ask import ask, this_host
 from deploys.facts.fact import FactRequest, merged
 from deploys.facts.patroni import PATRONI
-from deploys.facts.postgres import DATABASES
+from deploys.facts.postgres import DATABASES, IN_FORCE
 from deploys.facts.programs import OUTDATED
 from deploys.facts.units import UNITS
 from deploys.here import Here
@@ -24,7 +24,7 @@ from deploys.local_access import LocalAccess, close_to_others
 from deploys.operations.files import File, files, files_request
 from deploys.operations.packages import packages, packages_request
 from deploys.operations.phase import phase
-from deploys.operations.postgres import clients_wait, databases, own_passwords, roll, shared_settings
+from deploys.operations.postgres import clients_wait, databases, in_force, own_passwords, roll, shared_settings
 from deploys.operations.units import unit
 from deploys.operations.wait import wait
 from deploys.postgres.patroni import (
@@ -32,6 +32,7 @@ from deploys.postgres.patroni import (
     RELOAD_TRUST,
     authority_files,
     certificate_files,
+    hba,
     member_files,
     memory_of,
     rest_plan,
@@ -136,6 +137,8 @@ def postgres(wanted: Wanted) -> None:
             for_what="Patroni to take over what all members share",
             seen=facts[PATRONI]["knows"],
         )
+        # before the restarts: one may wait for that as well
+        in_force(name="nothing set by hand", data=DATA, rules=hba(cluster))
     phase(name="every server knows")
     if site:
         roll(name="changes that need a restart", plan=rest_plan(cluster, keyring), leads=False, _serial=True)
@@ -213,6 +216,7 @@ def fact_request(wanted: Wanted) -> FactRequest:
         UNITS.request([UNIT, ROUTER_UNIT, POOL_UNIT]),
         OUTDATED.request([ROUTER_UNIT, POOL_UNIT]),
         patroni_request(cluster),
+        IN_FORCE.request(DATA),
         DATABASES.request(shape(cluster.postgres, len(cluster.sites)).asked),
     )
 

@@ -41,6 +41,8 @@ PINNED = {
     "dynamic_library_path": "$libdir",
     "jit_provider": "llvmjit",
     "logging_collector": "off",
+    # what a superuser sets by hand outlives every file, and no member knows of another's
+    "allow_alter_system": "off",
     "password_encryption": "scram-sha-256",
     "pgaudit.log": "ddl,role",
     "log_connections": "on",

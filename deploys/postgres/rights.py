@@ -34,10 +34,22 @@ select json_build_object(
     from pg_authid a where rolname !~ '^pg_' and rolname not in ('postgres', 'replicator', 'rewinder')), '{}'::json),
   'own', (select json_object_agg(rolname, encode(sha256(coalesce(rolpassword, '')::bytea), 'hex'))
     from pg_authid where rolname in ('replicator', 'rewinder')),
+  'less', array(select format('ALTER %s RESET %s', case when setrole = 0 and setdatabase = 0 then 'ROLE ALL'
+      when setrole = 0 then 'DATABASE ' || quote_ident(datname)
+      else 'ROLE ' || quote_ident(rolname) || coalesce(' IN DATABASE ' || quote_ident(datname), '') end,
+      quote_ident(split_part(line, '=', 1)))
+    from pg_db_role_setting left join pg_roles r on r.oid = setrole left join pg_database d on d.oid = setdatabase,
+      unnest(setconfig) line
+    where line ~ '^(@LESS@)' or (setrole = 0 and setdatabase = 0) or datname = 'postgres'
+      or rolname in ('postgres', 'replicator', 'rewinder') order by 1),
   'databases', coalesce((select json_object_agg(datname, json_build_object(
       'owner', pg_get_userbyid(datdba)))
     from pg_database where not datistemplate), '{}'::json))::text
 """.replace("@MARK@", MARK)
+# What no role and no database is told otherwise than all, since it would take away what the page says: who is logged,
+# how passwords are kept, what becomes of a wrong checksum; and with zero-loss what a commit waits for. Anything else
+# (statement_timeout, search_path) is its owner's. The platform's own roles, and all roles together, are told nothing.
+_LESS = r"pgaudit\.|log_|password_encryption=|ignore_checksum_failure=|zero_damaged_pages="
 _EXTENSIONS = (
     "select json_build_object('extensions', array(select extname from pg_extension), 'plan', '[]'::json)::text"
 )
@@ -69,7 +81,8 @@ class Shape:
     def asked(self) -> DatabasesRequest:
         """What the machine is asked."""
         plans = {name: _INSIDE.replace("@PLAN@", inside.plan(one)) for name, one in self.postgres.databases.items()}
-        return {"query": _QUERY, "inside": {"postgres": _EXTENSIONS, **plans}}
+        less = _LESS + ("|synchronous_commit=" if self.postgres.durability == "zero-loss" else "")
+        return {"query": _QUERY.replace("@LESS@", less), "inside": {"postgres": _EXTENSIONS, **plans}}
 
 
 def shape(postgres: Postgres, sites: int) -> Shape:
@@ -108,6 +121,7 @@ def statements(wanted: Shape, keys: Mapping[str, SecretStr], seen: DatabasesStat
     return [
         *_roles(wanted, keys, seen),
         *_databases(wanted, seen),
+        *(_for_all(text, text) for text in seen["less"]),
         *(one for name in wanted.postgres.databases for one in _inside(wanted, name, seen)),
         *_own_extensions(seen),
     ]

@@ -24,11 +24,16 @@ _LEADER_FIRST = (
     *("max_connections", "max_worker_processes", "max_wal_senders"),
     *("max_prepared_transactions", "max_locks_per_transaction"),
 )
-# what fails is not to stand in the log with its text, which may hold a verifier
-# and no name is looked up where somebody else may make things (PostgreSQL 17 manual, 5.10.3)
+# No statement of ours is to be read anywhere with its text, which may hold a verifier: not in the log, whatever that is
+# told to keep (PostgreSQL 17 manual, 19.8), not in the statistics of statements, not in the list of sessions. pgaudit
+# logs it all the same, and leaves out what is kept of a password.
+# And no name is looked up where somebody else may make things (5.10.3).
 _QUIET = (
-    "SET search_path = pg_catalog, pg_temp; SET client_min_messages = error;"
-    " SET log_min_error_statement = panic; SET log_statement = none;"
+    "SET search_path = pg_catalog, pg_temp; SET client_min_messages = error; SET track_activities = off;"
+    " SET pg_stat_statements.track = none; SET pg_stat_statements.track_utility = off;"
+    " SET log_statement = none; SET log_min_duration_statement = -1; SET log_min_duration_sample = -1;"
+    " SET log_transaction_sample_rate = 0; SET log_min_error_statement = panic; SET log_statement_stats = off;"
+    " SET debug_print_parse = off; SET debug_print_rewritten = off; SET debug_print_plan = off;"
 )
 
 
@@ -132,6 +137,17 @@ def execute(statements: list[list[str]]) -> None:
             # what psql quotes of the statement may hold a verifier
             reason = next((line for line in done.stderr.splitlines() if "ERROR" in line), "psql failed")
             _fail(f"{database}: {reason}")
+
+
+def put_right(data: str, files: dict[str, str]) -> None:
+    """Write files of a server's own (names in `data`, the data directory), and have the server read what stands there.
+
+    As the account that they belong to: it could have root write elsewhere.
+    """
+    for name, text in files.items():
+        words = ("sh", "-c", 'umask 077; cat > "$1.new" && mv "$1.new" "$1"', "sh", f"{data}/{name}")
+        subprocess.run(("runuser", "-u", "postgres", "--", *words), input=text, text=True, check=True)
+    execute([["postgres", "SELECT pg_reload_conf()"]])
 
 
 def _restart_patroni(plan: dict[str, Any]) -> None:

@@ -5,12 +5,21 @@ from __future__ import annotations
 import json
 import subprocess
 
+from deploys.remote.facts.common import at
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from deploys.facts.postgres import DatabasesRequest, DatabasesState, ReplicationState
+    from pathlib import Path
+
+    from deploys.facts.postgres import DatabasesRequest, DatabasesState, InForce, ReplicationState
 
 
 # a superuser who looks names up in a schema of somebody else runs his functions (PostgreSQL 17 manual, 5.10.3)
+_IN_FORCE = """select json_build_object('loaded', extract(epoch from pg_conf_load_time()),
+  'by_hand', array(select distinct name from pg_file_settings where sourcefile like '%/postgresql.auto.conf'),
+  'rules', array(select line from regexp_split_to_table(pg_read_file('pg_hba.conf'), E'\\n') line
+    where line !~ '^\\s*(#|$)'))"""
+_READ = ("postgresql.conf", "postgresql.base.conf", "postgresql.auto.conf", "pg_hba.conf", "pg_ident.conf")
 _OWN_NAMES = "set search_path = pg_catalog, pg_temp;"
 
 
@@ -28,6 +37,23 @@ def replication(query: str) -> ReplicationState | None:
     """What `query` (it gives JSON) says of replication, if this machine's Postgres leads; else None."""
     found: ReplicationState | None = json.loads(_as_leader(query))
     return found
+
+
+def in_force(data: str) -> InForce | None:
+    """What was set by hand in this machine's server, its rules of access, and what it has not read; None without."""
+    found = json.loads(_sql("postgres", _IN_FORCE) or "null")
+    if found is None:
+        return None
+    unread = [name for name in _READ if _changed(at(data) / name) > found["loaded"]]
+    return {"by_hand": found["by_hand"], "rules": found["rules"], "unread": unread}
+
+
+def _changed(path: Path) -> float:
+    """When a file was last changed, by whatever time it claims (inode(7), ctime); 0 for none."""
+    try:
+        return path.stat().st_ctime
+    except OSError:
+        return 0.0
 
 
 def _as_leader(query: str) -> str:

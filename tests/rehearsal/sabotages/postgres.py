@@ -13,12 +13,25 @@ _DROPIN = "/etc/systemd/system/patroni.service.d/bastide.conf"
 _PSQL = "runuser -u postgres -- psql -XAtq -v ON_ERROR_STOP=1"
 _PATRONICTL = f"timeout 20 patronictl -c {_CONFIG}"
 _STREAMS = "state = 'streaming'"
-_OLD = "alter system set ssl_min_protocol_version = 'TLSv1'", "alter system set ssl_ciphers = 'ALL:@SECLEVEL=0'"
+_AUTO = "/var/lib/postgresql/17/bastide/postgresql.auto.conf"
 _PATH = "select pg_relation_filepath('sabotage')"
 _READER = "/var/lib/postgresql/sabotage"
 # What several of them change, or name as the first that is wrong. Patroni writes pg_hba.conf anew when its own settings
 # change; with a second server beside, nobody can tell who leads.
 _RULES, _ROLES, _SERVER, _LEADER = "pg_hba.conf", "roles", "server", "who leads"
+# and what several of them put into the server's own files, or into PgBouncer and HAProxy
+_BY_HAND, _STATISTICS, _ROUTER = "postgresql.auto.conf", "statistics of statements", "haproxy.cfg"
+# what is said to HAProxy's master, on standard input
+_SAY = (
+    "import socket, sys; line = socket.socket(socket.AF_UNIX); line.connect('/run/haproxy-master.sock');"
+    " line.sendall(sys.stdin.buffer.read()); line.shutdown(1); print(line.recv(4096))"
+)
+_POOL = "runuser -u pgbouncer -- psql -XAtq -h /run/pgbouncer -p 6432 -U pgbouncer -d pgbouncer"
+_SERVER_BY_HAND = (
+    "runuser -u postgres -- /usr/lib/postgresql/17/bin/pg_ctl -D /var/lib/postgresql/17/bastide -w -m fast"
+)
+_WORDS = "/var/lib/postgresql/17/bastide/postmaster.opts"
+_FAILS = "alter role nobody_is_called_so password 'sabotage'"
 
 
 def _sql(text: str, database: str = "postgres") -> str:
@@ -38,6 +51,30 @@ def _count(condition: str, number: int) -> str:
 
 
 _RELOAD = _sql("select pg_reload_conf()")
+_FORGET = _sql("select public.pg_stat_statements_reset()")
+
+
+def _by_hand(control: str, what: str, says: str, *lines: str) -> Sabotage:
+    """What ALTER SYSTEM would leave; it is refused, and its file belongs to who asks."""
+    text = "\\n".join(lines)
+    return Sabotage(
+        control, what, says, f"cp -p {_AUTO} /run/sabotage.auto && printf '{text}\\n' >> {_AUTO} && {_RELOAD}",
+        f"cp -p /run/sabotage.auto {_AUTO} && rm /run/sabotage.auto && {_RELOAD}", PRIMARY, touches=(_BY_HAND,),
+    )  # fmt: skip
+
+
+def _read_and_put_back(control: str, what: str, says: str, path: str, edit: str, then: str, *touches: str) -> Sabotage:
+    """Another line, read by who goes by it, and the file as it was: it looks right, and something else runs."""
+    name = PurePath(path).name
+    saved = f"/run/sabotage.{name}"
+    return Sabotage(
+        control, what, says,
+        f"cp -p {path} {saved} && sed -i '{edit}' {path} && {then} && sleep 1 && cp -p {saved} {path}",
+        f"rm {saved}; {then} && sleep 1",
+        PRIMARY, touches=(name, *touches),
+    )  # fmt: skip
+
+
 _SYNC = _until(f'{_PATRONICTL} list | grep -q "Sync Standby"')
 
 
@@ -94,7 +131,7 @@ SABOTAGES = (
         alone="commits wait for it",
     ),
     _everybody_shares(
-        "postgres-01",
+        "postgres-11",
         "commits do not wait for the standby, as Patroni has it by itself",
         "a commit waits for no standby",
         "synchronous_mode=false",
@@ -124,13 +161,28 @@ SABOTAGES = (
         "it does not refuse (no TLS): asks for scram",
         "host all all {mesh} scram-sha-256",
     ),
-    Sabotage(
+    _by_hand(
         "postgres-02",
         "old clients are let in",
         "it takes TLS 1.1",
-        f"{_sql(_OLD[0])} && {_sql(_OLD[1])} && {_RELOAD}",
-        f"{_sql('alter system reset all')} && {_RELOAD}",
-        PRIMARY,
+        'ssl_min_protocol_version = "TLSv1"'.replace('"', "\\047"),
+        'ssl_ciphers = "ALL:@SECLEVEL=0"'.replace('"', "\\047"),
+    ),
+    _read_and_put_back(
+        "postgres-02",
+        "rules that were read and are not in the file any more",
+        "changed after the server last read it",
+        _HBA,
+        "1i hostssl all visitor {mesh} scram-sha-256",
+        _RELOAD,
+        # who has the server read its files, has it read the right ones
+        _BY_HAND,
+    ),
+    _first_rule(
+        "postgres-02",
+        "whoever is on the server itself is trusted, as in many a default",
+        "it does not refuse",
+        "host all all 127.0.0.1/32 trust",
     ),
     _edited(
         "postgres-03",
@@ -262,6 +314,16 @@ SABOTAGES = (
         STANDBY,
         touches=(_SERVER,),
     ),
+    Sabotage(
+        "postgres-07",
+        "Patroni is paused: nobody would take over",
+        "nobody would take over: Patroni is paused",
+        f"{_PATRONICTL} pause --wait >/dev/null",
+        f"{_PATRONICTL} resume --wait >/dev/null",
+        PRIMARY,
+        touches=(_RULES,),
+        everywhere=(SHARED, _LEADER),
+    ),
     _edited(
         "postgres-09",
         "HAProxy leads to whoever runs, not to whoever leads",
@@ -329,5 +391,129 @@ SABOTAGES = (
         "somebody is logged otherwise: ",
         "alter role {role} set pgaudit.log = none",
         "alter role {role} reset pgaudit.log",
+    ),
+    _saying(
+        "postgres-01",
+        "a table that no other site gets",
+        ": public.sessions",
+        "create unlogged table public.sessions (n int)",
+        "drop table public.sessions",
+        "{database}",
+    ),
+    _by_hand(
+        "postgres-11",
+        "commits wait for nobody, by a superuser's ALTER SYSTEM",
+        "what is acknowledged may be lost: synchronous_commit is off",
+        "synchronous_commit = off",
+    ),
+    _by_hand(
+        "postgres-11",
+        "a server that does not write to its disk what it acknowledges",
+        "what is acknowledged may be lost: fsync is off",
+        "fsync = off",
+    ),
+    _saying(
+        "postgres-11",
+        "one role whose commits wait for nobody",
+        "whose commits do not wait: ",
+        "alter role {role} set synchronous_commit = off",
+        "alter role {role} reset synchronous_commit",
+    ),
+    _saying(
+        "postgres-11",
+        "one database whose commits wait for the leader's disk alone",
+        "whose commits do not wait: everybody in ",
+        'alter database "{database}" set synchronous_commit = local',
+        'alter database "{database}" reset synchronous_commit',
+    ),
+    Sabotage(
+        "postgres-11",
+        "a session that declines to wait",
+        "seen to decline to wait: postgres in ",
+        _sql("set synchronous_commit = off", "{database}"),
+        _FORGET,
+        PRIMARY,
+        touches=(_STATISTICS,),
+    ),
+    _saying(
+        "postgres-11",
+        "a function that declines for whoever calls it",
+        "a function that declines to wait: ",
+        "create function public.hasty() returns text language sql"
+        " as $$ select set_config('synchronous_commit', 'off', true) $$",
+        "drop function public.hasty()",
+        "{database}",
+    ),
+    _by_hand(
+        "postgres-12",
+        "a setting that somebody made by hand",
+        "set by hand (ALTER SYSTEM): work_mem",
+        "work_mem = 64MB",
+    ),
+    _edited(
+        "postgres-12",
+        "a server set apart by a tag of Patroni's that nobody declared",
+        "is set apart by Patroni",
+        _CONFIG,
+        "$ a tags: {{noloadbalance: true}}",
+        "systemctl reload patroni && sleep 3",
+        touches=(_RULES,),
+    ),
+    _read_and_put_back(
+        "postgres-12",
+        "HAProxy runs with what is not in its file any more",
+        "changed after HAProxy last read it",
+        "/etc/haproxy/haproxy.cfg",
+        "s/timeout client 24h/timeout client 23h/",
+        "systemctl reload haproxy",
+    ),
+    Sabotage(
+        "postgres-12",
+        "HAProxy leads elsewhere, by its own socket, with its file untouched",
+        "HAProxy leads otherwise: replicas ",
+        f"printf '@1 disable server replicas/primary\\n' | timeout 5 python3 -c {quote(_SAY)} >/dev/null",
+        f"printf '@1 enable server replicas/primary\\n' | timeout 5 python3 -c {quote(_SAY)} >/dev/null",
+        PRIMARY,
+        touches=(_ROUTER,),
+    ),
+    Sabotage(
+        "postgres-12",
+        "the pool takes what it was told at its console, with its file untouched",
+        "the pool: ignore_startup_parameters is",
+        f"{_POOL} -c \"set ignore_startup_parameters = 'options,synchronous_commit'\" >/dev/null",
+        "systemctl reload pgbouncer && sleep 0.3",
+        PRIMARY,
+        touches=("pgbouncer.ini",),
+    ),
+    Sabotage(
+        "postgres-12",
+        "a server started by hand, with more words than Patroni's",
+        "was given on the server's command line",
+        # pg_ctl takes the words of the last start
+        f"{_PATRONICTL} pause --wait >/dev/null && sed -i 's/$/ \"--full_page_writes=off\"/' {_WORDS}"
+        f" && {_SERVER_BY_HAND} -l /dev/null restart >/dev/null",
+        f"{_SERVER_BY_HAND} stop >/dev/null; {_PATRONICTL} resume --wait >/dev/null && {_SYNC}",
+        STANDBY,
+        alone="nobody would take over meanwhile",
+    ),
+    Sabotage(
+        "postgres-13",
+        "a password that somebody set in a statement",
+        "the statistics of statements hold a password, from postgres",
+        _sql("create role visitor nologin password 'sabotage'"),
+        f"{_sql('drop role visitor')} && {_FORGET}",
+        PRIMARY,
+        touches=(_STATISTICS,),
+        everywhere=(_ROLES,),
+    ),
+    Sabotage(
+        "postgres-13",
+        "a statement with a password that failed, and stands in the log",
+        "the servers' log holds a password in 1 line",
+        f"! {_sql(_FAILS)} 2>&1",
+        # journald forgets whole files alone
+        "journalctl -q --rotate && journalctl -q --vacuum-time=1s",
+        STANDBY,
+        alone="the journal of its machine goes",
     ),
 )

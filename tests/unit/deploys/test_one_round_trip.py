@@ -71,6 +71,7 @@ NEW: Answers = {
         | {"data": "", "installed": "", "outdated": ""}
     ),
     "databases": lambda _: None,
+    "in_force": lambda _: None,
     "machine": lambda _: (
         {"root": True, "system": "debian", "version": "13", "container": "", "disks": {}}
         | {"package_lock": "", "reboot": False, "holders": {}, "zone": True}
@@ -204,7 +205,7 @@ def test_nothing_is_requested_that_nobody_uses(machine: Machine) -> None:
 
 def test_a_machine_is_asked_for_what_it_is_there_for() -> None:
     nouns = {name: set(first) for name, (first, *_) in prepared("new machines").requests.items()}
-    cluster = {"patroni", "databases"}
+    cluster = {"patroni", "databases", "in_force"}
     assert {name: asked & cluster for name, asked in nouns.items()} == {
         "primary": cluster,
         "standby": cluster,

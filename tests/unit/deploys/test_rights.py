@@ -15,7 +15,7 @@ from deploys.postgres import inside, rights
 
 KEYRING = Keyring("prod", {"v1": SecretBytes(b"\1" * 32)})
 APP = {"roles": {"app_owner": "owner", "app": "writer", "report": "reader"}, "extensions": ("pg_trgm",)}
-EMPTY: dict[str, Any] = {"roles": {}, "databases": {}, "inside": {}, "own": {}}
+EMPTY: dict[str, Any] = {"roles": {}, "databases": {}, "inside": {}, "own": {}, "less": []}
 
 
 def postgres(**databases: Any) -> Postgres:
@@ -46,6 +46,7 @@ def converged() -> dict[str, Any]:
             "postgres": {"extensions": ["plpgsql", "pg_stat_statements", "pgaudit"], "plan": []},
         },
         "own": {},
+        "less": [],
     }
 
 
@@ -133,3 +134,17 @@ def test_a_new_master_gives_every_role_a_new_password() -> None:
 def test_each_site_brings_its_own_connections() -> None:
     made = [one.text for one in todo(postgres(), EMPTY, sites=3) if one.shown == "make role app"]
     assert "CONNECTION LIMIT 63 " in made[0]
+
+
+def test_what_a_role_is_told_otherwise_is_taken_back() -> None:
+    statement = "ALTER ROLE app RESET synchronous_commit"
+    assert [(one.database, one.text, one.shown) for one in changed("less", [statement])] == [
+        ("postgres", statement, statement)
+    ]
+
+
+def test_what_commits_wait_for_is_a_role_s_own_where_they_wait_for_nobody() -> None:
+    wanted = postgres()
+    fast = wanted.model_copy(update={"durability": "fast"})
+    assert "synchronous_commit" in rights.shape(wanted, 2).asked["query"]
+    assert "synchronous_commit" not in rights.shape(fast, 2).asked["query"]

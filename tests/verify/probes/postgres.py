@@ -91,10 +91,12 @@ def server_script(settings: Settings, machine: Machine) -> str:
         "ports": _PORTS,
         "root_only": [[address, postgres.PATRONI_PORT] for address in addresses.values()],
         "somebody": somebody(settings),
+        "roles": roles_of(settings),
+        "router": postgres.ROUTER_CONFIG,
         "databases": ["postgres", *(settings.postgres.databases if settings.postgres else ())],
         "rights": {"cluster": postgres_rights.IN_THE_CLUSTER, "database": postgres_rights.IN_A_DATABASE},
     }
-    return script(plan, "connections", "postgres_server")
+    return script(plan, "connections", "postgres_running", "postgres_ways", "postgres_server")
 
 
 def stranger_script(settings: Settings) -> str:
@@ -108,6 +110,15 @@ def somebody(settings: Settings) -> list[str]:
     """A declared role and a database that it may use; empty when there is none."""
     databases = settings.postgres.databases if settings.postgres else {}
     return next(([role, name] for name, database in databases.items() for role in database.roles), [])
+
+
+def roles_of(settings: Settings) -> dict[str, list[str]]:
+    """The roles that log in over the network, members' own among them, each with the databases that it may use."""
+    found: dict[str, list[str]] = {"replicator": [], "rewinder": ["postgres"]}
+    for name, database in (settings.postgres.databases if settings.postgres else {}).items():
+        for role in database.roles:
+            found.setdefault(role, []).append(name)
+    return found
 
 
 def _said(world: World, machine: Machine) -> dict[str, Any]:

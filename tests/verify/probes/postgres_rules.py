@@ -118,6 +118,28 @@ def _parameters(postgres: Postgres) -> dict[str, Any]:
     }
 
 
+PINNED = {
+    # 19.2.2: what is set comes from Patroni alone, a superuser's ALTER SYSTEM is refused
+    "allow_alter_system": "off",
+    # no password is kept or asked for in another way
+    "password_encryption": "scram-sha-256",
+    # who connects and who changes what is in the log
+    "shared_preload_libraries": "pg_stat_statements,pgaudit",
+    "pgaudit.log": "ddl,role",
+    "log_connections": "on",
+    "log_disconnections": "on",
+    # nothing else is run or loaded
+    "archive_mode": "off",
+    "ssl_passphrase_command": "",
+    "session_preload_libraries": "",
+    "local_preload_libraries": "",
+    "dynamic_library_path": "$libdir",
+    "jit_provider": "llvmjit",
+    "logging_collector": "off",
+}
+"""What each server has from its own machine's file, whatever all members share."""
+
+
 def runs_nothing_else(found: dict[str, str], data: str, address: str) -> str:
     """The first setting of a running server by which it would run, load or read what nobody declared, or listen
     elsewhere; "" for none. `found`: as pg_settings shows it; `data`: its folder; `address`: its own in the mesh."""

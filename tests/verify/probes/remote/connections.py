@@ -120,16 +120,26 @@ def fetched(address: str, port: int, context: ssl.SSLContext, path: str) -> str:
 
 
 def postgres(
-    address: str, port: int, user: str, database: str, context: ssl.SSLContext | None, name: str = ""
+    address: str,
+    port: int,
+    user: str,
+    database: str,
+    context: ssl.SSLContext | None,
+    name: str = "",
+    *,
+    more: dict[str, str] | None = None,
+    source: str = "",
 ) -> dict[str, Any]:
     """How a server or PgBouncer answers who wants to be `user` in `database` (PostgreSQL 17 manual, 53.2 and 53.7).
+
+    `more`: what else is sent at the start; `source`: one of the machine's own addresses to come from.
 
     `answer`: "asks for scram", "asks for something else", "lets in", "no TLS: ..." or "refuses: ..."; `silent` when
     nobody is there.
     """
     found: dict[str, Any] = {"answer": "silent"}
     try:
-        with _connection(address, port) as plain:
+        with _connection(address, port, source) as plain:
             line: socket.socket = plain
             if context:
                 plain.sendall(struct.pack("!II", 8, 80877103))
@@ -141,7 +151,9 @@ def postgres(
                     return {"answer": f"no TLS: {why_no_tls(error)}"}
                 if isinstance(line, ssl.SSLSocket):
                     found |= certificate(line)
-            body = struct.pack("!I", 196608) + f"user\0{user}\0database\0{database}\0\0".encode()
+            said = {"user": user, "database": database, **(more or {})}
+            words = "".join(f"{key}\0{value}\0" for key, value in said.items())
+            body = struct.pack("!I", 196608) + f"{words}\0".encode()
             line.sendall(struct.pack("!I", len(body) + 4) + body)
             found["answer"] = _first_word(line)
             line.close()
@@ -150,8 +162,8 @@ def postgres(
     return found
 
 
-def _connection(address: str, port: int) -> socket.socket:
-    line = socket.create_connection((address, port), SECONDS)
+def _connection(address: str, port: int, source: str = "") -> socket.socket:
+    line = socket.create_connection((address, port), SECONDS, (source, 0) if source else None)
     line.settimeout(ANSWER_SECONDS)
     return line
 
@@ -175,14 +187,14 @@ def listening(programs: tuple[str, ...]) -> list[str]:
     return sorted(found)
 
 
-def output(*words: str, env: dict[str, str] | None = None, input_: str = "") -> str:
-    """What a program printed, both outputs, with its exit code before it where that is not 0. Never waits long."""
+def output(*words: str, env: dict[str, str] | None = None, input_: str = "", seconds: float = ANSWER_SECONDS) -> str:
+    """What a program printed, both outputs, with its exit code before it where that is not 0. Never waits longer."""
     try:
         done = subprocess.run(
-            words, env=env, input=input_, capture_output=True, text=True, timeout=ANSWER_SECONDS, check=False
+            words, env=env, input=input_, capture_output=True, text=True, timeout=seconds, check=False
         )
     except subprocess.TimeoutExpired:
-        return f"-1 no answer in {ANSWER_SECONDS} seconds"
+        return f"-1 no answer in {seconds} seconds"
     except OSError as error:
         return f"-1 {error}"
     return done.stdout if done.returncode == 0 else f"{done.returncode} {done.stdout}{done.stderr}"

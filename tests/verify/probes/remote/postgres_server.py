@@ -1,4 +1,4 @@
-"""Runs on a machine as root, after connections.py, in its namespace: what a database server says, and answers to whom.
+"""Runs on a machine as root, in the namespace of connections.py and others: what a database server says, and to whom.
 
 Reads only. The superuser asks by the socket, as his account on the machine; nobody else logs in.
 """
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
         postgres,
         reach_as,
     )
+    from tests.verify.probes.remote.postgres_running import running
+    from tests.verify.probes.remote.postgres_ways import ways
 
 _POOL_FILE = "/etc/pgbouncer/pgbouncer.ini"
 _FACTS = """
@@ -63,12 +65,13 @@ _PATCH = "PATCH /config HTTP/1.0\r\nHost: patroni\r\nContent-Type: application/j
 
 def server(plan: dict[str, Any]) -> dict[str, Any]:
     """`plan`: name, address, sites (addresses by name), folder, config (Patroni's), ports (by purpose), root_only,
-    accounts (numbers), rights (queries for the whole cluster and for one database: see postgres_rights.py), databases
-    (names), somebody (its own role and database, or empty)."""
+    accounts (numbers), roles, router (see postgres_ways.py, postgres_running.py), rights (queries for the whole cluster
+    and for one database: see postgres_rights.py), databases (names), somebody (its own role and database, or empty)."""
     accounts = {number: reach_as(number, plan["root_only"]) for number in (0, *plan["accounts"])}
     with ThreadPoolExecutor(12) as pool:
         facts = pool.submit(sql, "postgres", _FACTS.replace("@SETTINGS@", ",".join(_SETTINGS)))
         rights = pool.submit(_rights, plan)
+        goes_by, let_in = pool.submit(running, plan), pool.submit(ways, plan)
         api = pool.submit(_api, plan)
         tries = {what: pool.submit(*words) for what, words in _tries(plan).items()}
         routes = {
@@ -78,19 +81,20 @@ def server(plan: dict[str, Any]) -> dict[str, Any]:
                 ("replicas", plan["ports"]["replicas"], 1),
             )
         }
-        pool_file = Path(_POOL_FILE).read_text(encoding="utf-8")
         text = facts.result()
         return {
             "sql": _json(text),
             "why": text[-300:] if _json(text) is None else "",
             "rights": rights.result(),
+            "running": goes_by.result(),
+            "ways": let_in.result(),
             "api": api.result(),
             "tries": {what: found.result() for what, found in tries.items()},
             "routes": {what: [one.result() for one in found] for what, found in routes.items()},
             "program": _program(),
             "pool_limits": _pool_limits(),
             "pool_config": _pool_config(plan["ports"]["pool"]),
-            "pool": [line.strip() for line in pool_file.splitlines() if " = host=" in line],
+            "pool": _pool_databases(plan["ports"]["pool"]),
             "listening": listening(("postgres", "patroni", "haproxy", "pgbouncer")),
             "sockets": _sockets(),
             "accounts": accounts,
@@ -161,9 +165,19 @@ def _tries(plan: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
         "pool: TLS 1.1": (postgres, "127.0.0.1", pool, role, database, old),
         "pool: right": (postgres, "127.0.0.1", pool, role, database, trust),
     }
+    found["pool: does not wait"] = (_not_waiting, pool, role, database, trust)
     if plan["somebody"]:
         found["wrong password"] = (_wrong_password, plan, here, port)
         found["pool: wrong password"] = (_wrong_password, plan, "127.0.0.1", pool)
+    return found
+
+
+def _not_waiting(port: int, role: str, database: str, trust: Any) -> dict[str, Any]:
+    """What the pool says to whoever wants a session whose commits do not wait, in both ways to say so at the start."""
+    for more in ({"synchronous_commit": "off"}, {"options": "-c synchronous_commit=off"}):
+        found = postgres("127.0.0.1", port, role, database, trust, more=more)
+        if not found["answer"].startswith("refuses"):
+            break
     return found
 
 
@@ -193,11 +207,23 @@ def _pool_limits() -> dict[str, str]:
     return {"account": Path(f"/proc/{pid}").owner(), "files": files, "clients": promised[0]}
 
 
-def _pool_config(port: int) -> dict[str, str]:
-    """What PgBouncer says that it goes by (PgBouncer 1.24 manual, SHOW CONFIG); its account may ask at the socket."""
-    words = ("psql", "-XAtq", "-h", "/run/pgbouncer", "-p", str(port), "-U", "pgbouncer", "-d", "pgbouncer")
-    said = output("runuser", "-u", "pgbouncer", "--", *words, "-c", "show config")
-    return dict(line.split("|")[:2] for line in said.splitlines() if line.count("|") > 1)
+def _pool_config(port: int) -> dict[str, list[str]]:
+    """What PgBouncer goes by now, in memory: value and default of each setting (PgBouncer 1.24 manual, SHOW CONFIG)."""
+    return {row["key"]: [row["value"], row["default"]] for row in _pool_says(port, "show config")}
+
+
+def _pool_databases(port: int) -> dict[str, list[str]]:
+    """Where it leads for each name, as which user ("" for who comes) and how it pools (SHOW DATABASES)."""
+    keys = ("host", "port", "database", "force_user", "pool_mode")
+    return {row["name"]: [row.get(key, "") for key in keys] for row in _pool_says(port, "show databases")}
+
+
+def _pool_says(port: int, command: str) -> list[dict[str, str]]:
+    """The rows that PgBouncer answers with at its socket; its own account may ask."""
+    words = ("psql", "-XAq", "-P", "footer=off", "-h", "/run/pgbouncer", "-p", str(port), "-U", "pgbouncer")
+    said = output("runuser", "-u", "pgbouncer", "--", *words, "-d", "pgbouncer", "-c", command).splitlines()
+    names = said[0].split("|") if said else []
+    return [dict(zip(names, line.split("|"), strict=False)) for line in said[1:] if line.count("|") >= len(names) - 1]
 
 
 def _sockets() -> list[str]:
