@@ -366,13 +366,11 @@ SABOTAGES = (
         "postgresql.callbacks=null",
         "true",
     ),
-    Sabotage(
+    _by_hand(
         "postgres-14",
         "a program for each file of changes, by the superuser, who wins over every file of Patroni's",
         "restore_command is ",
-        f"{_sql('alter system set restore_command = $$/usr/bin/false$$')} && {_RELOAD} && sleep 0.3",
-        f"{_sql('alter system reset restore_command')} && {_RELOAD} && sleep 0.3",
-        PRIMARY,
+        "restore_command = \\047/usr/bin/false\\047",
     ),
     Sabotage(
         "postgres-14",
