@@ -16,7 +16,7 @@ DIGESTS = {
         "124cd2d848ff326e45d991998c73bab44ada7050ba05d4c9637cb8f7bc63ef9c",
         "57ad4b96dc95299553cec6f7649fa7cd495abe0966a9b511bde0aa61198d1c2c",
     ),
-    "/etc/bastide/turn.d/20-postgres": ("b62e76dbaa4dcae50ef6de27fc9ce321033b9367dcc587e9459dcf30bd243517",),
+    "/etc/bastide/turn.d/20-postgres": ("68107bf10c0871662d0c360a0fcb38edeb92fedb5d7aed5b5fa421461d8d5f50",),
     "/usr/local/lib/bastide/etcd-lead": ("0d187432b6aca413d84aae17421796365979ca13219682d676a093d886a4065b",),
     "/usr/local/sbin/bastide-etcdctl": ("e2f064391fb7c486d991e2c8c0872b124f48421c791f2be2f2266eb95017db61",),
     "/usr/sbin/policy-rc.d": ("de36830c2687d6fabc424e544a276bcaa090aae8dcfa49719ab1ce1fe30e8f67",),
