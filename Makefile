@@ -31,8 +31,9 @@ VENV := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 # the environment of the bare commands, for one recipe line
 IN = set -e; eval "$$($(VENV)/python -m tools env --stack $(stack))";
-# what the checks of the buckets need, where the passphrase is there; by the environment, never by words of a command
-KEYS = eval "$$(python -m stacks storage-keys $(stack))";
+# what the checks of the buckets and of the provider need, where the passphrase is there; by the environment, never by
+# words of a command
+KEYS = eval "$$(python -m stacks check-keys $(stack))";
 FILE = stacks/Pulumi.$(stack).yaml
 # what a hint adds to a target
 OF = $(if $(filter-out lab,$(stack)), stack=$(stack))

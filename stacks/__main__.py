@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bastide.command_line import Command, Parser, parser_of, run_chosen
 from bastide.console import exit_with, say
-from stacks.ops.init import init_stack, storage_variables
+from stacks.ops.init import check_variables, init_stack, storage_variables
 from stacks.ops.lifecycle import lab_forget, lab_up, refuse_protected
 from stacks.ops.recover import recover
 from stacks.ops.state import backup, make_state_bucket
@@ -44,6 +44,12 @@ def _init(options: Namespace, root: Path) -> int:
 
 def _storage_keys(options: Namespace, root: Path) -> int:
     if lines := storage_variables(options.stack, root):
+        say(lines)
+    return 0
+
+
+def _check_keys(options: Namespace, root: Path) -> int:
+    if lines := check_variables(options.stack, root):
         say(lines)
     return 0
 
@@ -95,6 +101,12 @@ COMMANDS = (
         "storage-keys",
         "for eval: the object storage's keys for the checks, where they can be read",
         _storage_keys,
+        _stack,
+    ),
+    Command(
+        "check-keys",
+        "for eval: what the checks may read the object storage and the provider's API with, where it can be read",
+        _check_keys,
         _stack,
     ),
     Command("may-destroy", "exit 0 when nothing of the stack is protected", _on_stack(refuse_protected), _stack),

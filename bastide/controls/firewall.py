@@ -17,21 +17,23 @@ CONTROLS = (
         "firewall-01",
         "Open ports over IPv4",
         "Seen from the internet over IPv4, {ports}; ssh is open to {ssh_open}.",
-        "What cannot be reached cannot be attacked.",
+        "What cannot be reached cannot be attacked. The servers' own rules, and the provider's where its API was "
+        "asked, are judged by all addresses that they cover; a scan sees one.",
         claims=(15, 17),
     ),
     Control(
         "firewall-02",
         "Open ports over IPv6",
         "Seen from the internet over IPv6, {ports}; ssh is open to {ssh_open}.",
-        "IPv6 is a second door that is easy to forget.",
+        "IPv6 is a second door that is easy to forget. Judged as over IPv4.",
         claims=(15, 17),
     ),
     Control(
         "firewall-03",
         "Each server's own firewall",
         "Each server also has a firewall of its own that refuses what is not named, for its neighbours too.",
-        "The provider's firewall does not filter the private network; a break-in on one server must not open the next.",
+        "The provider's firewall does not filter the private network; a break-in on one server must not open the next. "
+        "Each server knocks at each other one, over TCP and UDP, IPv4 and IPv6.",
         claims=(15, 17),
     ),
     Control(

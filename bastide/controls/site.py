@@ -13,7 +13,8 @@ CONTROLS = (
         "site-01",
         "Location of the servers",
         "All {machines} stand in the European Union: {places}.",
-        "Where a server stands decides whose law applies to it. The provider's metadata service names the place.",
+        "Where a server stands decides whose law applies to it. The provider names the place: by its API where that "
+        "was asked, else by what it tells the server; the proof says who was asked.",
         max_age=WEEK,
         claims=(113, 117),
     ),
@@ -21,7 +22,8 @@ CONTROLS = (
         "site-02",
         "Two countries",
         "The primary and the standby stand in two countries: {sites}.",
-        "What takes down one data centre, or one country's network, does not take down the other.",
+        "What takes down one data centre, or one country's network, does not take down the other. "
+        "The provider names the places, as above.",
         max_age=WEEK,
         roles=("primary", "standby"),
         needs=two_sites,

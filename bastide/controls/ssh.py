@@ -11,14 +11,15 @@ CONTROLS = (
         "ssh-01",
         "Keys only",
         "Only keys open a session: every server refuses passwords, for every account.",
-        "A guessed or leaked password opens nothing.",
+        "A guessed or leaked password opens nothing. What runs is judged, not its file: one ssh server listens, "
+        "without options of its own, and it has read its settings since they were last changed.",
         claims=(33,),
     ),
     Control(
         "ssh-02",
         "Root login",
         "Nobody can log in as root, not even with a valid key.",
-        "Every session belongs to a named account.",
+        "Every session belongs to a named account. Asked for every network and port that the settings name apart.",
         claims=(33, 37),
     ),
     Control(

@@ -11,7 +11,8 @@ CONTROLS = (
         "updates-01",
         "Security updates",
         "Debian's security updates are installed on every server each day without a person's doing.",
-        "A hole that is known in public is closed before most attackers come to it.",
+        "A hole that is known in public is closed before most attackers come to it. Of each installed package a newer "
+        "version would be taken, on every day of the week, whatever pins and holds say: that was asked.",
         claims=(44,),
     ),
     Control(
@@ -41,7 +42,8 @@ CONTROLS = (
         "Updates of the databases",
         "An update restarts nothing that the databases stand on: one server after the other takes it up, "
         "within {pending_days}.",
-        "A database is not moved in the middle of the day by a package, and an old program does not run on.",
+        "A database is not moved in the middle of the day by a package, and an old program does not run on. What runs "
+        "at a server's turn is known byte for byte.",
         claims=(44,),
         needs=databases,
     ),

@@ -18,7 +18,7 @@ CONTROLS = (
         "users-02",
         "Keys",
         "The keys that open those accounts are exactly those in the stack file; root has none.",
-        "A key that somebody added by hand turns this sentence off.",
+        "A key that somebody added by hand turns this sentence off, in whatever file ssh would read for any account.",
         claims=(36, 43),
     ),
     Control(

@@ -7,6 +7,7 @@ import random
 import secrets
 import shlex
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 from ruamel.yaml.comments import CommentedMap
@@ -83,9 +84,30 @@ def storage_variables(stack: str, root: Path) -> str:
     if read(stack_path(stack, root)).storage is None:
         return ""
     try:
-        keys = opened(stack, root).storage_keys()
+        return _storage_lines(opened(stack, root))
     except StackError:
         return ""
+
+
+def check_variables(stack: str, root: Path) -> str:
+    """The same with what opens the provider's API, which the checks read: all that they may be given, in one go."""
+    try:
+        config = opened(stack, root)
+    except StackError:
+        return ""
+    lines = []
+    if read(stack_path(stack, root)).storage is not None:
+        with suppress(StackError):  # the checks of the buckets say so
+            lines.append(_storage_lines(config))
+    access = config.access()
+    if access.token:
+        lines.append(f"export BASTIDE_PROVIDER_ENDPOINT={shlex.quote(access.endpoint)}")
+        lines.append(f"export BASTIDE_PROVIDER_TOKEN={shlex.quote(access.token)}")
+    return "\n".join(lines)
+
+
+def _storage_lines(config: StackConfig) -> str:
+    keys = config.storage_keys()
     pair = {"ACCESS": keys.access, "SECRET": keys.secret.get_secret_value()}
     return "\n".join(f"export BASTIDE_STORAGE_{name}_KEY={shlex.quote(value)}" for name, value in pair.items())
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 
 from bastide.console import Completed, run
 from bastide.machines import Inventory, build_dir, inventory_path, load_inventory
-from bastide.stackfile import dump, load, stack_path
+from bastide.stackfile import dump, load, read, stack_path
 from lab import admin_token, registry
 from lab.client import Lab
 from tests.rehearsal import warm
@@ -102,12 +102,24 @@ class Rehearsal:
     def verify(self, *argv: str, check: bool = True, timeout: float = 300) -> Completed:
         """`pytest tests/verify` on the rehearsal's machines."""
         words = ["pytest", "tests/verify", "-q", *argv]
-        return run(words, cwd=self.root, env={**self.env, **self.storage_keys()}, check=check, timeout=timeout)
+        return run(words, cwd=self.root, env={**self.env, **self.check_keys()}, check=check, timeout=timeout)
 
     def verify_warm(self, *argv: str, keys: bool) -> Completed:
         """The same for the sabotages, quicker (`tests.rehearsal.warm`); `keys`: whether the object storage is asked."""
         own = self.env  # it takes what is foreign out of ours
-        return warm.verify(*argv, root=self.root, env={**os.environ, **own, **(self.storage_keys() if keys else {})})
+        given = {**self.provider_access(), **(self.storage_keys() if keys else {})}
+        return warm.verify(*argv, root=self.root, env={**os.environ, **own, **given})
+
+    def check_keys(self) -> dict[str, str]:
+        """All variables that `make verify` gives to the checks."""
+        return {**self.storage_keys(), **self.provider_access()}
+
+    def provider_access(self) -> dict[str, str]:
+        """Those that open the provider's API; none where the stack has made nothing there."""
+        if not read(self.file).made:
+            return {}
+        endpoint = json.loads((self.build / "lab.json").read_text())["endpoint"]
+        return {"BASTIDE_PROVIDER_ENDPOINT": endpoint, "BASTIDE_PROVIDER_TOKEN": self.token()}
 
     def storage_keys(self) -> dict[str, str]:
         """The variables that give the object storage's keys to the checks, as `make verify` sets them."""

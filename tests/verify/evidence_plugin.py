@@ -23,7 +23,7 @@ from tests.verify.probes.world import Observation, World, now
 
 BROKEN = "the check itself broke: "
 _REASON = "not provable here: "
-_DETAIL_LIMIT = 300
+_DETAIL_LIMIT = 2000  # all that is wrong is named; what is longer than this is no reason any more
 
 
 def not_provable_here(reason: str) -> NoReturn:

@@ -7,12 +7,18 @@ from collections.abc import Callable
 
 import pytest
 
+from bastide.layout.wireguard import INTERFACE
 from bastide.machines import Machine
+from bastide.mesh import mesh_of
 from bastide.open_ports import open_ports
 from bastide.settings import Settings
 from tests.verify.evidence_plugin import not_provable_here
-from tests.verify.probes import firewall, nft
+from tests.verify.findings import judge
+from tests.verify.openings import Area, areas, described, everything, spans, without
+from tests.verify.probes import firewall, nft, nft_open, provider, reach_pairs
 from tests.verify.probes.firewall import Scan
+from tests.verify.probes.provider import NOT_ASKED, Told
+from tests.verify.probes.reach_pairs import PRIVATE, Knocks
 from tests.verify.probes.world import Observation, World
 
 METADATA, METADATA6 = "169.254.169.254", "fe80::a9fe:a9fe"
@@ -30,7 +36,7 @@ def _judge(scan: Scan, settings: Settings, world: World, note: Callable[[str], N
     open_ = sorted(port for port, state in scan.heard.items() if state == "open")
     note(f"{scan.tcp:,} TCP and {scan.udp} UDP ports tried, open: {', '.join(open_) or 'none'}; it answers a ping")
     more = {port: state for port, state in scan.heard.items() if port not in allowed}
-    assert not more, f"not declared: {', '.join(f'{port} ({state})' for port, state in sorted(more.items())[:8])}"
+    assert not more, f"not declared: {', '.join(f'{port} ({state})' for port, state in sorted(more.items()))}"
 
 
 @pytest.mark.control("firewall-01")
@@ -55,33 +61,80 @@ def test_open_ports_over_ipv6(
     _judge(observation.data, settings, world, note)
 
 
+@pytest.mark.control("firewall-01")
+@pytest.mark.probe(provider.told)
+def test_the_providers_firewall_over_ipv4(
+    observation: Observation, settings: Settings, machine: Machine, note: Callable[[str], None]
+) -> None:
+    """The rules of the provider's firewall, as its API has them, let nobody in over IPv4 but whom the settings name."""
+    _judge_provider(observation.data, "ip", settings, machine, note)
+
+
+@pytest.mark.control("firewall-02")
+@pytest.mark.probe(provider.told)
+def test_the_providers_firewall_over_ipv6(
+    observation: Observation, settings: Settings, machine: Machine, note: Callable[[str], None]
+) -> None:
+    """The same over IPv6."""
+    _judge_provider(observation.data, "ip6", settings, machine, note)
+
+
+@pytest.mark.control("firewall-01", "firewall-03")
+@pytest.mark.probe(firewall.rules)
+def test_own_rules_over_ipv4(observation: Observation, settings: Settings, note: Callable[[str], None]) -> None:
+    """The rules in the kernel, sets and all, let in over IPv4 whom the settings name, to the ports that they name."""
+    _judge_rules(observation.data.text, "ip", settings, note)
+
+
+@pytest.mark.control("firewall-02", "firewall-03")
+@pytest.mark.probe(firewall.rules)
+def test_own_rules_over_ipv6(observation: Observation, settings: Settings, note: Callable[[str], None]) -> None:
+    """The same over IPv6."""
+    _judge_rules(observation.data.text, "ip6", settings, note)
+
+
 @pytest.mark.control("firewall-03")
-@pytest.mark.probe(firewall.from_neighbour)
-def test_neighbour_reaches_nothing_undeclared(
+@pytest.mark.probe(reach_pairs.pairs)
+def test_neighbours_reach_nothing_undeclared(
     observation: Observation, settings: Settings, machine: Machine, world: World, note: Callable[[str], None]
 ) -> None:
-    """A neighbour that no firewall of a provider stands before reaches no fresh listener and no other port."""
-    knock, sibling = observation.data, world.sibling(machine)
-    if knock is None or sibling is None:
+    """No other server reaches a fresh listener or another port, over TCP and UDP, IPv4 and IPv6, past the provider."""
+    found: list[Knocks] = observation.data
+    if not any(knocks.way == PRIVATE or not machine.private_address for knocks in found):
         not_provable_here("it is alone in its private network: nobody is there to knock past the provider's firewall")
-    assert knock.ping, "it does not answer its neighbour's ping: silence proves nothing"
-    allowed = {port for kind, port in open_ports(settings) if kind == "tcp"}
-    if _ssh_is_open(settings, sibling.address_for(machine)):
-        allowed.add(settings.ssh.port)
-    reached = sorted(port for port, state in knock.ports.items() if state != "filtered" and port not in allowed)
-    note(f"{len(knock.ports)} ports tried, reached: {', '.join(map(str, reached)) or 'none'}; it answers a ping")
-    named = [f"{port}{' (a fresh listener)' if port == knock.fresh else ''}" for port in reached]
-    assert not reached, f"a neighbour gets through to {', '.join(named)}"
+    wrong = []
+    for knocks in found:
+        where = f"{knocks.sibling} {knocks.way}"
+        if not knocks.ping:
+            wrong.append(f"it does not answer a ping of {where}: silence proves nothing")
+        if "filtered" not in knocks.ports.values():
+            wrong.append(f"{where} was turned away nowhere")
+        allowed = {f"{kind}/{port}" for kind, port in open_ports(settings)}
+        if _ssh_is_open(settings, knocks.source):
+            allowed.add(f"tcp/{settings.ssh.port}")
+        # a server of DHCP may answer: nothing listens there for others (see `_may`)
+        allowed.add("udp/68")
+        fresh = (f"tcp/{knocks.fresh}", f"udp/{knocks.fresh}")
+        reached = [port for port, state in knocks.ports.items() if state != "filtered" and port not in allowed]
+        named = [f"{port}{' (a fresh listener)' if port in fresh else ''}" for port in reached]
+        if named:
+            wrong.append(f"a neighbour gets through to {', '.join(named)} ({where})")
+    judge(wrong)
+    tried = sum(len(knocks.ports) for knocks in found)
+    note(f"{tried} knocks of {len({k.sibling for k in found})} servers, TCP and UDP; it answers their pings")
 
 
 @pytest.mark.control("firewall-03")
 @pytest.mark.probe(firewall.rules)
 def test_input_is_refused_by_default(observation: Observation, note: Callable[[str], None]) -> None:
     """The rules in force drop what is not named, over IPv4 and IPv6, and no rule lets everything in."""
-    rules = nft.parse(observation.data.text)
+    rules, wrong = nft.parse(observation.data.text), list[str]()
     for family, word in (("ip", "IPv4"), ("ip6", "IPv6")):
-        assert nft.drops_by_default(rules, "input", family), f"what is not named is let in over {word}"
-        assert not nft.accepts_everything(rules, "input", family), f"a rule lets everything in over {word}"
+        if not nft.drops_by_default(rules, "input", family):
+            wrong.append(f"what is not named is let in over {word}")
+        if nft.accepts_everything(rules, "input", family):
+            wrong.append(f"a rule lets everything in over {word}")
+    judge(wrong)
     note("policy drop for input over IPv4 and IPv6")
 
 
@@ -98,9 +151,11 @@ def test_metadata_answers_root_only(observation: Observation, machine: Machine, 
         assert (root.code, root.text) == (0, "200"), "root gets no answer either: silence proves nothing here"
     # curl(1): 7 could not connect, 28 timed out; anything else would be another reason than the firewall
     six = observation.data["root over IPv6"]
-    for name in ("nobody", "any number", "nobody over IPv6", "any number over IPv6"):
-        code = observation.data[name].code
-        assert code in (7, 28), f"an account without rights gets an answer ({name}: curl's exit code {code})"
+    judge(
+        f"an account without rights gets an answer ({name}: curl's exit code {observation.data[name].code})"
+        for name in ("nobody", "any number", "nobody over IPv6", "any number over IPv6")
+        if observation.data[name].code not in (7, 28)
+    )
     over = f"HTTP {six.text}" if six.code == 0 else "nothing is there"
     note(f"root: HTTP {root.text}, over IPv6 {over}; nobody and a made-up account: no connection")
 
@@ -109,13 +164,61 @@ def test_metadata_answers_root_only(observation: Observation, machine: Machine, 
 @pytest.mark.probe(firewall.rules)
 def test_metadata_is_closed_to_containers(observation: Observation, note: Callable[[str], None]) -> None:
     """Forwarded traffic, as that of containers and their root, does not reach the metadata service."""
-    rules = nft.parse(observation.data.text)
+    rules, wrong = nft.parse(observation.data.text), list[str]()
     for family, address in (("ip", METADATA), ("ip6", METADATA6)):
         dropped = nft.drops_address(rules, "forward", address, family)
-        assert dropped or nft.drops_by_default(rules, "forward", family), f"forwarded traffic may go to {address}"
-        opened = nft.accepts_everything(rules, "forward", family)
-        assert not opened or dropped, "a rule lets all forwarded traffic pass"
+        if not dropped and not nft.drops_by_default(rules, "forward", family):
+            wrong.append(f"forwarded traffic may go to {address}")
+        elif not dropped and nft.accepts_everything(rules, "forward", family):
+            wrong.append(f"a rule lets all forwarded traffic pass, to {address} as well")
+    judge(wrong)
     note("dropped in forward")
+
+
+def _judge_rules(text: str, family: str, settings: Settings, note: Callable[[str], None]) -> None:
+    ruleset, wrong = nft_open.read(text), list[str]()
+    for interface, way in (("", ""), (INTERFACE, "in the mesh, ")):
+        for protocol in ("tcp", "udp"):
+            open_ = nft_open.let_in(ruleset, nft_open.Packets(family, protocol, interface))
+            more = without(open_, _may(settings, family, protocol, in_mesh=bool(interface)))
+            wrong += [f"not declared: {way}{text}" for text in described(more, protocol, family)]
+    judge(wrong)
+    note(f"{len(ruleset.bases)} chains, what they let in is declared")
+
+
+def _judge_provider(
+    told: Told | None, family: str, settings: Settings, machine: Machine, note: Callable[[str], None]
+) -> None:
+    if told is None:
+        note(f"a machine of {machine.hoster}" if machine.provider == "existing" else NOT_ASKED)
+        return
+    wrong = ["no firewall of the provider's is in force for it"] if told.rules is None else []
+    for protocol in ("tcp", "udp"):
+        may = _may(settings, family, protocol)
+        if protocol == "tcp":
+            # of a new server, which listens there until its first deploy; each server's own firewall closes it
+            may = [*may, *areas(spans(settings.firewall.operators, family), [(22, 22)])]
+        more = without(provider.let_in(told.rules, protocol, family), may)
+        wrong += [f"the provider's firewall: {text}" for text in described(more, protocol, family)]
+    judge(wrong)
+    note(f"asked the provider's API: {len(told.rules or ())} rules in force")
+
+
+def _may(settings: Settings, family: str, protocol: str, *, in_mesh: bool = False) -> list[Area]:
+    """Who may reach what from outside, or in the mesh."""
+    every, port = everything(family), settings.ssh.port
+    found = areas([every], [(number, number) for kind, number in open_ports(settings) if kind == protocol])
+    if protocol == "udp":
+        found.append(Area(every, (68, 68)))  # answers of DHCP servers; no state is known of what was asked by broadcast
+    sources = [every] if settings.ssh.open_to == "anywhere" else []
+    if settings.ssh.open_to == "operators":
+        sources = spans(settings.firewall.operators, family)
+    mesh = mesh_of(settings)
+    if in_mesh and mesh:
+        named = [(number, number) for kind, number in open_ports(settings, in_mesh=True) if kind == protocol]
+        found += areas(spans(mesh.machines.values(), family), named)
+        sources += spans(mesh.administrators.values(), family)
+    return found + (areas(sources, [(port, port)]) if protocol == "tcp" else [])
 
 
 def _ssh_is_open(settings: Settings, *addresses: str) -> bool:

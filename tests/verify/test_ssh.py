@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable
 
 import pytest
 
 from bastide.controls import count
+from bastide.layout.ssh import UNIT
 from bastide.machines import Machine
 from bastide.mesh import mesh_of
 from bastide.settings import Settings, key_blob
+from tests.verify import networks
+from tests.verify.findings import judge
 from tests.verify.probes import ssh
 from tests.verify.probes.ssh import effective, refused
+from tests.verify.probes.updates import parsed
 from tests.verify.probes.world import Observation, World
 
+_PROGRAM = "/usr/sbin/sshd"
+# how sshd shows itself, with the words that it was started with (Debian's unit has `-D` alone)
+_TITLE = re.compile(r"sshd: /usr/sbin/sshd -D \[listener\] \d+ of \d+-\d+ startups")
+_LEAST_PENALTY = 15  # seconds; OpenSSH's own
+_LIMITS = ("maxauthtries", "logingracetime", "clientaliveinterval", "clientalivecountmax")
 # sshd_config(5): everything that lets somebody in without a key of their own
 _KEYS_ONLY = {
     "passwordauthentication": "no",
@@ -28,16 +36,45 @@ _KEYS_ONLY = {
 }
 
 
+@pytest.mark.control("ssh-01", "ssh-02", "ssh-03", "ssh-04", "ssh-05")
+@pytest.mark.probe(ssh.running)
+def test_what_listens_is_the_server_of_the_settings(
+    observation: Observation, settings: Settings, note: Callable[[str], None]
+) -> None:
+    """One ssh server listens, by the declared port alone: the unit's, without options, and it has read its files."""
+    seen = parsed(observation.data, "what listens for ssh cannot be read")
+    unit, wrong = seen["unit"], list[str]()
+    if unit["program"] != _PROGRAM:
+        wrong.append(f"{UNIT} runs {unit['program'] or 'nothing'}")
+    elif not _TITLE.fullmatch(unit["line"]):
+        wrong.append(f"sshd was started with other words than `sshd -D`: {unit['line']}")
+    for one in seen["servers"]:
+        at = f"{one['address']} port {one['port']}"
+        if one["pid"] != unit["pid"]:
+            wrong.append(f"another ssh server listens at {at} ({one['program'] or 'a program that is gone'})")
+        elif one["port"] != settings.ssh.port:
+            wrong.append(f"sshd also listens at {at}")
+    if all(one["pid"] != unit["pid"] for one in seen["servers"]):
+        wrong.append(f"{UNIT} listens nowhere")
+    if unit["written"] > unit["read"]:
+        wrong.append("the files were changed after sshd read them: it may run with other settings than they say")
+    wrong += [f"a Match block asks for {name}, which nobody can judge beforehand" for name in seen["unknown"]]
+    judge(wrong)
+    note(f"{unit['line'].partition(' [')[0]}, port {settings.ssh.port}; settings read after their last change")
+
+
 @pytest.mark.control("ssh-01")
 @pytest.mark.probe(ssh.effective_settings)
 def test_effective_methods(observation: Observation, note: Callable[[str], None]) -> None:
     """For every account and from every address, the server's effective settings allow keys and nothing else."""
     answers = effective(observation.data)
     assert answers, "sshd -T says nothing"
-    for (user, address), values in answers.items():
-        for keyword, wanted in _KEYS_ONLY.items():
-            found = values.get(keyword, "not told")
-            assert found == wanted, f"{keyword} is {found} for {user} from {address}"
+    judge(
+        f"{keyword} is {values.get(keyword, 'not told')} for {user} from {address}"
+        for (user, address), values in answers.items()
+        for keyword, wanted in _KEYS_ONLY.items()
+        if values.get(keyword, "not told") != wanted
+    )
     note(f"passwords, keyboard-interactive, host-based: no ({len(answers)} combinations of account and address)")
 
 
@@ -45,9 +82,12 @@ def test_effective_methods(observation: Observation, note: Callable[[str], None]
 @pytest.mark.probe(ssh.password_offers)
 def test_password_gets_no_method(observation: Observation, note: Callable[[str], None]) -> None:
     """A client that asks for a password login is offered keys, whatever account it names."""
-    for user, methods in observation.data.items():
-        assert methods == ["publickey"], f"{user} is offered {', '.join(methods)}"
-    note("Authentications that can continue: publickey")
+    judge(
+        f"{user} is offered {', '.join(methods)}"
+        for user, methods in observation.data.items()
+        if methods != ["publickey"]
+    )
+    note(f"Authentications that can continue: publickey ({', '.join(observation.data)})")
 
 
 @pytest.mark.control("ssh-02")
@@ -56,10 +96,11 @@ def test_effective_root_login(observation: Observation, note: Callable[[str], No
     """The server's effective settings refuse root from every address."""
     answers = {address: values for (user, address), values in effective(observation.data).items() if user == "root"}
     assert answers, "sshd -T says nothing of root"
-    for address, values in answers.items():
-        assert values.get("permitrootlogin") == "no", (
-            f"permitrootlogin is {values.get('permitrootlogin')} from {address}"
-        )
+    judge(
+        f"permitrootlogin is {values.get('permitrootlogin')} from {address}"
+        for address, values in answers.items()
+        if values.get("permitrootlogin") != "no"
+    )
     note("PermitRootLogin no")
 
 
@@ -84,14 +125,22 @@ def test_algorithms_keep_the_policy(observation: Observation, note: Callable[[st
 @pytest.mark.control("ssh-04")
 @pytest.mark.probe(ssh.effective_settings)
 def test_login_limits(observation: Observation, settings: Settings, note: Callable[[str], None]) -> None:
-    """Attempts, time to log in and idle time are limited as declared."""
+    """Attempts, time to log in and idle time are limited as declared, for whoever comes from wherever."""
+    wanted, wrong = settings.ssh, list[str]()
     for (user, _), values in effective(observation.data).items():
-        tries, grace = int(values["maxauthtries"]), int(values["logingracetime"])
-        idle = int(values["clientaliveinterval"]) * int(values["clientalivecountmax"])
-        assert tries <= settings.ssh.max_auth_tries, f"{user} may try {tries} times"
-        assert 0 < grace <= settings.ssh.login_grace_seconds, f"{user} has {grace} s to log in"
-        assert 0 < idle <= settings.ssh.idle_minutes * 60, f"a silent client of {user} is kept for {idle} s"
-    note(f"{settings.ssh.max_auth_tries} tries, {settings.ssh.login_grace_seconds} s")
+        told = [values.get(keyword, "") for keyword in _LIMITS]
+        if not all(word.isdigit() for word in told):
+            wrong.append(f"the limits of {user} are not told")
+            continue
+        tries, grace, alive, silences = map(int, told)
+        if tries > wanted.max_auth_tries:
+            wrong.append(f"{user} may try {tries} times")
+        if not 0 < grace <= wanted.login_grace_seconds:
+            wrong.append(f"{user} has {grace} s to log in")
+        if not 0 < alive * silences <= wanted.idle_minutes * 60:
+            wrong.append(f"a silent client of {user} is kept for {alive * silences} s")
+    judge(wrong)
+    note(f"{wanted.max_auth_tries} tries, {wanted.login_grace_seconds} s")
 
 
 @pytest.mark.control("ssh-04")
@@ -103,20 +152,25 @@ def test_penalties_spare_operators_only(
     values = next(iter(effective(observation.data).values()))
     penalties = values.get("persourcepenalties", "no")
     cost = re.search(r"authfail:(\d+)", penalties)
-    assert cost, "the server keeps no penalties for failed logins"
-    assert int(cost[1]) > 0, "a failed login costs no time"
+    wrong = [] if cost else ["the server keeps no penalties for failed logins"]
+    if cost and int(cost[1]) == 0:
+        wrong.append("a failed login costs no time")
+    # sshd_config(5): what is below the least penalty is counted and not enforced
+    least = re.search(r"\bmin:(\d+)", penalties)
+    if cost and least and int(least[1]) > _LEAST_PENALTY:
+        wrong.append(f"nobody is refused before penalties of {least[1]} s have come together")
     # sshd_config(5): of which networks it counts the addresses as one, of IPv4 and of IPv6
     blocks = values.get("persourcenetblocksize", "not told")
-    assert blocks == "32:64", f"addresses are counted by networks of {blocks}: who has an IPv6 /64 has as many tries"
-    exempt = {_network(word) for word in values.get("persourcepenaltyexemptlist", "none").split(",") if word != "none"}
-    operators = {_network(word) for word in settings.firewall.operators}
+    if blocks != "32:64":
+        wrong.append(f"addresses are counted by networks of {blocks}: who has an IPv6 /64 has as many tries")
+    exempt = [word for word in values.get("persourcepenaltyexemptlist", "none").split(",") if word != "none"]
     mesh = mesh_of(settings)
-    members = {_network(word) for word in (mesh.everybody if mesh else ())}
-    own = (*operators, _network(world.settings.network.range), *members)
-    strangers = [str(one) for one in exempt if not any(_inside(one, other) for other in own)]
-    assert not strangers, f"spared without being operators: {', '.join(sorted(strangers))}"
-    punished = [str(one) for one in operators | members if not any(_inside(one, other) for other in exempt)]
-    assert not punished, f"operators who are not spared: {', '.join(sorted(punished))}"
+    operators = (*settings.firewall.operators, *(mesh.everybody if mesh else ()))
+    if strangers := networks.outside(exempt, (*operators, world.settings.network.range)):
+        wrong.append(f"spared without being operators: {', '.join(strangers)}")
+    if punished := networks.outside(operators, exempt):
+        wrong.append(f"operators who are not spared: {', '.join(punished)}")
+    judge(wrong)
     note(f"penalties: {penalties.partition(' ')[0]} ...; spared: {count(len(exempt), 'network')}")
 
 
@@ -132,8 +186,8 @@ def test_operator_is_still_welcome(observation: Observation, note: Callable[[str
 @pytest.mark.probe(ssh.shown_keys)
 def test_shows_the_recorded_key_only(observation: Observation, machine: Machine, note: Callable[[str], None]) -> None:
     """Asked for every kind of host key, the server shows the recorded one and no other."""
-    assert observation.data, "the server shows no host key"
     assert machine.host_key, "no host key is recorded"
+    assert observation.data, "the server shows no host key"
     assert observation.data == {key_blob(machine.host_key)}, (
         f"it shows {len(observation.data)} host key(s), not just the recorded one"
     )
@@ -147,19 +201,12 @@ def test_no_other_host_key_is_left(observation: Observation, machine: Machine, n
     lines = [line.partition(" ") for line in observation.data.text.splitlines()]
     used = [rest for word, _, rest in lines if word == "used"]
     files = [rest for word, _, rest in lines if word == "file"]
-    assert used == [key_blob(machine.host_key)], f"sshd uses {len(used)} host key(s), not just the recorded one"
-    assert len(files) == 1, f"host keys on disk: {', '.join(files)}"
-    assert not [rest for word, _, rest in lines if word == "bootstrap"], "the key of the first start is still in use"
+    wrong = []
+    if used != [key_blob(machine.host_key)]:
+        wrong.append(f"sshd uses {len(used)} host key(s), not just the recorded one")
+    if len(files) != 1:
+        wrong.append(f"host keys on disk: {', '.join(files) or 'none'}")
+    if [rest for word, _, rest in lines if word == "bootstrap"]:
+        wrong.append("the key of the first start is still in use")
+    judge(wrong)
     note(files[0])
-
-
-def _network(word: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    return ipaddress.ip_network(word.strip(), strict=False)
-
-
-def _inside(
-    one: ipaddress.IPv4Network | ipaddress.IPv6Network, other: ipaddress.IPv4Network | ipaddress.IPv6Network
-) -> bool:
-    if isinstance(one, ipaddress.IPv4Network) and isinstance(other, ipaddress.IPv4Network):
-        return one.subnet_of(other)
-    return isinstance(one, ipaddress.IPv6Network) and isinstance(other, ipaddress.IPv6Network) and one.subnet_of(other)

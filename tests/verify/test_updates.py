@@ -8,15 +8,20 @@ from itertools import combinations
 
 import pytest
 
-from bastide.layout.updates import ALERT_TIMER, LISTS_TIMER, PROGRAM, REBOOT_TIMER, UPGRADE_TIMER
+from bastide.layout.etcd import CTL
+from bastide.layout.updates import ALERT_TIMER, LISTS_TIMER, POLICY, PROGRAM, REBOOT_TIMER, UPGRADE_TIMER
 from bastide.machines import Inventory, Machine
 from bastide.settings import Settings, Updates
+from tests.verify.findings import judge
 from tests.verify.probes import updates
-from tests.verify.probes.systemd import next_of, run_by, units
+from tests.verify.probes.systemd import beside, next_of, run_by, units
 from tests.verify.probes.updates import apt_values, parsed, upgraded
 from tests.verify.probes.world import Observation, Output
+from tests.verify.programs import DIGESTS, ETCD_TURN, POSTGRES_TURN
 
 _DAY = 86400
+_RUNS = "loaded, enabled, active"
+_WEEK = ("Sundays", "Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays")
 # upgrades run once a day; a machine that was off at its hour catches up when it is on again
 _RUN_AGE = timedelta(days=2)
 # Debian's security archive signs its release file anew at least once a week (its Valid-Until is 7 days)
@@ -47,17 +52,26 @@ _WANTED = {
 @pytest.mark.probe(updates.timers)
 def test_upgrades_are_due_within_a_day(observation: Observation, note: Callable[[str], None]) -> None:
     """The timers that fetch and install upgrades are active now and after a reboot, and nothing keeps them from it."""
-    shown = units(observation.data)
+    shown, wrong = units(observation.data), list[str]()
     for timer in (LISTS_TIMER, UPGRADE_TIMER):
-        state = f"{shown[timer]['LoadState']}, {shown[timer]['UnitFileState']}, {shown[timer]['ActiveState']}"
-        assert state == "loaded, enabled, active", f"{timer} is {state}"
+        if (state := _state(shown[timer])) != _RUNS:
+            wrong.append(f"{timer} is {state}")
         service = shown[timer.replace(".timer", ".service")]
-        assert service["LoadState"] == "loaded", f"{service['Id']} is {service['LoadState']}"
         verb = "install" if timer == UPGRADE_TIMER else "update"
-        assert run_by(service) == f"/usr/lib/apt/apt.systemd.daily {verb}", f"{service['Id']} does something else"
+        if service["LoadState"] != "loaded":
+            wrong.append(f"{service['Id']} is {service['LoadState']}")
+        elif run_by(service) != f"/usr/lib/apt/apt.systemd.daily {verb}":
+            wrong.append(f"{service['Id']} does something else")
+        # Debian's own waits for the network
+        more = [
+            one for one in beside(service) if not one.startswith("ExecStartPre /usr/lib/apt/apt-helper wait-online")
+        ]
+        wrong += [f"{service['Id']} has {one} beside it" for one in more]
     due = next_of(shown[UPGRADE_TIMER]) - observation.at.timestamp()
+    if due > _DAY + 3600:
+        wrong.append(f"the next upgrade is due in {due / _DAY:.1f} days only")
+    judge(wrong)
     note(f"next upgrade in {due / 3600:.1f} h")
-    assert due <= _DAY + 3600, f"the next upgrade is due in {due / _DAY:.1f} days only"
 
 
 @pytest.mark.control("updates-01")
@@ -67,17 +81,34 @@ def test_security_updates_are_among_what_is_installed(
 ) -> None:
     """What apt really reads lets unattended upgrades take Debian's security updates, and leaves no package out."""
     single, lists = apt_values(observation.data)
-    for key, wanted in _WANTED.items():
-        assert single.get(key) == wanted, f"{key} is {single.get(key, 'unset')}"
+    wrong = [f"{key} is {single.get(key, 'unset')}" for key, wanted in _WANTED.items() if single.get(key) != wanted]
     taken = {name: lists.get(f"Unattended-Upgrade::{name}", []) for name in ("Origins-Pattern", "Allowed-Origins")}
-    assert _SECURITY[0] in taken["Origins-Pattern"], "it does not take security updates"
-    undeclared = {*taken["Origins-Pattern"], *taken["Allowed-Origins"]} - _patterns(settings.updates)
-    assert not undeclared, f"it takes more than is declared: {', '.join(sorted(undeclared))}"
-    left_out = lists.get("Unattended-Upgrade::Package-Blacklist", [])
-    assert not left_out, f"left out: {', '.join(left_out)}"
-    only = lists.get("Unattended-Upgrade::Package-Whitelist", [])
-    assert not only, f"nothing is upgraded but {', '.join(only)}"
+    if _SECURITY[0] not in taken["Origins-Pattern"]:
+        wrong.append("it does not take security updates")
+    if undeclared := {*taken["Origins-Pattern"], *taken["Allowed-Origins"]} - _patterns(settings.updates):
+        wrong.append(f"it takes more than is declared: {', '.join(sorted(undeclared))}")
+    if left_out := lists.get("Unattended-Upgrade::Package-Blacklist", []):
+        wrong.append(f"left out: {', '.join(left_out)}")
+    if only := lists.get("Unattended-Upgrade::Package-Whitelist", []):
+        wrong.append(f"nothing is upgraded but {', '.join(only)}")
+    judge(wrong)
     note(f"{len(taken['Origins-Pattern'])} patterns of origins, no package left out")
+
+
+@pytest.mark.control("updates-01")
+@pytest.mark.probe(updates.planted)
+def test_a_security_update_would_be_installed(observation: Observation, note: Callable[[str], None]) -> None:
+    """With a newer version of every installed package in a planted archive, each would be installed, on any day."""
+    seen = parsed(observation.data, "unattended-upgrades cannot say what it would do")
+    wrong = [] if seen["installed"] else ["the planted archive has nothing newer: it was not read"]
+    reasons: dict[str, list[str]] = {}
+    for name, why in seen["left"].items():
+        reasons.setdefault(why, []).append(name)
+    wrong += [f"would not be upgraded, {why}: {', '.join(sorted(names))}" for why, names in sorted(reasons.items())]
+    if seen["days"]:
+        wrong.append(f"nothing is upgraded on {', '.join(_WEEK[number] for number in seen['days'])}")
+    judge(wrong)
+    note(f"{seen['installed']} packages, each would be upgraded, on every day of the week")
 
 
 @pytest.mark.control("updates-01")
@@ -96,14 +127,18 @@ def test_upgrades_really_ran(observation: Observation, note: Callable[[str], Non
         if last is not None
         else f"installed {installed / 3600:.0f} h ago, no run yet"
     )
-    ran = min(installed, last) if last is not None else installed
-    assert ran <= _RUN_AGE.total_seconds(), f"no upgrade has run for {ran / _DAY:.0f} days"
+    ran, wrong = min(installed, last) if last is not None else installed, list[str]()
+    if ran > _RUN_AGE.total_seconds():
+        wrong.append(f"no upgrade has run for {ran / _DAY:.0f} days")
     dates = [line.partition("Date: ")[2] for line in lines if line.startswith("Date: ")]
-    assert dates, "no package list of Debian's security archive was ever fetched"
-    signed = max(datetime.strptime(f"{date[:-3].strip()} +0000", "%a, %d %b %Y %H:%M:%S %z") for date in dates)
-    age = timedelta(seconds=int(now) - signed.timestamp())
-    note(f"security list signed {age.total_seconds() / 3600:.0f} h ago")
-    assert age <= _LIST_AGE, f"the list of security updates was signed {age.days} days ago"
+    if not dates:
+        wrong.append("no package list of Debian's security archive was ever fetched")
+    for date in sorted(dates, key=_signed)[-1:]:
+        age = timedelta(seconds=int(now) - _signed(date).timestamp())
+        note(f"security list signed {age.total_seconds() / 3600:.0f} h ago")
+        if age > _LIST_AGE:
+            wrong.append(f"the list of security updates was signed {age.days} days ago")
+    judge(wrong)
 
 
 @pytest.mark.control("updates-02")
@@ -134,12 +169,15 @@ def test_somebody_looks_at_what_waits(observation: Observation, note: Callable[[
     """The timer that remembers what is pending and raises the alert is active now and after a reboot."""
     shown = units(observation.data)
     timer, service = shown[ALERT_TIMER], shown[ALERT_TIMER.replace(".timer", ".service")]
-    state = f"{timer['LoadState']}, {timer['UnitFileState']}, {timer['ActiveState']}"
-    assert state == "loaded, enabled, active", f"{ALERT_TIMER} is {state}"
-    assert run_by(service) == f"/usr/bin/python3 -I {PROGRAM} check", f"{service['Id']} does something else"
+    wrong = [f"{ALERT_TIMER} is {_state(timer)}"] if _state(timer) != _RUNS else []
+    if run_by(service) != f"/usr/bin/python3 -I {PROGRAM} check":
+        wrong.append(f"{service['Id']} does something else")
+    wrong += [f"{service['Id']} has {one} beside it" for one in beside(service)]
     due = next_of(timer) - observation.at.timestamp()
+    if due > _DAY:
+        wrong.append(f"the next look is due in {due / _DAY:.1f} days only")
+    judge(wrong)
     note(f"next look in {due / 3600:.1f} h")
-    assert due <= _DAY, f"the next look is due in {due / _DAY:.1f} days only"
 
 
 @pytest.mark.control("updates-03")
@@ -150,21 +188,24 @@ def test_windows_do_not_meet(
     """By systemd's own account of what comes next, this machine's window is the declared time away from all others."""
     apart = settings.updates.reboot.minutes_apart
     due: dict[str, float] = {}
+    wrong = []
     for name, output in observation.data.items():
         timer = units(output)[REBOOT_TIMER]
-        state = f"{timer['LoadState']}, {timer['UnitFileState']}, {timer['ActiveState']}"
-        assert state == "loaded, enabled, active", f"{REBOOT_TIMER} on {name} is {state}"
-        exact = timer["Persistent"] == "no" and timer["RandomizedDelayUSec"] == "0"
-        assert exact, f"the window on {name} moves or is caught up with at boot"
-        single = timer["TimersCalendar"].count("OnCalendar=") == 1 and not timer.get("TimersMonotonic")
-        assert single, f"{name} has more than one window"
+        if (state := _state(timer)) != _RUNS:
+            wrong.append(f"{REBOOT_TIMER} on {name} is {state}")
+            continue
+        if timer["Persistent"] != "no" or timer["RandomizedDelayUSec"] != "0":
+            wrong.append(f"the window on {name} moves or is caught up with at boot")
+        if timer["TimersCalendar"].count("OnCalendar=") != 1 or timer.get("TimersMonotonic"):
+            wrong.append(f"{name} has more than one window")
         due[name] = next_of(timer)
-    note(f"{len(due)} windows, {apart} minutes apart")
     for one, other in combinations(due, 2):
         between = abs(due[one] - due[other]) % _DAY
         minutes = min(between, _DAY - between) / 60
-        if machine.name in (one, other):
-            assert minutes >= apart - 1, f"{one} and {other} may reboot {minutes:.0f} minutes from each other"
+        if machine.name in (one, other) and minutes < apart - 1:
+            wrong.append(f"{one} and {other} may reboot {minutes:.0f} minutes from each other")
+    judge(wrong)
+    note(f"{len(due)} windows, {apart} minutes apart")
 
 
 @pytest.mark.control("updates-03")
@@ -174,9 +215,12 @@ def test_the_window_runs_what_asks_the_peers(observation: Observation, note: Cal
     name = REBOOT_TIMER.replace(".timer", ".service")
     service = units(observation.data)[name]
     assert service["LoadState"] == "loaded", f"{name} is {service['LoadState']}"
-    wanted = f"/usr/bin/python3 -I {PROGRAM} reboot"
+    wanted, wrong = f"/usr/bin/python3 -I {PROGRAM} reboot", list[str]()
+    if run_by(service) != wanted:
+        wrong.append(f"the window runs something else: {run_by(service)}")
+    wrong += [f"{name} has {one} beside it" for one in beside(service)]
+    judge(wrong)
     note(f"it runs `{run_by(service)}`")
-    assert run_by(service) == wanted, f"the window runs something else: {run_by(service)}"
 
 
 @pytest.mark.control("updates-03")
@@ -226,6 +270,44 @@ def test_what_runs_is_what_is_installed(
     note("waits for its turn: " + ", ".join(sorted(days)) if days else "all run what is installed")
     late = [f"{name} ({age:.0f} days)" for name, age in days.items() if age > settings.updates.max_pending_days]
     assert not late, f"an earlier program than the installed one still runs: {', '.join(sorted(late))}"
+
+
+@pytest.mark.control("updates-05")
+@pytest.mark.probe(updates.helpers)
+def test_the_helper_programs_are_ours(
+    observation: Observation, settings: Settings, machine: Machine, note: Callable[[str], None]
+) -> None:
+    """What a machine's turn runs, and all beside it, are this project's programs, byte for byte, and root's alone."""
+    seen = parsed(observation.data, "the programs of ours cannot be read")
+    member, site = machine.name in settings.etcd_members, machine.name in settings.sites
+    wanted = {POLICY, *((CTL, ETCD_TURN) if member else ()), *((POSTGRES_TURN,) if site else ())}
+    wrong = [f"{path} is not there" for path in sorted(wanted - set(seen))]
+    for path, found in sorted(seen.items()):
+        if path not in DIGESTS:
+            wrong.append(f"{path} is none of ours")
+        elif found["digest"] not in DIGESTS[path]:
+            wrong.append(f"{path} is another program")
+        if found["others"]:
+            wrong.append(f"somebody but root may write {path}")
+    judge(wrong)
+    note(f"{len(seen)} programs")
+
+
+@pytest.mark.control("updates-01")
+@pytest.mark.probe(updates.unchanged)
+def test_what_installs_updates_is_debians(observation: Observation, note: Callable[[str], None]) -> None:
+    """The files of apt, unattended-upgrades, sshd, fail2ban and nftables are as their packages brought them."""
+    changed = observation.data.text.splitlines()
+    note("no file differs" if not changed else "")
+    judge(f"not as its package brought it: {line.split()[-1]} ({line.split()[0]})" for line in changed)
+
+
+def _state(unit: dict[str, str]) -> str:
+    return f"{unit['LoadState']}, {unit['UnitFileState']}, {unit['ActiveState']}"
+
+
+def _signed(date: str) -> datetime:
+    return datetime.strptime(f"{date[:-3].strip()} +0000", "%a, %d %b %Y %H:%M:%S %z")
 
 
 def _patterns(wanted: Updates) -> set[str]:

@@ -11,8 +11,10 @@ from bastide.controls import count, join
 from bastide.machines import Machine
 from bastide.settings import Settings, key_blob
 from tests.verify.evidence_plugin import not_provable_here
+from tests.verify.findings import judge
 from tests.verify.probes import users
-from tests.verify.probes.ssh import STRANGER, effective, effective_settings, refused
+from tests.verify.probes.ssh import STRANGER, effective, effective_settings, refused, running
+from tests.verify.probes.updates import parsed
 from tests.verify.probes.world import Observation
 
 # shells that open no session (Debian: nologin(8), false(1), and sync(1) for the account of that name); none at all is
@@ -54,27 +56,33 @@ def test_only_declared_accounts_have_a_shell(
     entries = [line.split(":") for line in observation.data.text.splitlines()]
     able = {entry[0] for entry in entries if entry[6] not in _NO_SHELL} - {"root"}
     note(f"{count(len(able & set(settings.users.people)), 'person', 'people')} and automation")
-    assert not able - _declared(settings), f"not declared: {', '.join(sorted(able - _declared(settings)))}"
-    assert not _declared(settings) - able, f"missing: {', '.join(sorted(_declared(settings) - able))}"
+    wrong = []
+    if more := able - _declared(settings):
+        wrong.append(f"not declared: {', '.join(sorted(more))}")
+    if missing := _declared(settings) - able:
+        wrong.append(f"missing: {', '.join(sorted(missing))}")
     roots = {entry[0] for entry in entries if int(entry[2]) == 0}
-    assert roots == {"root"}, f"accounts with root's number: {', '.join(sorted(roots - {'root'}))}"
+    if roots != {"root"}:
+        wrong.append(f"accounts with root's number: {', '.join(sorted(roots - {'root'}))}")
+    judge(wrong)
 
 
 @pytest.mark.control("users-01")
-@pytest.mark.probe(users.admitted)
+@pytest.mark.probe(effective_settings)
 def test_ssh_admits_only_declared_accounts(
     observation: Observation, settings: Settings, note: Callable[[str], None]
 ) -> None:
-    """Whatever account asks, the ssh server's list of those who may log in is the declared one."""
-    admitted: dict[str, set[str]] = {}
-    for line in observation.data.text.splitlines():
-        asking, name = line.split()
-        admitted.setdefault(asking, set()).add(name)
-    assert {"root", settings.users.automation.name} <= set(admitted), "sshd names nobody who may log in: all may"
-    for asking, names in admitted.items():
-        others = sorted(names - _declared(settings))
-        assert not others, f"for {asking} the server admits {', '.join(others)}"
-    note(f"asked for {len(admitted)} accounts")
+    """Whatever account asks, from wherever, the ssh server's list of those who may log in is the declared one."""
+    answers, wrong = effective(observation.data), list[str]()
+    assert answers, "sshd -T says nothing"
+    for (asking, _), values in answers.items():
+        names = set(values.get("allowusers", "").split())
+        if not names:
+            wrong.append(f"for {asking} sshd names nobody who may log in: all may")
+        if others := sorted(names - _declared(settings)):
+            wrong.append(f"for {asking} the server admits {', '.join(others)}")
+    judge(wrong)
+    note(f"asked for {len({asking for asking, _ in answers})} accounts, {len(answers)} ways")
 
 
 @pytest.mark.control("users-01")
@@ -97,13 +105,14 @@ def test_keys_are_the_declared_ones(observation: Observation, settings: Settings
     wanted[settings.users.automation.name] = {key_blob(settings.users.automation.key)}
     found = _keys(observation)
     note(f"{count(sum(map(len, found.values())), 'key')} for {count(len(found), 'account')}")
+    wrong = []
     for name in sorted(set(found) | set(wanted)):
-        extra, missing = (
-            found.get(name, set()) - wanted.get(name, set()),
-            wanted.get(name, set()) - found.get(name, set()),
-        )
-        assert not extra, f"{name} has {len(extra)} key(s) that the stack file does not name"
-        assert not missing, f"{name} lacks {len(missing)} of the declared keys"
+        given, declared = found.get(name, set()), wanted.get(name, set())
+        if extra := given - declared:
+            wrong.append(f"{name} has {len(extra)} key(s) that the stack file does not name")
+        if missing := declared - given:
+            wrong.append(f"{name} lacks {len(missing)} of the declared keys")
+    judge(wrong)
 
 
 @pytest.mark.control("users-02")
@@ -112,11 +121,24 @@ def test_keys_come_from_nowhere_else(observation: Observation, note: Callable[[s
     """The ssh server takes keys from nowhere else: no command, no certificate authority."""
     answers = effective(observation.data)
     assert answers, "sshd -T says nothing"
-    for (user, _), values in answers.items():
-        for keyword, closed in _OTHER_SOURCES.items():
-            found = values.get(keyword, "not told")
-            assert found == closed, f"{keyword} is {found} for {user}"
+    judge(
+        f"{keyword} is {values.get(keyword, 'not told')} for {user}"
+        for (user, _), values in answers.items()
+        for keyword, closed in _OTHER_SOURCES.items()
+        if values.get(keyword, "not told") != closed
+    )
     note(", ".join(f"{keyword} {closed}" for keyword, closed in _OTHER_SOURCES.items()))
+
+
+@pytest.mark.control("users-02")
+@pytest.mark.probe(running)
+def test_ssh_goes_by_those_files(observation: Observation, note: Callable[[str], None]) -> None:
+    """The ssh server has read its settings since they were last changed: it looks for keys where they say."""
+    unit = parsed(observation.data, "what listens for ssh cannot be read")["unit"]
+    note("settings read after their last change")
+    assert unit["written"] <= unit["read"], (
+        "the files were changed after sshd read them: it may take keys from elsewhere"
+    )
 
 
 @pytest.mark.control("users-03")
@@ -127,8 +149,12 @@ def test_sudo_is_for_the_declared(observation: Observation, settings: Settings, 
     wanted |= {settings.users.automation.name}
     found = set(observation.data.text.split()) - {"root"}
     note(f"{count(len(found & set(settings.users.people)), 'person', 'people')} and automation")
-    assert not found - wanted, f"sudo without being declared: {', '.join(sorted(found - wanted))}"
-    assert not wanted - found, f"declared but without sudo: {', '.join(sorted(wanted - found))}"
+    wrong = []
+    if more := found - wanted:
+        wrong.append(f"sudo without being declared: {', '.join(sorted(more))}")
+    if missing := wanted - found:
+        wrong.append(f"declared but without sudo: {', '.join(sorted(missing))}")
+    judge(wrong)
 
 
 @pytest.mark.control("users-03")
@@ -141,6 +167,16 @@ def test_no_back_way_to_root(observation: Observation, note: Callable[[str], Non
     dangerous = {group: users for group, users in found.items() if users}
     note("members of disk, shadow, docker, lxd, wheel: none" if not dangerous else "")
     assert not dangerous, f"members: {', '.join(f'{group}: {join(users)}' for group, users in dangerous.items())}"
+
+
+@pytest.mark.control("users-03")
+@pytest.mark.probe(users.set_uid)
+def test_no_program_makes_anybody_root(observation: Observation, note: Callable[[str], None]) -> None:
+    """No program runs as root for whoever starts it, but those that packages brought."""
+    *found, last = observation.data.text.splitlines() or [""]
+    assert last == "sudo", "the machine does not say which programs run as root for others"
+    judge(f"whoever starts {file} is root" for file in found)
+    note("those of packages alone")
 
 
 @pytest.mark.control("users-04")
@@ -162,8 +198,7 @@ def test_accounts_of_who_left_are_gone(
 def test_who_left_is_refused(observation: Observation, settings: Settings, note: Callable[[str], None]) -> None:
     """A login under the name of anybody who left is refused."""
     _somebody_left(settings)
-    for name, attempt in observation.data.items():
-        assert refused(attempt), f"{name} was not refused"
+    judge(f"{name} was not refused" for name, attempt in observation.data.items() if not refused(attempt))
     note(f"{count(len(observation.data), 'login')} tried: Permission denied")
 
 
@@ -188,10 +223,12 @@ def test_automation_forwards_nothing(
     name = settings.users.automation.name
     answers = {address: values for (user, address), values in effective(observation.data).items() if user == name}
     assert STRANGER in answers, "sshd -T says nothing of the automation account"
-    for values in answers.values():
-        for keyword in ("allowtcpforwarding", "allowagentforwarding", "x11forwarding", "allowstreamlocalforwarding"):
-            open_ = values.get(keyword) != "no" and values.get("disableforwarding") != "yes"
-            assert not open_, f"{keyword} is {values.get(keyword)} for {name}"
+    judge(
+        f"{keyword} is {values.get(keyword)} for {name}"
+        for values in answers.values()
+        for keyword in ("allowtcpforwarding", "allowagentforwarding", "x11forwarding", "allowstreamlocalforwarding")
+        if values.get(keyword) != "no" and values.get("disableforwarding") != "yes"
+    )
     note("tcp, agent, x11 and socket forwarding: no")
 
 

@@ -13,6 +13,7 @@ from bastide.machines import Inventory, Machine
 from bastide.mesh import Mesh, mesh_of
 from bastide.open_ports import open_ports
 from bastide.settings import Settings
+from tests.verify.findings import judge
 from tests.verify.probes import cluster, firewall, nft, wireguard
 from tests.verify.probes.wireguard import Roster, Strange
 from tests.verify.probes.world import Observation, declared
@@ -51,17 +52,20 @@ def test_only_the_declared_are_in_the_mesh(
     members = {**_others(mesh, machine), **mesh.administrators}
     owners = {f"{address}/32": name for name, address in members.items()}
     by_address: dict[str, str] = {}
+    wrong = []
     for key, allowed in seen.own["peers"].items():
-        assert len(allowed) == 1, f"a peer may send as {', '.join(allowed) or 'nobody'}"
-        assert allowed[0] in owners, f"a peer that nobody declared may send as {allowed[0]}"
-        by_address[allowed[0]] = key
-    missing = sorted(owners[word] for word in set(owners) - set(by_address))
-    assert not missing, f"not in the mesh: {', '.join(missing)}"
+        if len(allowed) != 1:
+            wrong.append(f"a peer may send as {', '.join(allowed) or 'nobody'}")
+        wrong += [f"a peer that nobody declared may send as {word}" for word in allowed if word not in owners]
+        by_address |= dict.fromkeys(allowed, key)
+    if missing := sorted(owners[word] for word in set(owners) - set(by_address)):
+        wrong.append(f"not in the mesh: {', '.join(missing)}")
     for word, name in owners.items():
         device = settings.wireguard.administrators.get(name) if settings.wireguard else None
         own = device.key if device and device.address == members[name] else seen.keys.get(name, "")
-        if own:
-            assert by_address[word] == own, f"{name} is known by another key than its own"
+        if own and by_address.get(word, own) != own:
+            wrong.append(f"{name} is known by another key than its own")
+    judge(wrong)
     note(f"{count(len(seen.own['peers']), 'peer')}, one address each")
 
 
@@ -71,9 +75,15 @@ def test_private_keys_are_roots_alone(observation: Observation, note: Callable[[
     """Nobody but root can read a server's private key, or write where it lies."""
     files: dict[str, list[str]] = observation.data.own["files"]
     assert files, "there is no file with its key"
-    for path, (mode, owner, _) in files.items():
-        assert owner == "root", f"{path} belongs to {owner}"
-        assert not int(mode, 8) & 0o077, f"others can read {path} ({mode})"
+    judge(
+        text
+        for path, (mode, owner, _) in files.items()
+        for text, wrong in (
+            (f"{path} belongs to {owner}", owner != "root"),
+            (f"others can read {path} ({mode})", int(mode, 8) & 0o077),
+        )
+        if wrong
+    )
     note(", ".join(f"{path} {mode}" for path, (mode, _, _) in files.items()))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.rehearsal.sabotages.model import LOAD_RULES, SAVE_RULES, Sabotage
+from tests.rehearsal.sabotages.model import LOAD_RULES, NFT, SAVE_RULES, Sabotage
 
 _LATE = "/etc/fail2ban/jail.d/zz-sabotage.local"  # sorts last, and fail2ban takes the last value
 _SERVER = "/etc/fail2ban/fail2ban.d/zz-sabotage.local"
@@ -29,12 +29,25 @@ def _jail(control: str, what: str, says: str, lines: str, *, alone: str = "") ->
     )
 
 
+def _passed_over(what: str, says: str, pattern: str) -> Sabotage:
+    """Lines that the running server is told to pass over; no file says so."""
+    tell = "fail2ban-client set sshd"
+    break_, undo = f"{tell} addignoreregex '{pattern}'", f"{tell} delignoreregex 0"
+    return Sabotage("fail2ban-01", what, says, break_, undo, touches=_TOUCHES)
+
+
 SABOTAGES = (
     _jail(
         "fail2ban-01",
         "the stock filter, which does not count the refused keys of users who exist",
         "a user who exists fails with a wrong key unseen",
         "filter = sshd[mode=normal]",
+    ),
+    _passed_over("failures as root do not count", "root fails with a wrong key unseen", "root"),
+    _passed_over(
+        "failures over IPv6 do not count",
+        "a user who does not exist fails unseen over IPv6",
+        "[0-9a-f]*:[0-9a-f:]+ port",
     ),
     Sabotage(
         "fail2ban-01",
@@ -73,6 +86,14 @@ SABOTAGES = (
         f"{LOAD_RULES}; fail2ban-client unban {_STRANGER} >/dev/null && {_RESTART}",
         alone="the next ban makes fail2ban put its rules back, and then the reason is another one",
     ),
+    Sabotage(
+        "fail2ban-02",
+        "everybody of IPv4 is let go before the list of the banned",
+        "no rule drops all that comes from the addresses that sshd bans (IPv4)",
+        f"{SAVE_RULES} && nft insert rule inet f2b-table f2b-chain meta nfproto ipv4 accept",
+        LOAD_RULES,
+        touches=(*_TOUCHES, NFT),
+    ),
     _jail(
         "fail2ban-03",
         "the operators were forgotten",
@@ -86,6 +107,7 @@ SABOTAGES = (
         "spares without being told to",
         "ignoreip = 0.0.0.0/1 128.0.0.0/1 ::/1 8000::/1",
     ),
+    _jail("fail2ban-03", "a program spares everybody", "sshd spares whom /bin/true says", "ignorecommand = /bin/true"),
     Sabotage(
         "fail2ban-04",
         "bans are kept nowhere",

@@ -27,6 +27,51 @@ SABOTAGES = (
     _hole("firewall-01", "a database opened to everybody", "tcp/3306 (open)", 3306, ["0.0.0.0/0"]),
     _hole("firewall-02", "a service opened over IPv6 only", "tcp/8080 (open)", 8080, ["::/0"]),
     changed_rules(
+        "firewall-01",
+        "both halves of the internet, by a set",
+        "not declared: tcp/3306 is open to 0.0.0.0/0",
+        "nft add set inet bastide halves '{{ type ipv4_addr; flags interval; }}'"
+        " && nft add element inet bastide halves '{{ 0.0.0.0/1, 128.0.0.0/1 }}'"
+        " && nft insert rule inet bastide input ip saddr @halves tcp dport 3306 accept",
+    ),
+    changed_rules(
+        "firewall-02",
+        "all public addresses, for a range of ports, by a chain of its own",
+        "not declared: udp/1000-2000 is open to 2000::/3",
+        "nft add chain inet bastide more && nft add rule inet bastide more udp dport 1000-2000 accept"
+        " && nft insert rule inet bastide input ip6 saddr 2000::/3 jump more",
+    ),
+    Sabotage(
+        "firewall-01",
+        "the provider's firewall is open to most of the internet, not to who looks",
+        "the provider's firewall: tcp/5432 is open to 0.0.0.0/1",
+        "true",
+        "true",
+        touches=("the provider's firewall",),
+        opened=({"direction": "in", "protocol": "tcp", "port": "5432", "source_ips": ["0.0.0.0/1"]},),
+    ),
+    changed_rules(
+        "firewall-03",
+        "nobody tracks what comes, and what is not tracked is let in",
+        "not declared: udp/0-67 is open to 0.0.0.0/0",
+        "nft add chain inet bastide raw '{{ type filter hook prerouting priority raw; }}'"
+        " && nft add rule inet bastide raw tcp dport 20000-20001 notrack"
+        " && nft insert rule inet bastide input ct state untracked accept",
+    ),
+    changed_rules(
+        "firewall-03",
+        "one neighbour is trusted",
+        "(primary in the private network)",
+        "nft insert rule inet bastide input ip saddr {private_primary} accept",
+        machines=("standby", "witness"),
+    ),
+    changed_rules(
+        "firewall-03",
+        "neighbours are trusted over UDP",
+        "a neighbour gets through to udp/",
+        "nft insert rule inet bastide input ip saddr {network} meta l4proto udp accept",
+    ),
+    changed_rules(
         "firewall-03",
         "the rules are flushed; the provider's firewall still stands",
         "a neighbour gets through to",

@@ -7,7 +7,49 @@ from tests.rehearsal.sabotages.model import KEY_FILE, RELOAD, Sabotage, early, s
 _EARLY = early("ssh-05")
 _LATE = "/etc/ssh/sshd_config.d/zz-sabotage.conf"
 
+# a copy under another name, as nobody looks for it; of its own configuration it reads none
+_SECOND = "/opt/telemetry"
+_RESTART = "systemctl reset-failed ssh; systemctl restart ssh"  # returns when it listens, unlike a reload
+_DAEMON = ("sshd",)
+
 SABOTAGES = (
+    Sabotage(
+        "ssh-01",
+        "a second ssh server, under another name and by another port",
+        f"another ssh server listens at 0.0.0.0 port 2222 ({_SECOND})",
+        f"cp /usr/sbin/sshd {_SECOND} && systemd-run -q -p Type=exec --unit=second {_SECOND} -D -f /dev/null -p 2222"
+        " -o PidFile=none -o ListenAddress=0.0.0.0 -o PasswordAuthentication=yes",
+        f"systemctl stop second; rm {_SECOND}",
+    ),
+    Sabotage(
+        "ssh-04",
+        "twenty tries, by an option of the running server",
+        "sshd was started with other words than `sshd -D`",
+        "cp -p /etc/default/ssh /run/default-ssh && echo 'SSHD_OPTS=-oMaxAuthTries=20' >> /etc/default/ssh"
+        f" && {_RESTART}",
+        f"mv /run/default-ssh /etc/default/ssh; {_RESTART}",
+        touches=_DAEMON,
+    ),
+    Sabotage(
+        "ssh-02",
+        "root is let in by settings that were put back once sshd had read them",
+        "the files were changed after sshd read them",
+        f"echo 'PermitRootLogin yes' > {early('ssh-02')} && {_RESTART} && rm {early('ssh-02')}",
+        _RESTART,
+        touches=_DAEMON,
+    ),
+    sshd_says(
+        "ssh-02",
+        "root from one network of somebody's",
+        "permitrootlogin is yes from 192.0.2.1",
+        "Match Address 192.0.2.0/24\nPermitRootLogin yes",
+    ),
+    sshd_says(
+        "ssh-01",
+        "passwords for a system account, by the port that it comes to",
+        "passwordauthentication is yes for backup from 198.51.100.10",
+        "Match User backup LocalPort 22\nPasswordAuthentication yes",
+    ),
     sshd_says(
         "ssh-01",
         "passwords on, in a file that is read earlier",
@@ -65,6 +107,12 @@ SABOTAGES = (
     ),
     sshd_says(
         "ssh-04", "a failed login costs nothing", "a failed login costs no time", "PerSourcePenalties authfail:0"
+    ),
+    sshd_says(
+        "ssh-04",
+        "failures cost time that nobody is ever refused for",
+        "nobody is refused before penalties of 86400 s",
+        "PerSourcePenalties authfail:5 max:86400 min:86400",
     ),
     sshd_says(
         "ssh-04",

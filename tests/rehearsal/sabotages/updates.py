@@ -8,6 +8,7 @@ _SYSTEM = "/etc/systemd/system"
 _SOURCES = ("apt sources",)
 _LIST = "/etc/apt/sources.list.d/sabotage.list"
 _STATE = "/var/lib/bastide/updates.json"
+_PIN = "/etc/apt/preferences.d/zz-sabotage"
 # reset: systemd refuses the sixth start within ten seconds
 _LOOK = "{{ systemctl reset-failed bastide-updates 2>/dev/null; systemctl start bastide-updates; }}"
 _FAILS = f"{_SYSTEM}/bastide-updates.service.d/zz-sabotage.conf"
@@ -111,6 +112,13 @@ SABOTAGES = (
         "apt-daily-upgrade.timer",
         "[Timer]\nOnCalendar=\nOnCalendar=*-01-01 01:00:00",
     ),
+    _unit_says(
+        "updates-01",
+        "a condition that never holds",
+        "apt-daily-upgrade.service has ExecCondition /bin/false beside it",
+        "apt-daily-upgrade.service",
+        "[Service]\nExecCondition=/bin/false",
+    ),
     _apt_says(
         "updates-01",
         "no origin is allowed",
@@ -131,6 +139,35 @@ SABOTAGES = (
     ),
     Sabotage(
         "updates-01",
+        "a package was put on hold today",
+        "would not be upgraded, held: curl",
+        "apt-mark -q hold curl",
+        "apt-mark -q unhold curl",
+        touches=("curl",),
+    ),
+    Sabotage(
+        "updates-01",
+        "a pin lets no security update of one package in",
+        "would not be upgraded, pinned: apt prefers ",
+        f"printf 'Package: curl\\nPin: release l=Debian-Security\\nPin-Priority: -1\\n' > {_PIN}",
+        f"rm {_PIN}",
+        touches=("curl",),
+    ),
+    _apt_says(
+        "updates-01",
+        "upgrades on one day of the week",
+        "nothing is upgraded on Sundays, Tuesdays",
+        'Unattended-Upgrade::Update-Days {{ "Mon"; }};',
+    ),
+    Sabotage(
+        "updates-01",
+        "the program that upgrades was replaced",
+        "not as its package brought it: /usr/bin/unattended-upgrade",
+        "cp -p /usr/bin/unattended-upgrade /run/uu && printf '#!/bin/sh\\nexit 0\\n' > /usr/bin/unattended-upgrade",
+        "mv /run/uu /usr/bin/unattended-upgrade",
+    ),
+    Sabotage(
+        "updates-01",
         "all is set, and for 20 days each run has failed",
         "no upgrade has run for 20 days",
         "cd /var/lib && for f in dpkg/info/unattended-upgrades.list apt/periodic/upgrade-stamp; do"
@@ -144,7 +181,7 @@ SABOTAGES = (
         "curl 8.",
         f"{_SAVE}; apt-mark -q hold curl && {_PLANT} && {_OLD}",
         _CLEAN,
-        touches=_SOURCES,
+        touches=(*_SOURCES, "curl"),
     ),
     Sabotage(
         "updates-02",
@@ -200,6 +237,13 @@ SABOTAGES = (
         "bastide-reboot.service",
         "[Service]\nExecStart=\nExecStart=/usr/bin/systemctl reboot",
     ),
+    _unit_says(
+        "updates-03",
+        "a reboot behind the program that asks",
+        "bastide-reboot.service has ExecStartPost /usr/bin/systemctl reboot beside it",
+        "bastide-reboot.service",
+        "[Service]\nExecStartPost=/usr/bin/systemctl reboot",
+    ),
     Sabotage(
         "updates-03",
         "the program no longer asks",
@@ -249,6 +293,21 @@ SABOTAGES = (
         f"touch -r /run/pgbouncer.list {_POOL_LIST}; rm /run/pgbouncer.list; systemctl restart pgbouncer",
         ("standby", "primary"),
     ),
+    Sabotage(
+        "updates-05",
+        "the program of the databases' turn was changed",
+        "/etc/bastide/turn.d/20-postgres is another program",
+        "cp -p /etc/bastide/turn.d/20-postgres /run/20-postgres && echo '#' >> /etc/bastide/turn.d/20-postgres",
+        "mv /run/20-postgres /etc/bastide/turn.d/20-postgres",
+        ("standby", "primary"),
+    ),
+    Sabotage(
+        "updates-05",
+        "somebody's program runs at night beside ours",
+        "/etc/bastide/turn.d/30-more is none of ours",
+        "printf '#!/bin/sh\\n' > /etc/bastide/turn.d/30-more && chmod 755 /etc/bastide/turn.d/30-more",
+        "rm /etc/bastide/turn.d/30-more",
+    ),
     _source_says(
         "a source that is trusted unseen",
         "a source is spared from checks: deb",
@@ -281,6 +340,12 @@ SABOTAGES = (
         "archives without a signature are let in",
         "Acquire::AllowInsecureRepositories is 1",
         'Acquire::AllowInsecureRepositories "1";',
+    ),
+    _apt_says(
+        "updates-04",
+        "somebody else looks at signatures",
+        "APT::Key::gpgvcommand is /bin/true",
+        'APT::Key::gpgvcommand "/bin/true";',
     ),
     _apt_says(
         "updates-04",

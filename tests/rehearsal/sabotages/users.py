@@ -75,6 +75,15 @@ SABOTAGES = (
         then=RELOAD,
     ),
     Sabotage(
+        "users-02",
+        "keys from a file that one block names, by the account's number",
+        "daemon has 1 key(s) that the stack file does not name",
+        f"echo '{KEY}' > /etc/ssh/keys-of-1"
+        f" && printf 'Match User daemon\\nAuthorizedKeysFile /etc/ssh/keys-of-%%U\\n' > {_EARLY}",
+        f"rm -f {_EARLY} /etc/ssh/keys-of-1",
+        then=RELOAD,
+    ),
+    Sabotage(
         "users-03",
         "sudo without a password, by a drop-in",
         "sudo without being declared",
@@ -87,6 +96,13 @@ SABOTAGES = (
         "sudo without being declared",
         f"echo '{{person}} ALL=(ALL) NOPASSWD: /usr/bin/less' > {_SUDOERS} && chmod 440 {_SUDOERS}",
         f"rm {_SUDOERS}",
+    ),
+    Sabotage(
+        "users-03",
+        "a shell that is root's for whoever starts it",
+        "whoever starts /usr/local/bin/sh4 is root",
+        "cp /bin/dash /usr/local/bin/sh4 && chmod 4755 /usr/local/bin/sh4",
+        "rm /usr/local/bin/sh4",
     ),
     Sabotage(
         "users-03",

@@ -13,6 +13,7 @@ import pytest
 from cryptography import x509
 
 from bastide.errors import LabError, StackError
+from bastide.provider import Access
 from bastide.secrets import storage_keys_from
 from bastide.stackfile import load
 from lab import cli
@@ -121,8 +122,14 @@ def test_the_checks_get_the_keys_where_they_can_be_read(monkeypatch: pytest.Monk
     monkeypatch.setattr(init, "opened", lambda stack, root: SimpleNamespace(storage_keys=lambda: keys))
     lines = init.storage_variables("lab", tmp_path).splitlines()
     assert lines[0] == "export BASTIDE_STORAGE_ACCESS_KEY=a"
+    access = Access("https://api.example.eu/v1", "t'oken")
+    both = SimpleNamespace(storage_keys=lambda: keys, access=lambda: access)
+    monkeypatch.setattr(init, "opened", lambda stack, root: both)
+    own = ["export BASTIDE_PROVIDER_ENDPOINT=https://api.example.eu/v1", "export BASTIDE_PROVIDER_TOKEN='t'\"'\"'oken'"]
+    assert init.check_variables("lab", tmp_path).splitlines() == [*lines, *own]
     monkeypatch.setattr(init, "read", lambda path: SimpleNamespace(storage=None))
     assert init.storage_variables("lab", tmp_path) == ""
+    assert init.check_variables("lab", tmp_path).splitlines() == own
 
 
 def test_missing_keys_are_named_with_the_next_step() -> None:

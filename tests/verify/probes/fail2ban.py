@@ -6,11 +6,14 @@ timer on the machine lifts each such ban after a minute, also when this process 
 
 from __future__ import annotations
 
+import atexit
 import ipaddress
 import json
 import secrets
+import socket
 import tempfile
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -18,13 +21,15 @@ from typing import Any
 from bastide.console import run
 from bastide.machines import Machine
 from tests.verify.probes.batch import ask, command
-from tests.verify.probes.engine import QUIET, probe
+from tests.verify.probes.engine import QUIET, Once, probe
 from tests.verify.probes.fail2ban_state import JAIL, parse, state_command
 from tests.verify.probes.listed import Text, listed
 from tests.verify.probes.world import NotSeen, World
 
 _SEEN_SECONDS = 8
 _LIFTED_SECONDS = 60
+UNKNOWN, PERSON = "a user who does not exist", "a user who exists"
+_once = Once()
 _ONE, _TWO = '"$1"', '"$2"'
 
 # RFC 5737 and RFC 9637: addresses that nobody has
@@ -66,16 +71,24 @@ client = command("client", _CLIENT, shows="echo $SSH_CONNECTION")
 
 @dataclass(frozen=True)
 class Watched:
-    """What fail2ban made of failed logins from here. `spared`: whether it ignores this address (else none was made).
+    """What fail2ban made of failed logins from here. `spared`: whether it ignores these addresses (else none was made).
 
-    `unknown` and `existing`: whether it noticed a login as a user who does not exist, and as one who does, with a wrong
-    key. `welcome`: whether a new login works after that.
+    `noticed`: by kind of account and protocol ("root over IPv4") whether it took notice of a login with a wrong key.
+    `welcome`: whether a new login works after that.
     """
 
     spared: bool
-    unknown: bool = False
-    existing: bool = False
+    noticed: dict[str, bool] = field(default_factory=dict)
     welcome: bool = False
+
+
+@dataclass(frozen=True)
+class Held:
+    """What became of addresses that failed: `early`, whether one was banned one failure too soon; `banned`, whether
+    each is in the kernel's sets and the database after the last one."""
+
+    early: bool
+    banned: list[bool]
 
 
 @dataclass(frozen=True)
@@ -95,37 +108,46 @@ def state(world: World, machine: Machine) -> dict[str, Any] | None:
 
 @probe(order=QUIET, asks=(jails, client))
 def watched(world: World, machine: Machine) -> tuple[str, Watched]:
-    """Failed logins of the operator, one a kind, and the line that fail2ban writes for a spared address.
+    """Failed logins of the operator, one a kind of account, and the lines that fail2ban writes for a spared address.
 
-    Made only when this address is spared: a check must never get the operator banned.
+    Over IPv6, too, where there is a way. Made only when these addresses are spared: a check must never get the operator
+    banned.
     """
     server = state(world, machine)
     own = ask(world, machine, client).text.split()
-    shown = f"ssh -i WRONG_KEY NAME@{machine.name}; journalctl -t fail2ban (a user who does not exist, one who does)"
+    shown = f"ssh -i WRONG_KEY NAME@{machine.name}; journalctl -t fail2ban (root, people, automation, nobody)"
     if not own or server is None or not _ignored(own[0], server):
         return shown, Watched(spared=False)
     users = world.settings.users
-    existing = next(iter(sorted(users.people)), users.automation.name)
-    return shown, Watched(
-        spared=True,
-        unknown=_noticed(world, machine, f"nobody-{secrets.token_hex(4)}"),
-        existing=_noticed(world, machine, existing),
-        welcome=world.login(machine.name).ok,
-    )
+    kinds = {UNKNOWN: f"nobody-{secrets.token_hex(4)}", "root": "root", "automation": users.automation.name}
+    kinds[PERSON] = next(iter(sorted(users.people)), users.automation.name)
+    ways = {"IPv4" if ":" not in own[0] else "IPv6": ""}
+    if "IPv4" in ways and machine.address6 and (six := _seen_as(world, machine)) and _ignored(six, server):
+        ways["IPv6"] = machine.address6
+    seen = {
+        f"{kind} over {family}": found
+        for kind, name in kinds.items()
+        for family, found in _noticed(world, machine, name, ways).items()
+    }
+    return shown, Watched(spared=True, noticed=seen, welcome=world.login(machine.name).ok)
 
 
 @probe()
-def held(world: World, machine: Machine) -> tuple[str, list[bool]]:
-    """Whether a ban of two documentation addresses (RFC 5737, RFC 9637) is in the kernel's sets and the database."""
+def held(world: World, machine: Machine) -> tuple[str, Held]:
+    """What as many failures as may be come to, of two documentation addresses (RFC 5737, RFC 9637): whether each was
+    banned too early, and whether it is in the kernel's sets and the database then."""
     # as fail2ban writes them: it would not find the ban of an address that is spelled otherwise
     four, six = (
         f"192.0.2.{secrets.randbelow(254) + 1}",
         str(ipaddress.IPv6Network("3fff:fff::/32")[secrets.randbits(48)]),
     )
     done = banned_for_a_moment.run(world, machine, four, six)
-    server = parse((done.text.splitlines() or ["null"])[-1])
+    lines = done.text.splitlines() or ["null"]
+    server = parse(lines[-1])
     seen = server["jails"].get(JAIL, {}).get("test", [False]) if server else [False]
-    return f"fail2ban-client set {JAIL} banip 192.0.2.x (and 3fff:fff::x); nft list sets; fail2ban's database", seen
+    tries = world.settings.fail2ban.max_tries
+    shown = f"fail2ban-client set {JAIL} attempt 192.0.2.x (and 3fff:fff::x), {tries} times; nft list sets; its data"
+    return shown, Held(early="early" in lines, banned=seen)
 
 
 @probe(active=True)
@@ -162,20 +184,56 @@ def _ignored(client: str, server: dict[str, Any]) -> bool:
     )
 
 
-def _noticed(world: World, machine: Machine, user: str) -> bool:
-    """Whether fail2ban wrote a line of a failure after this one, in a moment when nobody else failed."""
-    with tempfile.TemporaryDirectory() as folder:
-        key = Path(folder) / "key"
-        run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "wrong", "-f", key])
-        for _ in range(3):
-            cursor = silence.run(world, machine).text
-            if "Offering public key" not in world.login(machine.name, "-l", user, "-i", str(key)).stderr:
+def _noticed(world: World, machine: Machine, user: str, ways: dict[str, str]) -> dict[str, bool]:
+    """Whether fail2ban wrote a line of a failure after these, in a moment when nobody else failed: by protocol.
+
+    `ways`: by protocol the address to come to, "" for that of the configuration.
+    """
+    key, kind = _once((world.stack, "wrong key"), lambda: _wrong_key(world))
+    for _ in range(3):
+        cursor = silence.run(world, machine).text
+        with ThreadPoolExecutor(2) as pool:
+            done = [pool.submit(_wrong_login, world, machine, user, key, kind, address) for address in ways.values()]
+            if not all(one.result() for one in done):
                 raise NotSeen(f"{machine.name} did not take part in a login", "is ssh reachable?")
-            done = noticed.run(world, machine, cursor, user)
-            seen, foreign = (int(word) for word in done.text.split()[-2:])
-            if not foreign:
-                return seen > 0
+        said = noticed.run(world, machine, cursor, user, len(ways)).text.split()
+        four, six, foreign = (int(word) for word in said[-3:])
+        if not foreign:
+            return {family: {"IPv4": four, "IPv6": six}[family] > 0 for family in ways}
     raise NotSeen(f"others fail to log in to {machine.name} all the time", "run the check again")
+
+
+def _wrong_login(world: World, machine: Machine, user: str, key: Path, kind: str, address: str) -> bool:
+    """A login with a wrong key and no other; whether the server took part in it."""
+    words = ["-l", user, "-i", str(key), "-o", f"PubkeyAcceptedAlgorithms={kind}"]
+    words += ["-o", f"HostName={address}"] if address else []
+    return "Offering public key" in world.login(machine.name, *words).stderr
+
+
+def _wrong_key(world: World) -> tuple[Path, str]:
+    """A key that opens nothing, and its algorithm: another one than that of the automation's, whose own key the client
+    would offer beside it."""
+    rsa = world.settings.users.automation.key.startswith("ssh-ed25519 ")
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    key = Path(folder.name) / "key"
+    more = ("rsa", "-b", "3072") if rsa else ("ed25519",)
+    run(["ssh-keygen", "-q", "-t", *more, "-N", "", "-C", "wrong", "-f", key])
+    return key, "rsa-sha2-512" if rsa else "ssh-ed25519"
+
+
+def _seen_as(world: World, machine: Machine) -> str:
+    """What this machine is seen as over IPv6: what the server says, since a router may make another one of it; or its
+    own address, where the server lets nobody ask. "" without a way."""
+    done = world.login(machine.name, "-o", f"HostName={machine.address6}", command="echo $SSH_CONNECTION")
+    if said := done.stdout.split():
+        return said[0] if ":" in said[0] else ""
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as to:
+        try:
+            to.connect((machine.address6, 9))  # sends nothing
+        except OSError:
+            return ""
+        return str(to.getsockname()[0])
 
 
 def _tried(world: World, script: str) -> dict[str, Any]:
@@ -201,9 +259,13 @@ def _spare(address6: str) -> str:
 
 def _ban(word: str) -> str:
     """Ban for as long as the probe lasts: the timer that lifts it is set first. `word`: the script's, "$1" say."""
+    return f"{_timer(word)} && fail2ban-client set {JAIL} banip {word} >/dev/null"
+
+
+def _timer(word: str) -> str:
+    """What lifts the ban of an address in a minute, whatever becomes of the rest."""
     timer = f"systemd-run -q --collect --unit={_unit(word)} --on-active={_LIFTED_SECONDS}"
-    timer += f" --timer-property=AccuracySec=1s fail2ban-client unban {word}"
-    return f"{timer} && fail2ban-client set {JAIL} banip {word} >/dev/null"
+    return f"{timer} --timer-property=AccuracySec=1s fail2ban-client unban {word}"
 
 
 def _lift(word: str) -> str:
@@ -219,28 +281,39 @@ def _until(command: str) -> str:
     return f"end=$(($(date +%s) + {_SEEN_SECONDS})); until {command} || [ $(date +%s) -ge $end ]; do sleep 0.1; done"
 
 
-def _checked(script: str) -> Text:
+def _checked(script: Text) -> Text:
     """A script that bans and lifts, but only nobody's addresses, and spare ones of the prober's network."""
 
     def text(world: World, machine: Machine) -> str:
         prober = world.inventory.prober
         spare = (str(ipaddress.IPv6Network(f"{prober.address6}/64", strict=False)),) if prober else ()
-        return f'python3 -I -c {quote(_MAY_BE_BANNED)} {",".join((*_NOBODYS, *spare))} "$@" || exit 2\n{script}'
+        last = script if isinstance(script, str) else script(world, machine)
+        return f'python3 -I -c {quote(_MAY_BE_BANNED)} {",".join((*_NOBODYS, *spare))} "$@" || exit 2\n{last}'
 
     return text
 
 
+def _banned_by_failures(world: World, machine: Machine) -> str:
+    """One failure less than may be, a look whether that banned somebody, and the last one. A timer lifts the bans."""
+    few = " ".join("wrong" for _ in range(world.settings.fail2ban.max_tries - 1))
+    lines = [f"{_timer(word)}" for word in (_ONE, _TWO)]
+    lines += [f"fail2ban-client set {JAIL} attempt {word} {few} >/dev/null" for word in (_ONE, _TWO) if few]
+    lines += [f"fail2ban-client get {JAIL} banip | grep -qwF -e {_ONE} -e {_TWO} && echo early"]
+    lines += [f"fail2ban-client set {JAIL} attempt {word} wrong >/dev/null" for word in (_ONE, _TWO)]
+    return "\n".join([*lines, state_command(), f"{_lift(_ONE)}; {_lift(_TWO)}"])
+
+
 _LINES = 'journalctl -q -o cat --after-cursor="$(echo "$1" | tr .- \';=\')"'
-_NOTICED = f"{_LINES} -t fail2ban | grep -c ' Ignore \\| Found '"
+_NOTICED = f"{_LINES} -t fail2ban | grep -cE ' (Ignore|Found) [0-9.]+( |$)'"
+_NOTICED_SIX = f"{_LINES} -t fail2ban | grep -cE ' (Ignore|Found) [0-9a-f]*:[0-9a-f:]*( |$)'"
+_BOTH = f'{{ {_NOTICED}; {_NOTICED_SIX}; }} | grep -vc "^0$" | grep -q "^$3"'
 _OTHERS = f"{_LINES} -t sshd -t sshd-session | grep 'Failed \\|nvalid user\\|not allowed' | grep -vcw -- \"$2\""
 
-banned_for_a_moment = listed(
-    "bans tried", _checked(f"{_ban(_ONE)} && {_ban(_TWO)}\n{state_command()}\n{_lift(_ONE)}; {_lift(_TWO)}")
-)
+banned_for_a_moment = listed("bans tried", _checked(_banned_by_failures))
 ban = listed("ban", _checked(f"{_ban(_ONE)}\n{_until(f'nft list ruleset | grep -qF -- {_ONE}')}"))
 lift = listed("lift", _checked(_lift(_ONE)))
 # a cursor as a word has neither ; nor =
 silence = listed(
     "silence", f"{_until(_SILENCE)}; journalctl -q -n 0 --show-cursor | sed -n 's/^-- cursor: //p' | tr ';=' .-"
 )
-noticed = listed("noticed", f"{_until(f'{_NOTICED} >/dev/null')}\n{_NOTICED}; {_OTHERS}; true")
+noticed = listed("noticed", f"{_until(_BOTH)}\n{_NOTICED}; {_NOTICED_SIX}; {_OTHERS}; true")

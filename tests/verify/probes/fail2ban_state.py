@@ -32,11 +32,15 @@ def dropped(name):
     rules = json.loads(done.stdout)["nftables"] if done.returncode == 0 else []
     chains = {(c["family"], c["table"], c["name"]): c for r in rules if (c := r.get("chain")) and "hook" in c}
     sets = {(s["table"], s["name"]): {str(e) for e in s.get("elem", [])} for r in rules if (s := r.get("set"))}
-    found = {}
+    found = {}; open_ = set()
     for rule in (r["rule"] for r in rules if "rule" in r):
         chain = chains.get((rule["family"], rule["table"], rule["chain"]))
         if not chain or chain["hook"] not in ("prerouting", "input") or chain["prio"] >= 0: continue
         parts = [part for part in rule["expr"] if "counter" not in part]
+        # whoever a rule before lets go is not dropped by those behind it
+        at = (rule["family"], rule["table"], rule["chain"])
+        if at in open_: continue
+        if any(word in part for part in parts for word in ("accept", "return", "goto", "vmap")): open_.add(at)
         match = parts[0].get("match", {}) if len(parts) == 2 and "drop" in parts[1] else {}
         payload = match.get("left", {}).get("payload", {}); right = str(match.get("right")).lstrip("@")
         if payload.get("field") == "saddr" and match["op"] == "==" and right.endswith(f"-set-{name}"):
@@ -57,7 +61,7 @@ line = socket.socket(socket.AF_UNIX); line.settimeout(5)
 try: line.connect(SOCKET)
 except OSError: print("null"); raise SystemExit
 path = told("get", "dbfile")
-keys = ("ignoreip", "maxretry", "findtime", "bantime", "bantime.increment", "bantime.maxtime")
+keys = ("ignoreip", "ignorecommand", "maxretry", "findtime", "bantime", "bantime.increment", "bantime.maxtime")
 names = dict(told("status"))["Jail list"].replace(",", " ").split()
 jails = {name: {key: told("get", name, key) for key in keys} | bans(name, path) for name in names}
 print(json.dumps({"jails": jails, "dbfile": path, "dbpurgeage": told("get", "dbpurgeage"),

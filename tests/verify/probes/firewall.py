@@ -11,7 +11,7 @@ from bastide.open_ports import open_ports
 from tests.verify.probes.batch import command
 from tests.verify.probes.engine import Once, probe
 from tests.verify.probes.listed import listed
-from tests.verify.probes.reach import Knock, knocked, listeners, listening
+from tests.verify.probes.reach import listeners, listening
 from tests.verify.probes.site import METADATA, METADATA6
 from tests.verify.probes.world import NotSeen, Output, World
 
@@ -59,17 +59,6 @@ def scan4(world: World, machine: Machine) -> tuple[str, Scan]:
 def scan6(world: World, machine: Machine) -> tuple[str, Scan]:
     """What the prober sees of the IPv6 address."""
     return _scan(world, machine, 6)
-
-
-@probe(asks=(listeners,))
-def from_neighbour(world: World, machine: Machine) -> tuple[str, Knock | None]:
-    """What a sibling reaches past the cloud firewall: a fresh listener, and every port that something listens on."""
-    sibling = world.sibling(machine)
-    if sibling is None:
-        return f"# nobody else is in the private network of {machine.name}", None
-    address = machine.address_for(sibling)
-    way = "in the private network" if address == machine.private_address else "at its public address"
-    return knocked(world, machine, sibling, address, way, listening(world, machine)["tcp"])
 
 
 @probe()

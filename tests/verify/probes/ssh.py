@@ -5,20 +5,25 @@ from __future__ import annotations
 import json
 import re
 import sys
-from shlex import quote
 from typing import Any
 
 from bastide.console import Completed, run
+from bastide.layout.ssh import UNIT
 from bastide.machines import Machine
+from bastide.open_ports import listeners
 from bastide.settings import key_blob
 from tests.verify.probes.batch import command
 from tests.verify.probes.engine import LAST, probe
+from tests.verify.probes.scripts import script
 from tests.verify.probes.world import NotSeen, Output, World
 
 # RFC 5737: an address that nobody has, as the stranger in `sshd -T -C`
 STRANGER = "203.0.113.9"
 POLICY = "Hardened Debian 13 (version 1)"
+CONFIG = "/etc/ssh/sshd_config"
 _NOBODY = "bastide-no-such-user"
+# of the system, in every Debian (base-passwd)
+_SYSTEM = "daemon"
 _METHODS = re.compile(r"Authentications that can continue: (\S+)")
 _HOST_KEYS = """sshd -T | sed -n 's/^hostkey //p' | while read -r file; do
   key=$(ssh-keygen -y -f "$file" </dev/null | cut -d' ' -f1,2); echo "used $key"
@@ -27,22 +32,36 @@ done
 for file in /etc/ssh/ssh_host_*_key; do [ -e "$file" ] && echo "file $file"; done; true"""
 
 
-def effective_script(world: World, machine: Machine) -> str:
-    """What the server's settings come to for every declared and removed person, root and nobody, from each address."""
+def _settings_script(world: World, machine: Machine) -> str:
+    """What the server's settings come to for every declared and removed person, root and others, from each address."""
     users = world.settings.users
     names = ["root", users.automation.name, *users.people, *users.removed, "nobody"]
-    addresses = [world.settings.firewall.operators[0].partition("/")[0], STRANGER, "127.0.0.1"]
-    return "; ".join(
-        f"echo '# {name} {address}'; sshd -T -C user={quote(name)},host={address},addr={address}"
-        for name in names
-        for address in addresses
-    )
+    operator = world.settings.firewall.operators[0].partition("/")[0]
+    own = [one for one in (machine.private_address, world.settings.mesh.get(machine.name, "")) if one]
+    addresses = [operator, "127.0.0.1", "::1", *own, STRANGER]
+    plan = {"config": CONFIG, "users": names, "addresses": addresses, "own": machine.address, "port": _port(world)}
+    return script(plan, "sshd_config", "sshd_settings")
+
+
+def _running_script(world: World, machine: Machine) -> str:
+    """Who listens for ssh; what the platform itself has listening speaks something else, and is not knocked at."""
+    known = [[one.port, one.units] for one in listeners(world.settings, machine.name) if one.port != _port(world)]
+    return script({"config": CONFIG, "unit": UNIT, "known": known}, "sshd_config", "sshd_running")
+
+
+def _port(world: World) -> int:
+    return world.settings.ssh.port
 
 
 effective_settings = command(
     "sshd",
-    effective_script,
-    shows="sshd -T -C user=NAME,addr=ADDRESS (every account, from an operator's, a stranger's and its own address)",
+    _settings_script,
+    shows="sshd -T -C user=NAME,addr=ADDRESS (every account and way that a Match block names)",
+)
+running = command(
+    "sshdruns",
+    _running_script,
+    shows="ss -Hltnp; ls -l /proc/PID/exe; cat /proc/PID/cmdline; systemctl show ssh; ls -lc /etc/ssh/sshd_config*",
 )
 host_keys = command("hostkeys", _HOST_KEYS, shows="sshd -T | grep ^hostkey; ls /etc/ssh/ssh_host_*_key")
 
@@ -51,7 +70,7 @@ host_keys = command("hostkeys", _HOST_KEYS, shows="sshd -T | grep ^hostkey; ls /
 def password_offers(world: World, machine: Machine) -> tuple[str, dict[str, list[str]]]:
     """The methods that are offered to a client that asks for a password, by user."""
     users = world.settings.users
-    names = [users.automation.name, *sorted(users.people)[:1], "root", _NOBODY]
+    names = [users.automation.name, *sorted(users.people), "root", _SYSTEM, _NOBODY]
     ask = ("-o", "PubkeyAuthentication=no", "-o", "PreferredAuthentications=password,keyboard-interactive")
     offers = {name: _methods(machine, world.login(machine.name, "-l", name, *ask)) for name in names}
     return f"ssh {' '.join(ask)} {machine.name}", offers

@@ -10,6 +10,8 @@ from tests.verify.probes.world import Output
 # of one unit a paragraph; a time is "@seconds" or empty
 _PROPERTIES = "Id,LoadState,ActiveState,UnitFileState,ExecStart,NextElapseUSecRealtime"
 _PROPERTIES += ",Persistent,RandomizedDelayUSec,TimersCalendar,TimersMonotonic"
+_BESIDE = ("ExecCondition", "ExecStartPre", "ExecStartPost", "ExecStopPost")
+_PROPERTIES += "," + ",".join(_BESIDE)
 
 
 def show(*units: str) -> str:
@@ -32,6 +34,11 @@ def next_of(timer: dict[str, str]) -> float:
 def run_by(service: dict[str, str]) -> str:
     """What a service runs; all of it when there is more than one command."""
     return "; ".join(re.findall(r"argv\[\]=(.*?) ;", service["ExecStart"]))
+
+
+def beside(service: dict[str, str]) -> list[str]:
+    """What a service runs before and after, or asks whether it may run at all."""
+    return [f"{key} {found}" for key in _BESIDE for found in re.findall(r"argv\[\]=(.*?) ;", service[key])]
 
 
 def _properties(text: str) -> defaultdict[str, str]:

@@ -7,12 +7,13 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
-from bastide.layout import postgres
-from bastide.layout.updates import CONFIG, MEMORY, PROGRAM, REBOOT_TIMER, ROLLED, TIMERS
+from bastide.layout import alerts, postgres
+from bastide.layout.updates import CHECKS, CONFIG, MEMORY, POLICY, PROGRAM, REBOOT_TIMER, ROLLED, TIMERS, TURNS
 from bastide.machines import Machine
 from bastide.settings import Updates
 from tests.verify.probes.batch import ask, command
 from tests.verify.probes.engine import FIRST, probe
+from tests.verify.probes.listed import listed
 from tests.verify.probes.scripts import script
 from tests.verify.probes.systemd import show
 from tests.verify.probes.world import Output, World
@@ -35,6 +36,9 @@ _SPARED = "trusted|allow-insecure|allow-weak|allow-downgrade-to-insecure|check-v
 _KEYS = """for file in /etc/apt/trusted.gpg /etc/apt/trusted.gpg.d/*; do
   [ -e "$file" ] && { dpkg -S "$file" >/dev/null 2>&1 || echo "$file"; }
 done; true"""
+
+# what installs updates, and what other checks let speak for itself
+_JUDGED = ("apt", "unattended-upgrades", "openssh-server", "fail2ban", "nftables")
 
 apt_config = command("aptconfig", "apt-config dump")
 last_runs = command(
@@ -81,7 +85,42 @@ rolled = command(
     ),
     shows="/usr/sbin/policy-rc.d patroni restart; ls -l /proc/*/exe; systemctl show patroni",
 )
+would_take = listed(
+    "planted",
+    script(
+        {
+            "program": "/usr/bin/unattended-upgrade",
+            "codename": "trixie-security",
+            "suite": "stable-security",
+            "whole": "openssh-server",
+        },
+        "planted",
+    ),
+)
+helpers = command(
+    "helpers",
+    script(
+        {
+            "places": ["/usr/local/lib/bastide/**/*", "/usr/local/sbin/bastide*", POLICY, f"{TURNS}/*", f"{CHECKS}/*"],
+            "but": [PROGRAM, alerts.PROGRAM, f"{CHECKS}/.about", f"{TURNS}/.about"],
+        },
+        "programs",
+    ),
+    shows=f"sha256sum /usr/local/lib/bastide/* /usr/local/sbin/bastide* {POLICY} {TURNS}/* {CHECKS}/*",
+)
+unchanged = command(
+    "unchanged",
+    f"for name in {' '.join(_JUDGED)}; do dpkg --verify $name 2>&1 | grep -v ' c ' | sed \"s/^/$name /\"; done; true",
+    shows=f"dpkg --verify {' '.join(_JUDGED)}",
+)
 program = command("program", f"sha256sum {PROGRAM}; cat {CONFIG}")
+
+
+@probe()
+def planted(world: World, machine: Machine) -> tuple[str, Output]:
+    """What unattended-upgrades would do with a newer version of every installed package, in a planted archive."""
+    shown = "# unattended-upgrade's calculate_upgradable_pkgs, with a planted archive that is Debian-Security's by name"
+    return shown, would_take.run(world, machine)
 
 
 @probe(order=FIRST, asks=(timers,))

@@ -18,7 +18,7 @@ from testinfra.host import Host  # type: ignore[import-untyped]
 
 from bastide.console import Completed, run
 from bastide.errors import BastideError, StackError
-from bastide.machines import Inventory, Machine, build_dir, inventory_path, load_inventory
+from bastide.machines import Inventory, build_dir, inventory_path, load_inventory
 from bastide.settings import Settings
 from bastide.stackfile import read, stack_path
 
@@ -133,17 +133,6 @@ class World:
         words = ["ssh", "-F", str(self.ssh_config), "-v", "-o", "ControlMaster=no", "-o", "ControlPath=none"]
         words += ["-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_SECONDS}", *options, name, command]
         return run(words, check=False, timeout=CONNECT_SECONDS * 3)
-
-    def sibling(self, machine: Machine) -> Machine | None:
-        """The machine after this one that reaches it past every cloud firewall; None when there is none.
-
-        For a machine of the private network that is one of the same network; one that is in none has no such firewall
-        before it, so any other will do.
-        """
-        machines = self.inventory.machines
-        place = machines.index(machine)
-        others = [*machines[place + 1 :], *machines[:place]]
-        return next((one for one in others if one.private_address or not machine.private_address), None)
 
 
 def open_world(stack: str = "", *, all_ports: bool = False) -> World:

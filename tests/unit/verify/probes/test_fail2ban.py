@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.deploys.box import SETTINGS
 from tests.verify import test_fail2ban as checked_fail2ban
-from tests.verify.probes.fail2ban import Dropped
+from tests.verify.probes.fail2ban import UNKNOWN, Dropped, Held, Watched
 from tests.verify.probes.fail2ban_state import state_command
 from tests.verify.probes.world import Observation, Output, now
 
@@ -24,6 +24,7 @@ def _observation(text: str) -> Observation:
 def _bans(**changed: object) -> Observation:
     jail: dict[str, Any] = {
         "ignoreip": ["127.0.0.0/8", "::1", "198.51.100.10", "2001:db8:ffff::10", "10.20.0.0/16", *MEMBERS],
+        "ignorecommand": "",
         **{"maxretry": 5, "findtime": 3600, "bantime": 3600, "bantime.increment": True, "bantime.maxtime": 604800},
         **{"banned": 0, "not_dropped": 0, "not_kept": 0, "drops": ["ip", "ip6"], "test": []},
     }
@@ -67,3 +68,25 @@ def test_the_script_that_reads_bans_is_python() -> None:
     words = shlex.split(state_command())
     assert words[:3] == ["python3", "-I", "-c"]
     compile(words[3], "state", "exec")
+
+
+def test_every_kind_of_account_is_named() -> None:
+    seen = {f"{kind} over {family}": kind != "root" for kind in ("root", UNKNOWN) for family in ("IPv4", "IPv6")}
+    with pytest.raises(AssertionError) as wrong:
+        checked_fail2ban.test_failed_logins_are_seen(Observation("c", Watched(True, seen), now(), 0.1), note=print)
+    assert str(wrong.value).splitlines()[0] == (
+        "root fails with a wrong key unseen over IPv4; root fails with a wrong key unseen over IPv6"
+    )
+    all_ = dict.fromkeys(seen, True)
+    checked_fail2ban.test_failed_logins_are_seen(Observation("c", Watched(True, all_), now(), 0.1), note=print)
+
+
+def test_a_ban_comes_neither_early_nor_never() -> None:
+    def check(held: Held) -> None:
+        checked_fail2ban.test_failures_ban_and_the_ban_is_kept(Observation("c", held, now(), 0.1), SETTINGS, note=print)
+
+    check(Held(early=False, banned=[True, True]))
+    with pytest.raises(AssertionError, match="does not get into"):
+        check(Held(early=False, banned=[True, False]))
+    with pytest.raises(AssertionError, match="banned before it has failed 5 times"):
+        check(Held(early=True, banned=[True, True]))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import pwd
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from bastide.console import run
 from tests.unit.deploys.box import SETTINGS
 from tests.verify import test_ssh as checked_ssh
 from tests.verify import test_users as checked_users
+from tests.verify.probes.remote import sshd_config, sshd_keys, sshd_settings
 from tests.verify.probes.ssh import effective
-from tests.verify.probes.users import _KEYS
 from tests.verify.probes.world import Observation, Output, now
 
 
@@ -63,10 +66,75 @@ def test_a_key_hides_in_no_option() -> None:
     assert checked_users._keys(_observation(line)) == {"bruno": {"ssh-ed25519 AAAAother"}}
 
 
-def test_a_key_hides_behind_no_unended_line(tmp_path: Path) -> None:
-    """Each account's key file is read as one of lines, whatever its last byte is."""
+def test_a_key_hides_in_no_other_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any) -> None:
+    """Whatever a file says, in a block or beside one, each account's files are read, to their last unended line."""
+    (tmp_path / "more.conf").write_text(f"Match User daemon\n  AuthorizedKeysFile {tmp_path}/in-a-block-%U\n")
+    config = tmp_path / "sshd_config"
+    config.write_text(f"Include {tmp_path}/*.conf\nauthorizedkeysfile={tmp_path}/%u none\n")
     (tmp_path / "root").write_text("one")
-    (tmp_path / "daemon").write_text("two\n")
-    fake = f"printf 'authorizedkeysfile {tmp_path}/%%u\\n'"
-    script = _KEYS.replace("@EFFECTIVE@", fake).replace("{ sshd -T;", "{")
-    assert set(run(["sh", "-c", script]).stdout.splitlines()) == {"root one", "daemon two"}
+    (tmp_path / "in-a-block-1").write_text("two\nthree")
+    accounts = [
+        pwd.struct_passwd((name, "x", number, number, "", "/", "")) for number, name in enumerate(("root", "daemon"))
+    ]
+    monkeypatch.setattr(sshd_keys, "files", sshd_config.files, raising=False)
+    monkeypatch.setattr(sshd_keys, "_lines", sshd_config._lines, raising=False)
+    monkeypatch.setattr("pwd.getpwall", lambda: accounts)
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: SimpleNamespace(stdout="authorizedkeysfile none\n"))
+    sshd_keys.keys({"config": str(config)})
+    assert capsys.readouterr().out.splitlines() == ["root one", "daemon two", "daemon three"]
+
+
+def test_who_a_match_block_speaks_of_is_asked_about(tmp_path: Path) -> None:
+    config = tmp_path / "sshd_config"
+    config.write_text(
+        "Match User backup,!anna Address 10.9.0.0/16,2001:db8::/32 LocalPort 2222\n  X11Forwarding yes\n"
+        'Match Host "*.example.eu" sessiontype shell\nMatch all\n'
+    )
+    blocks = sshd_config.matches(str(config))
+    assert blocks[0] == {"user": "backup,!anna", "address": "10.9.0.0/16,2001:db8::/32", "localport": "2222"}
+    assert blocks[2] == {"all": ""}
+    assert sshd_config.unknown(str(config)) == ["sessiontype"]
+    sshd_settings.__dict__["ASKED"] = sshd_config.ASKED
+    assert sshd_settings._ways(blocks[0], "203.0.113.9") == [
+        {"addr": "10.9.0.1", "lport": "2222"},
+        {"addr": "2001:db8::1", "lport": "2222"},
+    ]
+    assert sshd_settings._ways(blocks[1], "203.0.113.9") == [{"addr": "203.0.113.9", "host": "1.example.eu"}]
+    assert sshd_settings._patterns("backup,!anna") == ["backup", "anna"]
+
+
+def _running(**changed: Any) -> Observation:
+    unit = {
+        "pid": 7, "program": "/usr/sbin/sshd", "read": 100, "written": 99.5,
+        "line": "sshd: /usr/sbin/sshd -D [listener] 0 of 10-60 startups",
+    }  # fmt: skip
+    servers = [{"pid": 7, "address": "0.0.0.0", "port": 22, "program": "/usr/sbin/sshd"}]
+    more = changed.pop("servers", [])
+    return _observation(json.dumps({"unit": unit | changed, "servers": servers + more, "unknown": []}))
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"line": "sshd: /usr/sbin/sshd -D -o PermitRootLogin=yes [listener] 0 of 10-60 startups"}, "other words"),
+        ({"program": "/opt/sshd"}, "ssh.service runs /opt/sshd"),
+        ({"written": 100.01}, "changed after sshd read them"),
+        (
+            {"servers": [{"pid": 8, "address": "*", "port": 2222, "program": "/usr/bin/x"}]},
+            r"at \* port 2222 \(/usr/bin/x",
+        ),
+        ({"servers": [{"pid": 7, "address": "::", "port": 2022, "program": "/usr/sbin/sshd"}]}, "also listens at ::"),
+    ],
+)
+def test_what_runs_beside_its_files_is_seen(changed: dict[str, Any], says: str) -> None:
+    checked_ssh.test_what_listens_is_the_server_of_the_settings(_running(), SETTINGS, note=print)
+    with pytest.raises(AssertionError, match=says):
+        checked_ssh.test_what_listens_is_the_server_of_the_settings(_running(**changed), SETTINGS, note=print)
+
+
+def test_everything_that_is_wrong_is_named() -> None:
+    lines = "root:x:0:0::/root:/bin/bash\nbastide:x:1:1::/:/bin/bash\ntoor:x:0:0::/root:/bin/sh\n"
+    with pytest.raises(
+        AssertionError, match="not declared: toor; missing: anna, bruno; accounts with root's number: toor"
+    ):
+        checked_users.test_only_declared_accounts_have_a_shell(_observation(lines), SETTINGS, note=print)

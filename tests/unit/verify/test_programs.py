@@ -1,0 +1,50 @@
+"""The programs of ours that checks know are those that machines get."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from bastide.cluster import cluster_of
+from bastide.settings import Settings
+from deploys.etcd import membership
+from deploys.etcd.deploy import turn_file
+from deploys.operations.files import File
+from deploys.postgres.turn import turn_files
+from deploys.restarts import restart_files
+from tests.unit.deploys.box import MACHINES
+from tests.unit.deploys.test_templates import CLUSTERED, KEYRING
+from tests.verify.probes.remote.programs import digest
+from tests.verify.programs import DIGESTS
+
+ALONE = Settings.model_validate(
+    {
+        **CLUSTERED.model_dump(),
+        "servers": {name: one for name, one in CLUSTERED.model_dump()["servers"].items() if one["role"] == "primary"},
+    }
+)
+
+
+def _files() -> Iterator[File]:
+    """What a site, a witness and a server that is alone get."""
+    primary, _, witness = MACHINES
+    for settings, machine in ((CLUSTERED, primary), (CLUSTERED, witness), (ALONE, primary)):
+        members = membership.members_of(settings, machine, "prod")
+        yield from membership.tool_files(members, KEYRING)
+        yield from membership.upkeep_files(settings.etcd, members)
+        yield turn_file(members)
+        yield from restart_files()
+        if machine is primary:
+            yield from turn_files(cluster_of(settings, primary, "prod"), KEYRING)
+
+
+def test_checks_know_the_programs_that_machines_get() -> None:
+    found = defaultdict(set)
+    for file in _files():
+        if file.content is not None and file.mode & 0o111:
+            found[file.path].add(digest(str(file.content)))
+    known = {path: set(digests) for path, digests in DIGESTS.items()}
+    right = "\n".join(f"    {path!r}: {tuple(sorted(digests))!r}," for path, digests in sorted(found.items()))
+    assert known == found, (
+        f"tests/verify/programs.py, DIGESTS: a program was changed; what machines get now is\n{right}"
+    )

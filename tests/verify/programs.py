@@ -1,0 +1,23 @@
+"""The programs of ours that run on machines, each by the digest of its text (`probes/remote/programs.py`).
+
+They stand here rather than being read where a deploy reads them, so that another program is never taken for ours. A
+unit test holds them beside the project's files (tests/unit/verify/test_programs.py), and prints what is to stand here
+when such a file was changed. Two more are known where they are judged: the one of updates, and the folder of alerts.
+"""
+
+from __future__ import annotations
+
+from bastide.layout.updates import TURNS
+
+ETCD_TURN, POSTGRES_TURN = f"{TURNS}/10-etcd", f"{TURNS}/20-postgres"
+# more than one, where a program is another one on a server that is alone
+DIGESTS = {
+    "/etc/bastide/turn.d/10-etcd": (
+        "124cd2d848ff326e45d991998c73bab44ada7050ba05d4c9637cb8f7bc63ef9c",
+        "57ad4b96dc95299553cec6f7649fa7cd495abe0966a9b511bde0aa61198d1c2c",
+    ),
+    "/etc/bastide/turn.d/20-postgres": ("68107bf10c0871662d0c360a0fcb38edeb92fedb5d7aed5b5fa421461d8d5f50",),
+    "/usr/local/lib/bastide/etcd-lead": ("0d187432b6aca413d84aae17421796365979ca13219682d676a093d886a4065b",),
+    "/usr/local/sbin/bastide-etcdctl": ("e2f064391fb7c486d991e2c8c0872b124f48421c791f2be2f2266eb95017db61",),
+    "/usr/sbin/policy-rc.d": ("de36830c2687d6fabc424e544a276bcaa090aae8dcfa49719ab1ce1fe30e8f67",),
+}
