@@ -52,6 +52,7 @@ FULL = {
     "older": "what an older checkout deployed, brought here by one `make up` while rows are written",
     "rights": "thousands of random states of a database, each brought to what is declared",
     "alerts": "machines that are gone are told of by others, ways that are none, the dead man's signal",
+    "alerts-ways": "alerts of the database cluster, without a mesh, and by a relay with TLS from the first byte",
     "releases": "a newer release of PostgreSQL rolls through, and what was installed is taken up at night",
 }
 

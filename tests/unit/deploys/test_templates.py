@@ -94,7 +94,7 @@ def written() -> dict[str, File]:
         updates.apt_file(UPDATES),
         *updates.window_files(replace(updates.wanted_of(here()), updates=UPDATES)),
     )
-    settings = Settings.model_validate({**SETTINGS.model_dump(), "alerts": ALERTS})
+    settings = Settings.model_validate({**CLUSTERED.model_dump(), "alerts": ALERTS})
     told = alerts.program_files(alerts.wanted_of(here(settings=settings, alert_secrets=SECRETS)))
     files += tuple(file for file in told if file.content is not None and not file.path.startswith(PROGRAM))
     named = {file.path.strip("/").replace("/", "_"): file for file in files}
