@@ -165,7 +165,7 @@ def test_when_who_tells_is_gone_the_next_one_does_and_repeats_nothing(impatient:
     sink.wait(f"witness: resolved: {AWAY}", seconds=120)
 
 
-@pytest.mark.full("alerts-ways")
+@pytest.mark.full("alerts-cluster")
 def test_a_switchover_is_told_by_nobody(impatient: Rehearsal, sink: Sink) -> None:
     for leader in ("standby", "primary"):
         impatient.make("switchover", f"to={leader}")
@@ -175,7 +175,7 @@ def test_a_switchover_is_told_by_nobody(impatient: Rehearsal, sink: Sink) -> Non
     assert sink.came() == []
 
 
-@pytest.mark.full("alerts-ways")
+@pytest.mark.full("alerts-cluster")
 def test_nobody_leads_and_one_does_not_follow_are_told_by_the_witness(impatient: Rehearsal, sink: Sink) -> None:
     impatient.exec("standby", "systemctl stop patroni")
     try:
@@ -252,7 +252,7 @@ def test_nobody_alive_is_no_sign_of_life(impatient: Rehearsal, sink: Sink) -> No
     wait_for(lambda: bool(sink.came("beat")), "a sign of life", seconds=120)
 
 
-@pytest.mark.full("alerts")
+@pytest.mark.full("alerts-ways")
 def test_a_way_that_is_none_loses_nothing(impatient: Rehearsal, sink: Sink) -> None:
     sink.breaks(mail="refuse", hook="drop", beat="refuse")
     impatient.exec("primary", f"systemd-run -q --unit={UNIT}-3 false; true")
@@ -269,7 +269,7 @@ def test_a_way_that_is_none_loses_nothing(impatient: Rehearsal, sink: Sink) -> N
         impatient.exec("primary", f"systemctl reset-failed {UNIT}-3")
 
 
-@pytest.mark.full("alerts")
+@pytest.mark.full("alerts-ways")
 def test_a_full_disk_is_told(impatient: Rehearsal, sink: Sink) -> None:
     impatient.lab("fill", "standby", "--leave", "20")
     try:
