@@ -1,19 +1,42 @@
-"""What tests of alerts share: the lab's sink on loopback, and three machines that read each other."""
+"""What tests of deploys share: a host that is none; the lab's sink on loopback, and machines that read each other."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from deploys.alerts.program.peers import Peers, Publisher
+from deploys.facts.fact import Facts
+from deploys.operations import admit, confirmed, files, links, packages, units, volumes, wait
 from lab.services import sink_server
 from lab.services.certificate import CERTIFICATE, KEY, make_certificate
 from tests.unit.deploys.box import ALERTS
+from tests.unit.deploys.operating import NOTHING, Fake
 from tests.unit.deploys.telling import ORDER, Machine
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> Fake:
+    """What operations ask and tell."""
+    fake = Fake(
+        name="primary",
+        said=[],
+        answer={"unfinished": NOTHING},
+        data={},
+        state=SimpleNamespace(is_executing=True, config=SimpleNamespace(DIFF=False)),
+        noop=lambda text: None,
+    )
+    fake.log = fake.said.append
+    for module in (admit, files, confirmed, links, packages, units, volumes, wait):
+        monkeypatch.setattr(module, "this_host", lambda: fake, raising=False)
+        monkeypatch.setattr(module, "ask", lambda host, *requests: Facts(fake.answer), raising=False)
+        monkeypatch.setattr(module, "forget", lambda host: None, raising=False)
+    return fake
 
 
 @pytest.fixture
