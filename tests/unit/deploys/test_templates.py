@@ -69,7 +69,7 @@ def clustered() -> dict[str, File]:
     files = [*patroni.member_files(wanted, KEYRING, patroni.memory_of(wanted, 0)), routing.haproxy_file(wanted)]
     files += [
         routing.pool_files(wanted, KEYRING)[0],
-        routing.pool_files(wanted, KEYRING)[-1],  # those in between change with time
+        *routing.pool_files(wanted, KEYRING)[-2:],  # those in between change with time
         routing.pool_users_file(wanted, KEYRING),
         *postgres.local_access_of(wanted).files(),
         *postgres.package_files(),
