@@ -155,9 +155,10 @@ def program_files(wanted: Wanted) -> tuple[File, ...]:
     # read once for everybody, and sent as it stands
     texts[f"{PROGRAM}/bastide/__init__.py"] = '"""What the program shares with the rest of the project."""\n'
     texts[f"{PROGRAM}/bastide/patroni.py"] = Path(patroni.__file__).read_text(encoding="utf-8")
+    pings = bool(wanted.config and wanted.config["peers"] and not wanted.config["port"])
     for name, word in ((UNIT, "watch"), (TEST_UNIT, "test")):
         values = {"program": PROGRAM, "account": ACCOUNT, "folder": FOLDER, "word": word, "secrets": secrets}
-        texts[f"{_UNITS}/{name}"] = render("alerts/bastide-alerts.service.j2", **values)
+        texts[f"{_UNITS}/{name}"] = render("alerts/bastide-alerts.service.j2", pings=pings, **values)
     # sysusers.d(5): locked, without a home and a shell
     texts[_SYSUSERS] = f'u! {ACCOUNT} - "Tells people what needs attention" /\n'
     texts[CONFIG] = json.dumps(wanted.config, indent=1) + "\n"

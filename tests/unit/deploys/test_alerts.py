@@ -55,6 +55,14 @@ def test_secrets_are_files_of_roots_and_stand_nowhere_else() -> None:
     assert config["peers"] == {"standby": "10.21.0.12", "witness": "10.21.0.13"}
 
 
+@pytest.mark.parametrize("mesh", [True, False])
+def test_only_without_a_mesh_it_may_ping(mesh: bool) -> None:
+    settings = DECLARED if mesh else DECLARED.model_copy(update={"wireguard": None})
+    files = alerts.program_files(alerts.wanted_of(here(settings=settings, alert_secrets=SECRETS)))
+    (unit,) = [str(file.content) for file in files if file.path.endswith("/bastide-alerts.service")]
+    assert ("AmbientCapabilities=CAP_NET_RAW" in unit, "capset @setuid" in unit) == (not mesh, not mesh)
+
+
 def test_without_alerts_nothing_is_left() -> None:
     assert all(file.content is None for file in alerts.program_files(alerts.wanted_of(here())))
 
