@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from bastide.console import exit_with, say
+from bastide.console import exit_with, say, warn
 from bastide.controls import count
 from bastide.errors import EvidenceError
 from bastide.reference import reference_page
@@ -36,6 +36,8 @@ def main() -> int:
         settings = read(options.file)
         people = count(len(settings.users.people), "person", "people")
         say(f"{options.file}: no mistake ({count(len(settings.servers), 'server')}, {people})")
+        for line in settings.unheard:
+            warn(line)
         return 0
     if options.verb == "reference":
         Path("docs/reference/settings.md").write_text(reference_page(), encoding="utf-8")

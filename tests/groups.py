@@ -51,7 +51,9 @@ FULL = {
     "growth": "one server that becomes three, and one again",
     "older": "what an older checkout deployed, brought here by one `make up` while rows are written",
     "rights": "thousands of random states of a database, each brought to what is declared",
-    "alerts": "machines that are gone are told of by others, ways that are none, the dead man's signal",
+    "alerts": "machines that are gone are told of by others, and the dead man's signal",
+    "alerts-cluster": "a cluster that nobody leads, and one that does not follow, are told of; a switchover is not",
+    "alerts-ways": "a way that is none, a full disk, a relay with TLS from the first byte, and alerts without a mesh",
     "releases": "a newer release of PostgreSQL rolls through, and what was installed is taken up at night",
 }
 

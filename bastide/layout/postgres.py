@@ -16,6 +16,8 @@ ACCOUNT = "postgres"
 POOL_ACCOUNT, POOL_FOLDER, POOL_SOCKETS = "pgbouncer", "/etc/pgbouncer", "/run/pgbouncer"
 """PgBouncer's own: every program on a site speaks to it before it logs in, so it can read nothing of the server's."""
 UNIT, ROUTER_UNIT, POOL_UNIT = "patroni.service", "haproxy.service", "pgbouncer.service"
+POOL_LISTENER = "pgbouncer.socket"
+"""Holds the pool's places to listen, whichever process is the pool."""
 FOLDER = "/etc/bastide/postgres"
 """Certificates."""
 CONFIG = "/etc/patroni/config.yml"
@@ -42,4 +44,4 @@ def listeners(settings: Settings, machine: str) -> Iterator[Listener]:
         yield Listener(PATRONI_PORT, "tcp", (UNIT,), "Patroni")
         yield Listener(LEADER_PORT, "tcp", (ROUTER_UNIT,), "HAProxy")
         yield Listener(REPLICA_PORT, "tcp", (ROUTER_UNIT,), "HAProxy")
-        yield Listener(POOL_PORT, "tcp", (POOL_UNIT,), "PgBouncer")
+        yield Listener(POOL_PORT, "tcp", (POOL_UNIT, POOL_LISTENER), "PgBouncer")

@@ -139,6 +139,11 @@ class Settings(Area):
         return self
 
     @property
+    def unheard(self) -> list[str]:
+        """What nobody would hear of, though there are alerts: no mistakes."""
+        return rules.unheard(self)
+
+    @property
     def made(self) -> dict[str, Server]:
         """The servers that `pulumi up` makes, by name."""
         return {name: server for name, server in self.servers.items() if isinstance(server, Server)}

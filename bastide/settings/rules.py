@@ -103,6 +103,23 @@ def addresses(settings: Settings) -> list[str]:
     return problems
 
 
+def unheard(settings: Settings) -> list[str]:
+    """What nobody would hear of, each with what helps against it. No mistake: the stack file may mean it."""
+    if settings.alerts is None:
+        return []
+    found = []
+    alone = len(settings.servers) == 1
+    if settings.alerts.heartbeat is None:
+        gone = "its only server is gone" if alone else "all servers are gone at once"
+        found.append(f"alerts: nobody hears of it when {gone}, or no way out is left: declare alerts.heartbeat")
+    if not alone and settings.wireguard is None:
+        found.append(
+            "alerts: without wireguard no server reads what is wrong with another one: each tells of itself, and of "
+            "another one only that it does not answer a ping"
+        )
+    return found
+
+
 def mesh(settings: Settings, wanted: Wireguard) -> list[str]:
     """Places in the mesh: each once, apart from all other networks."""
     problems = []

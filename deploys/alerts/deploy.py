@@ -13,9 +13,23 @@ from typing import Any
 
 from pyinfra.api.deploy import deploy
 
+from bastide import patroni
+from bastide.cluster import cluster_of
 from bastide.errors import StackError
 from bastide.layout import etcd, postgres
-from bastide.layout.alerts import ACCOUNT, CONFIG, FOLDER, MEMORY, PORT, PROGRAM, TEST_UNIT, UNIT
+from bastide.layout.alerts import (
+    ACCOUNT,
+    CLUSTER_PATH,
+    CLUSTER_SOCKET,
+    CLUSTER_UNIT,
+    CONFIG,
+    FOLDER,
+    MEMORY,
+    PORT,
+    PROGRAM,
+    TEST_UNIT,
+    UNIT,
+)
 from bastide.secrets import AlertSecrets
 from bastide.settings import Alerts
 from deploys.facts.fact import FactRequest, merged
@@ -24,10 +38,11 @@ from deploys.here import Here
 from deploys.operations.files import File, files, files_request
 from deploys.operations.packages import packages, packages_request
 from deploys.operations.units import unit
+from deploys.postgres.patroni import rest_url
 from deploys.render import render
 
-PACKAGES = ("ca-certificates", "iputils-ping", "openssl")
-_MODULES = ("__init__", "channels", "findings", "peers", "telling", "watch", "ways")
+PACKAGES = ("ca-certificates", "curl", "iputils-ping", "openssl")
+_MODULES = ("__init__", "channels", "cluster", "findings", "messages", "peers", "telling", "watch", "ways")
 _TRUSTED = f"{FOLDER}/trusted.crt"
 _SECRETS = ("mail_password", "webhook_url", "heartbeat_url")
 # what ends if nobody deploys for long; each is there where its capability is
@@ -35,8 +50,14 @@ _CERTIFICATES = tuple(f"{folder}/server.crt" for folder in (etcd.FOLDER, postgre
 
 _SYSUSERS = f"/etc/sysusers.d/{ACCOUNT}.conf"
 
+_UNITS = "/etc/systemd/system"
 _SETTLE = f"""\
 systemctl daemon-reload
+if [ -e {_UNITS}/{CLUSTER_SOCKET} ]; then
+    systemd-sysusers {_SYSUSERS} && systemctl -q enable {CLUSTER_SOCKET} && systemctl restart {CLUSTER_SOCKET} || exit 1
+else
+    systemctl stop {CLUSTER_SOCKET} 2>/dev/null; rm -f {_UNITS}/sockets.target.wants/{CLUSTER_SOCKET}
+fi
 if [ -e {CONFIG} ]; then
     systemd-sysusers {_SYSUSERS} && systemctl -q enable {UNIT} && systemctl restart {UNIT} ||
         {{ journalctl -qu {UNIT} -n 5 -o cat >&2; exit 1; }}
@@ -50,11 +71,15 @@ fi
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the program must know, and the secrets by name of their files. `config` None: there shall be no alerts."""
+    """What the program must know, and the secrets by name of their files. `config` None: there shall be no alerts.
+
+    `patroni`: the URL of this site's Patroni; "" on a machine that carries no databases.
+    """
 
     config: dict[str, Any] | None
     secrets: AlertSecrets
     certificate: str = ""
+    patroni: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """What pyinfra may print of it."""
@@ -68,6 +93,8 @@ def alerts(wanted: Wanted) -> None:
     files(name="who tells, and how", name_="alerts", wanted=program_files(wanted), settle=_SETTLE)
     if wanted.config:
         unit(name="it runs", name_=UNIT, state="running")
+    if wanted.patroni:
+        unit(name="it is told how the cluster is", name_=CLUSTER_SOCKET, state="running")
 
 
 def wanted_of(here: Here) -> Wanted:
@@ -81,7 +108,8 @@ def wanted_of(here: Here) -> Wanted:
     _all_there(settings, here.alert_secrets)
     mesh = here.settings.mesh
     peers = {one.name: mesh[one.name] if mesh else one.address_for(here.machine) for one in here.others}
-    mail = settings.mail
+    mail, database = settings.mail, here.settings.postgres
+    site = database is not None and here.machine.name in here.settings.sites
     config = {
         "stack": here.stack,
         "name": here.machine.name,
@@ -98,14 +126,24 @@ def wanted_of(here: Here) -> Wanted:
         "silent_minutes": settings.silent_minutes,
         "disk_percent": settings.disk_percent,
         "certificates": list(_CERTIFICATES),
+        "cluster": {
+            "sites": list(here.settings.sites),
+            "socket": CLUSTER_PATH if site else "",
+            "most_behind_mb": database.max_failover_lag_mb,
+        }
+        if database
+        else None,
     }
-    return Wanted(config, here.alert_secrets, _certificate(settings.certificate) if settings.certificate else "")
+    certificate = _certificate(settings.certificate) if settings.certificate else ""
+    patroni = rest_url(cluster_of(here.settings, here.machine, here.stack)) if site else ""
+    return Wanted(config, here.alert_secrets, certificate, patroni)
 
 
 def fact_request(wanted: Wanted) -> FactRequest:
     """All that this capability will ask a machine."""
     needed = packages_request(PACKAGES) if wanted.config else {}
-    return merged(needed, files_request(program_files(wanted)), UNITS.request([UNIT]))
+    units = [UNIT, CLUSTER_SOCKET] if wanted.patroni else [UNIT]
+    return merged(needed, files_request(program_files(wanted)), UNITS.request(units))
 
 
 def program_files(wanted: Wanted) -> tuple[File, ...]:
@@ -114,13 +152,21 @@ def program_files(wanted: Wanted) -> tuple[File, ...]:
     secrets = [name for name in _SECRETS if getattr(wanted.secrets, name).get_secret_value() and _used(wanted, name)]
     texts: dict[str, str] = {f"{PROGRAM}/bastide_alerts/{name}.py": _source(name) for name in _MODULES}
     texts[f"{PROGRAM}/__main__.py"] = _source("start")
+    # read once for everybody, and sent as it stands
+    texts[f"{PROGRAM}/bastide/__init__.py"] = '"""What the program shares with the rest of the project."""\n'
+    texts[f"{PROGRAM}/bastide/patroni.py"] = Path(patroni.__file__).read_text(encoding="utf-8")
+    pings = bool(wanted.config and wanted.config["peers"] and not wanted.config["port"])
     for name, word in ((UNIT, "watch"), (TEST_UNIT, "test")):
         values = {"program": PROGRAM, "account": ACCOUNT, "folder": FOLDER, "word": word, "secrets": secrets}
-        texts[f"/etc/systemd/system/{name}"] = render("alerts/bastide-alerts.service.j2", **values)
+        texts[f"{_UNITS}/{name}"] = render("alerts/bastide-alerts.service.j2", pings=pings, **values)
     # sysusers.d(5): locked, without a home and a shell
     texts[_SYSUSERS] = f'u! {ACCOUNT} - "Tells people what needs attention" /\n'
     texts[CONFIG] = json.dumps(wanted.config, indent=1) + "\n"
     found = [File(path, content if there else None) for path, content in texts.items()]
+    for name in (CLUSTER_SOCKET, CLUSTER_UNIT):
+        values = {"account": ACCOUNT, "path": CLUSTER_PATH, "url": wanted.patroni, "ca": f"{postgres.FOLDER}/ca.crt"}
+        text = render(f"alerts/{name}.j2", **values) if wanted.patroni else None
+        found.append(File(f"{_UNITS}/{name}", text))
     found.append(File(_TRUSTED, wanted.certificate or None))
     for name in _SECRETS:
         content = getattr(wanted.secrets, name) if name in secrets else None

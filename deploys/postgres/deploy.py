@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pyinfra.api.deploy import deploy
 
 from bastide.cluster import Cluster, cluster_of
-from bastide.layout.postgres import DATA, FOLDER, PATRONI_PORT, POOL_UNIT, ROUTER_UNIT, UNIT
+from bastide.layout.postgres import DATA, FOLDER, PATRONI_PORT, POOL_LISTENER, POOL_UNIT, ROUTER_UNIT, UNIT
 from bastide.secrets import Keyring
 from deploys.facts.ask import ask, this_host
 from deploys.facts.fact import FactRequest, merged
@@ -179,6 +179,7 @@ def postgres(wanted: Wanted) -> None:
             settle=RELOAD_PGBOUNCER,
         )
         unit(name="way to the leader runs", name_=ROUTER_UNIT, state="running")
+        unit(name="somebody listens for the pool", name_=POOL_LISTENER, state="running")
         unit(name="pool runs", name_=POOL_UNIT, state="running")
         files(name="its turn at night", name_="postgres-turn", wanted=turn_files(cluster, keyring))
 
@@ -213,7 +214,7 @@ def fact_request(wanted: Wanted) -> FactRequest:
         packages_request(PACKAGES),
         files_request(written),
         local_access_of(cluster).fact_request(),
-        UNITS.request([UNIT, ROUTER_UNIT, POOL_UNIT]),
+        UNITS.request([UNIT, ROUTER_UNIT, POOL_LISTENER, POOL_UNIT]),
         OUTDATED.request([ROUTER_UNIT, POOL_UNIT]),
         patroni_request(cluster),
         IN_FORCE.request(DATA),

@@ -16,6 +16,7 @@ from bastide.layout.postgres import (
     POOL_ACCOUNT,
     POOL_CONFIG,
     POOL_FOLDER,
+    POOL_LISTENER,
     POOL_PORT,
     POOL_SOCKETS,
     PORT,
@@ -37,11 +38,17 @@ CLIENTS = 2000
 """Clients that a pool takes at once."""
 # for each client one file, for each connection to a server one; and its own (PgBouncer 1.24 manual, max_client_conn)
 FILES = CLIENTS + 1000 + 100
-# Where it listens is read at its start alone, and Debian's package has it listen at ::1 as well; whose account it runs
-# as and how many files it may open are, too; and a newer program is run by a new process only.
+_LISTENER_FILE = f"/etc/systemd/system/{POOL_LISTENER}"
+# A process that listens by itself, as Debian's package starts it, is in the way of the one that listens for it, and so
+# is its folder; this is the one time that clients are refused. Whose account it runs as and how many files it may open
+# is read at its start alone; and a newer program is run by a new process only: clients wait for that.
 RELOAD_PGBOUNCER = f"""\
-systemctl daemon-reload; systemctl -q enable pgbouncer || exit 1
-ss -Hltnp | grep '"pgbouncer"' | grep -qvF ' 127.0.0.1:' && systemctl stop pgbouncer
+systemctl daemon-reload; systemctl -q enable {POOL_LISTENER} pgbouncer || exit 1
+since=$(systemctl show --timestamp=us+utc -P ActiveEnterTimestamp {POOL_LISTENER})
+if ! systemctl -q is-active {POOL_LISTENER} || [ "$(find {_LISTENER_FILE} -newermt "$since")" ]; then
+    systemctl stop {POOL_LISTENER} pgbouncer; rm -rf {POOL_SOCKETS}
+    systemctl start {POOL_LISTENER} || exit 1
+fi
 pid=$(systemctl show -P MainPID pgbouncer)
 [ "$(stat -c %U /proc/$pid)" = {POOL_ACCOUNT} ] && grep -q 'open files *{FILES} ' /proc/$pid/limits &&
     ! grep -q ' ..x. .* (deleted)$' /proc/$pid/maps &&
@@ -98,7 +105,7 @@ def pool_files(wanted: Cluster, keyring: Keyring) -> tuple[File, ...]:
         port=POOL_PORT,
         folder=FOLDER,
         own_folder=POOL_FOLDER,
-        sockets=POOL_SOCKETS,
+        listener=POOL_LISTENER,
         clients=CLIENTS,
         ignored=IGNORED,
     )
@@ -113,8 +120,12 @@ def pool_files(wanted: Cluster, keyring: Keyring) -> tuple[File, ...]:
         File(
             "/etc/systemd/system/pgbouncer.service.d/bastide.conf",
             render(
-                "postgres/pgbouncer.conf.j2", files=FILES, account=POOL_ACCOUNT, folder=FOLDER, sockets=POOL_SOCKETS
+                "postgres/pgbouncer.conf.j2", files=FILES, account=POOL_ACCOUNT, folder=FOLDER, listener=POOL_LISTENER
             ),
+        ),
+        File(
+            _LISTENER_FILE,
+            render("postgres/pgbouncer.socket.j2", port=POOL_PORT, sockets=POOL_SOCKETS, account=POOL_ACCOUNT),
         ),
     )
 

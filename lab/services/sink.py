@@ -23,7 +23,7 @@ from lab.services import service
 from lab.services.certificate import CERTIFICATE, KEY, make_certificate
 from lab.services.service import SINK, Service
 
-SERVICE = Service("sink", SINK, (("tcp", 443), ("tcp", 587)))
+SERVICE = Service("sink", SINK, (("tcp", 443), ("tcp", 587), ("tcp", 465)))
 _PROGRAM = Path(__file__).with_name("sink_server.py")
 _WORD = re.compile(r"[!-~]{8,128}")
 _SECONDS = 10

@@ -1,8 +1,10 @@
-"""The sink's program: SMTP at 587, HTTPS at 443. Runs as it stands here, without the project: standard library only.
+"""The sink's program: SMTP at 587 (STARTTLS) and 465 (TLS from the first byte), HTTPS at 443.
+
+Runs as it stands here, without the project: standard library only.
 
     sink_server.py ADDRESS CERTIFICATE KEY
 
-Who may do what stands in the environment: SINK_USER and SINK_PASSWORD (mail, after STARTTLS), SINK_HOOK and SINK_BEAT
+Who may do what stands in the environment: SINK_USER and SINK_PASSWORD (mail, over TLS), SINK_HOOK and SINK_BEAT
 (the last words of URLs), SINK_TOKEN (who may see what came, and set faults).
 """
 
@@ -80,7 +82,7 @@ class Smtp(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         """One connection."""
-        self._tls = self._user = False
+        self._tls, self._user = isinstance(self.connection, ssl.SSLSocket), False
         self._recipients: list[str] = []
         self._sender = ""
         if (fault := KEPT.fault("mail")) == "drop":
@@ -146,6 +148,7 @@ class Smtp(socketserver.StreamRequestHandler):
             data += line[1:] if line.startswith(b".") else line
         mail = message_from_bytes(data, policy=policy.default)
         content = {
+            "port": self.connection.getsockname()[1],
             "sender": self._sender,
             "recipients": self._recipients,
             "subject": str(mail["Subject"]).strip(),
@@ -232,9 +235,10 @@ class SmtpServer(socketserver.ThreadingTCPServer):
     allow_reuse_address = daemon_threads = True
 
 
-class HttpsServer(ThreadingHTTPServer):
-    """Port 443. The handshake is each connection's own: one that says nothing keeps nobody waiting."""
+class OverTls(socketserver.ThreadingMixIn, socketserver.TCPServer):
+    """TLS from the first byte. The handshake is each connection's own: one that says nothing keeps nobody waiting."""
 
+    allow_reuse_address = daemon_threads = True
     trusted: ssl.SSLContext
 
     def finish_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
@@ -247,12 +251,21 @@ class HttpsServer(ThreadingHTTPServer):
         print(f"{client_address[0]}: {sys.exc_info()[1]}", flush=True)
 
 
-def servers(address: str, certificate: str, key: str, ports: tuple[int, int] = (443, 587)) -> tuple[Any, Any]:
-    """Both, listening and not yet answering."""
+class SmtpsServer(OverTls):
+    """Port 465 (RFC 8314)."""
+
+
+class HttpsServer(OverTls, ThreadingHTTPServer):
+    """Port 443."""
+
+
+def servers(address: str, certificate: str, key: str, ports: tuple[int, int, int] = (443, 587, 465)) -> tuple[Any, ...]:
+    """All three, listening and not yet answering."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, key)
-    Smtp.trusted = HttpsServer.trusted = context
-    return HttpsServer((address, ports[0]), Https), SmtpServer((address, ports[1]), Smtp)
+    Smtp.trusted = OverTls.trusted = context
+    https, smtp, smtps = ((address, port) for port in ports)
+    return HttpsServer(https, Https), SmtpServer(smtp, Smtp), SmtpsServer(smtps, Smtp)
 
 
 def _same(one: str, other: str) -> bool:
@@ -264,6 +277,7 @@ def _address(rest: str) -> str:
 
 
 if __name__ == "__main__":
-    https, smtp = servers(sys.argv[1], sys.argv[2], sys.argv[3])
-    threading.Thread(target=smtp.serve_forever, daemon=True).start()
+    https, *mail = servers(sys.argv[1], sys.argv[2], sys.argv[3])
+    for one in mail:
+        threading.Thread(target=one.serve_forever, daemon=True).start()
     https.serve_forever()

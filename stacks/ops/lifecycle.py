@@ -52,7 +52,7 @@ def lab_up(stack: str, root: Path) -> None:
     if settings.storage:
         _settle_storage(stack, root)
     if sink:
-        _settle_alerts(stack, root, sink, config.alert_secrets())
+        _settle_alerts(stack, root, sink, config.alert_secrets(), tls=_over_tls(settings))
 
 
 def lab_forget(stack: str, root: Path) -> None:
@@ -112,11 +112,12 @@ def sink_words(settings: Settings, known: AlertSecrets) -> list[str]:
     return [mail.username if mail else "nobody", *(word or secrets.token_hex(20) for word in last)]
 
 
-def _settle_alerts(stack: str, root: Path, words: list[str], known: AlertSecrets) -> None:
+def _settle_alerts(stack: str, root: Path, words: list[str], known: AlertSecrets, *, tls: bool) -> None:
     """The same for the local cloud's sink: where mail goes, the password, and where the secret URLs lead."""
     found, certificate = _described(stack, root, "sink")
     _write_settings(stack, root, ("alerts",), {"certificate": certificate})
-    _write_settings(stack, root, ("alerts", "mail"), {"host": found["host"], "port": 587, "tls": "starttls"})
+    # which of the two ways is the operator's to choose
+    _write_settings(stack, root, ("alerts", "mail"), {"host": found["host"], "port": 465 if tls else 587})
     _, password, hook, beat = words
     at = f"https://{found['host']}"
     wanted = {"mail_password": password, "webhook_url": f"{at}/hook/{hook}", "heartbeat_url": f"{at}/beat/{beat}"}
@@ -124,6 +125,11 @@ def _settle_alerts(stack: str, root: Path, words: list[str], known: AlertSecrets
     for name, value in wanted.items():
         if getattr(known, name).get_secret_value() != value:
             set_secret(stack, root, env, f"{SECRETS_KEY}.alerts.{name}", value, path=True)
+
+
+def _over_tls(settings: Settings) -> bool:
+    mail = settings.alerts.mail if settings.alerts else None
+    return mail is not None and mail.tls == "tls"
 
 
 def _described(stack: str, root: Path, service: str) -> tuple[dict[str, str], str]:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from shlex import quote
 from typing import Any
 
 import pytest
 
-from bastide.stackfile import dump, load
+from bastide.layout.alerts import CONFIG
+from bastide.stackfile import dump, load, read
 from tests.rehearsal.stack import Rehearsal, wait_for
 
 LAB = "flow"
@@ -20,6 +22,8 @@ LAB = "flow"
 UNIT = "rehearsed-failure"
 # a unit must be failed for a round before it counts; the others read it a round later, and tell in the next one
 TOLD_SECONDS = 90
+CLUSTER = "database cluster"
+NAMES = ("primary", "standby", "witness")
 AWAY = "does not answer: it is off, cut off, or its alerts do not run"
 
 
@@ -47,6 +51,11 @@ class Sink:
             for one in found
             if one["way"] == way and about in self._words(one)
         ]
+
+    def ports(self) -> list[int]:
+        """The ports that mails came at."""
+        found = self._rehearsal.api("GET", "/_lab/messages")["messages"]
+        return [one["port"] for one in found if one["way"] == "mail"]
 
     def wait(self, subject: str, *, way: str = "mail", seconds: float = TOLD_SECONDS) -> str:
         """Wait for exactly one message of these words. Returns who sent it."""
@@ -156,10 +165,83 @@ def test_when_who_tells_is_gone_the_next_one_does_and_repeats_nothing(impatient:
     sink.wait(f"witness: resolved: {AWAY}", seconds=120)
 
 
+@pytest.mark.full("alerts-cluster")
+def test_a_switchover_is_told_by_nobody(impatient: Rehearsal, sink: Sink) -> None:
+    for leader in ("standby", "primary"):
+        impatient.make("switchover", f"to={leader}")
+    # longer than what makes nobody a leader must last, and what it takes to be told
+    ends = time.monotonic() + 120
+    wait_for(lambda: bool(sink.came()) or time.monotonic() > ends, "the time to pass", seconds=130)
+    assert sink.came() == []
+
+
+@pytest.mark.full("alerts-cluster")
+def test_nobody_leads_and_one_does_not_follow_are_told_by_the_witness(impatient: Rehearsal, sink: Sink) -> None:
+    impatient.exec("standby", "systemctl stop patroni")
+    try:
+        begun = "grep -q follower/standby /var/lib/bastide-alerts/memory.json"
+        wait_for(lambda: impatient.exec("witness", begun, check=False).ok, "the witness sees it", seconds=60)
+        impatient.exec("primary", "systemctl stop patroni")
+        assert sink.wait(f"{CLUSTER}: nobody leads: nothing can be written", seconds=150) == "witness"
+        impatient.exec("primary", "systemctl start patroni")
+        assert sink.wait(f"{CLUSTER}: resolved: nobody leads", seconds=120) == "witness"
+        assert len(sink.came(about=f"{CLUSTER}: nobody leads")) == 1, "both sites see it, and it is told once"
+        assert sink.wait("standby: Patroni does not answer", seconds=120) == "witness"
+        # that nobody led meanwhile is no reason to begin anew
+        assert sink.wait(f"{CLUSTER}: standby does not follow", seconds=300) == "witness"
+    finally:
+        impatient.exec("primary", "systemctl start patroni")
+        impatient.exec("standby", "systemctl start patroni")
+    assert sink.wait(f"{CLUSTER}: resolved: standby does not follow", seconds=120) == "witness"
+
+
+@pytest.mark.full("alerts-ways")
+def test_mail_goes_over_tls_from_the_first_byte_where_that_is_declared(impatient: Rehearsal, sink: Sink) -> None:
+    before = impatient.file.read_bytes()
+    document = load(impatient.file)
+    document["config"]["bastide:settings"]["alerts"]["mail"] |= {"port": 465, "tls": "tls"}
+    impatient.file.write_text(dump(document))
+    try:
+        impatient.deploy("--data", "only=alerts")
+        assert impatient.make("alert-test").stdout.count("mail: taken") == 3
+        assert sink.ports() == [465, 465, 465]
+        certificate = "/etc/bastide/alerts/trusted.crt"
+        impatient.exec("standby", f"mv {certificate} /run/trusted.crt")
+        done = impatient.make("alert-test", "machine=standby", check=False)
+        assert "certificate verify failed" in done.stdout + done.stderr, "it trusts whom it was told to"
+        assert sink.ports() == [465, 465, 465]
+    finally:
+        impatient.exec("standby", f"[ ! -e /run/trusted.crt ] || mv /run/trusted.crt {certificate}")
+        impatient.file.write_bytes(before)
+        impatient.deploy("--data", "only=alerts")
+
+
+@pytest.mark.full("alerts-ways")
+def test_without_a_mesh_each_tells_of_itself_and_others_of_its_silence(impatient: Rehearsal, sink: Sink) -> None:
+    made = read(impatient.file).made
+    for name in NAMES:
+        peers = {one: made[one].private_address for one in NAMES if one != name}
+        change = f"c['port'] = None; c['peers'] = {peers}"
+        script = f"import json, pathlib; p = pathlib.Path('{CONFIG}'); c = json.loads(p.read_text()); {change}"
+        impatient.exec(name, f"python3 -c {quote(f'{script}; p.write_text(json.dumps(c))')}")
+        impatient.exec(name, "systemctl restart bastide-alerts")
+    try:
+        impatient.exec("primary", f"systemd-run -q --unit={UNIT}-4 false; true")
+        assert sink.wait(f"primary: the unit {UNIT}-4.service has failed") == "primary"
+        impatient.lab("crash", "standby")
+        assert sink.wait(f"standby: {AWAY}", seconds=150) == "witness"
+        impatient.lab("start", "standby")
+        assert sink.wait(f"standby: resolved: {AWAY}", seconds=120) == "witness"
+    finally:
+        impatient.lab("start", "standby", check=False)
+        impatient.exec("primary", f"systemctl reset-failed {UNIT}-4")
+        impatient.deploy("--data", "only=alerts")
+
+
 @pytest.mark.full("alerts")
 def test_nobody_alive_is_no_sign_of_life(impatient: Rehearsal, sink: Sink) -> None:
     wait_for(lambda: bool(sink.came("beat")), "a sign of life", seconds=120)
-    for name in ("primary", "standby", "witness"):
+    for name in NAMES:
         impatient.exec(name, "systemctl stop bastide-alerts")
     sink.forget()
     try:
@@ -168,12 +250,12 @@ def test_nobody_alive_is_no_sign_of_life(impatient: Rehearsal, sink: Sink) -> No
         wait_for(lambda: bool(sink.came("beat")) or time.monotonic() > ends, "the time to pass", seconds=140)
         assert sink.came("beat") == []
     finally:
-        for name in ("primary", "standby", "witness"):
+        for name in NAMES:
             impatient.exec(name, "systemctl start bastide-alerts")
     wait_for(lambda: bool(sink.came("beat")), "a sign of life", seconds=120)
 
 
-@pytest.mark.full("alerts")
+@pytest.mark.full("alerts-ways")
 def test_a_way_that_is_none_loses_nothing(impatient: Rehearsal, sink: Sink) -> None:
     sink.breaks(mail="refuse", hook="drop", beat="refuse")
     impatient.exec("primary", f"systemd-run -q --unit={UNIT}-3 false; true")
@@ -190,7 +272,7 @@ def test_a_way_that_is_none_loses_nothing(impatient: Rehearsal, sink: Sink) -> N
         impatient.exec("primary", f"systemctl reset-failed {UNIT}-3")
 
 
-@pytest.mark.full("alerts")
+@pytest.mark.full("alerts-ways")
 def test_a_full_disk_is_told(impatient: Rehearsal, sink: Sink) -> None:
     impatient.lab("fill", "standby", "--leave", "20")
     try:

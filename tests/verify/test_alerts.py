@@ -17,7 +17,7 @@ from tests.verify.probes.world import Observation, Output, declared
 
 # That what it finds reaches people is proven in the rehearsal, of this program: sending in earnest is nothing for a
 # check. A unit test holds the digest beside the project's files.
-_PROGRAM = "7ad3735d3fff91db9d7cdd15fcc44021e369bfaf54c9bf2bedffe30e394ff7c9"
+_PROGRAM = "7320d95ad582572653d42221e88eb4f1e687fa4b52a68c920acd69e3af09c7d1"
 # a round takes 15 seconds, and where every way hangs a minute more
 _ROUND_AGE = 120
 # each way is tried once an hour
@@ -86,6 +86,9 @@ def test_it_reads_every_other_machine(
     wanted = {name: settings.mesh[name] for name in others}
     assert config.get("peers") == wanted, "it does not look at every other machine"
     assert config.get("order") == settings.one_at_a_time, "it has another order of who tells"
+    cluster = config.get("cluster") or {}
+    sites = list(settings.sites) if settings.postgres else []
+    assert cluster.get("sites", []) == sites, "it looks at the databases of other sites"
     assert config.get("silent_minutes") == declared(settings.alerts).silent_minutes, "it waits for another time"
     note(f"reads {' and '.join(others)}; {config['order'][0]} tells first")
 

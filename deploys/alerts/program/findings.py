@@ -10,7 +10,7 @@ import os
 import re
 import ssl
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ Finding = dict[str, Any]
 DAY = 86400
 CERTIFICATE_DAYS = 21
 # Seconds for which something must last before it counts: what a restart or a deploy does in passing is nothing to tell.
-_SETTLE = {"unit": 15.0, "disk": 60.0, "clock": 1800.0}
+_SETTLE = {"unit": 15.0, "disk": 60.0, "clock": 1800.0, "patroni": 120.0}
 # A line in the journal is told again when it still comes after the time for repetitions; programs of the platform look
 # four times a day, so what they said last holds for so long
 _EVENT_SECONDS = DAY / 2
@@ -41,18 +41,22 @@ class Seen(NamedTuple):
     next: str
 
 
-def collect(config: dict[str, Any], memory: dict[str, Any], now: float) -> dict[str, Finding]:
+def collect(
+    config: dict[str, Any], memory: dict[str, Any], now: float, more: Mapping[str, Callable[[], Iterable[Seen]]]
+) -> dict[str, Finding]:
     """All that is wrong, by key. `memory` keeps from one look to the next: since when, and how far the journal is read.
 
-    A look that fails is a finding as well: what cannot be seen is not well.
+    A look that fails is a finding as well: what cannot be seen is not well. `more` are further looks, by what is
+    looked at.
     """
     seen: list[Seen] = []
-    looks: tuple[tuple[str, Callable[[], Iterator[Seen]]], ...] = (
+    looks: tuple[tuple[str, Callable[[], Iterable[Seen]]], ...] = (
         ("units", failed_units),
         ("disks", lambda: full_disks(config["disk_percent"])),
         ("clock", wrong_clock),
         ("certificates", lambda: ending_certificates(config["certificates"], now)),
         ("journal", lambda: _read_journal(memory, now)),
+        *more.items(),
     )
     for name, look in looks:
         try:

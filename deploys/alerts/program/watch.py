@@ -17,7 +17,9 @@ from typing import Any
 
 from . import channels as out
 from .channels import ERRORS, Message, reason
-from .findings import Finding, collect, text
+from .cluster import CLUSTER, ClusterWatch, View, own_view, silent_patroni, view_of
+from .findings import Finding, Seen, collect, text
+from .messages import digest_of, message_of
 from .peers import Page, Peers, Publisher, findings_of, told_of
 from .telling import SILENT, Due, Told, due, forget, merge, noted, teller
 from .ways import HEARTBEAT, Ways
@@ -30,7 +32,6 @@ _AWAY_SECONDS = 3 * ROUND_SECONDS
 _UNTOLD_SECONDS = 180
 # more than so many at once become one message
 _MOST_MESSAGES = 5
-_MOST_SHOWN = 100
 
 
 class Watch:
@@ -47,19 +48,30 @@ class Watch:
         # since when the others can read what is wrong here
         self._shown: dict[str, float] = {}
         self._publisher = Publisher(config["address"], config["port"]) if config["port"] else None
+        wanted = config["cluster"]
+        self._sites: list[str] = wanted["sites"] if wanted else []
+        self._asks: str = wanted["socket"] if wanted else ""
+        since = self.memory.setdefault("cluster", {})
+        self._cluster = ClusterWatch(self._sites, wanted["most_behind_mb"], since) if wanted else None
+        # what this machine's own Patroni said last
+        self._view: View | None = None
 
     def round(self) -> None:
         """One round; raises nothing but what is a fault of this program."""
         now, me = time.time(), self._config["name"]
         self._ways.check(now)
-        findings = {me: collect(self._config, self.memory, now) | self._ways.broken(now)}
+        looks = {"database": self._look_at_database} if self._asks else {}
+        findings = {me: collect(self._config, self.memory, now, looks) | self._ways.broken(now)}
         self._show(findings[me], now)
         pages = self._peers.look()
         shown = {name: told_of(name, page) for name, page in pages.items()}
         repeat = self._config["repeat_hours"] * 3600
-        told = forget(merge(self.memory.get("told", {}), shown.values()), now, repeat, self._config["order"])
+        everybody = [*self._config["order"], CLUSTER]
+        told = forget(merge(self.memory.get("told", {}), shown.values()), now, repeat, everybody)
         for name in self._config["peers"]:
             findings[name] = findings_of(pages.get(name, {})) | self._silent(name, pages, now)
+        of_cluster = self._of_cluster(pages, now)
+        findings[CLUSTER] = of_cluster or {}
         able = {name for name in self._config["peers"] if self._is_able(name, pages)} | (
             {me} if self._ways.able else set()
         )
@@ -67,6 +79,7 @@ class Watch:
         for name, found in findings.items():
             # only a page says all that a machine has
             complete = name == me or (name in pages and self._config["port"] is not None)
+            complete = complete if name != CLUSTER else of_cluster is not None
             waiting = due(name, found, told, now, repeat, complete=complete)
             # who tells is not known before it is known who is there
             mine += [one for one in waiting if not self.finding_the_others and self._is_mine(one, able)]
@@ -90,7 +103,7 @@ class Watch:
 
     def _is_mine(self, one: Due, able: set[str]) -> bool:
         me, order = self._config["name"], self._config["order"]
-        if one.machine == me and self._config["port"] is None:
+        if one.machine in (me, CLUSTER) and self._config["port"] is None:
             return True  # nobody else can read what is wrong here
         chosen = teller(order, one.machine, able)
         if not chosen:
@@ -99,6 +112,18 @@ class Watch:
         waited = time.monotonic() - self._shown.get(one.key, time.monotonic())
         late = one.machine == me and one.state == "alert" and waited > _UNTOLD_SECONDS
         return chosen == me or late
+
+    def _look_at_database(self) -> list[Seen]:
+        self._view = None
+        self._view = own_view(self._asks)
+        return silent_patroni(self._view)
+
+    def _of_cluster(self, pages: dict[str, Page], now: float) -> dict[str, Finding] | None:
+        """What is wrong with the database cluster; None where nobody can say, and without one."""
+        views = {name: view for name in self._sites if name in pages and (view := view_of(pages[name]))}
+        if self._view:
+            views[self._config["name"]] = self._view
+        return self._cluster.findings(views, now) if self._cluster else None
 
     def _silent(self, name: str, pages: dict[str, Page], now: float) -> dict[str, Finding]:
         silence = self._peers.silence(name)
@@ -116,37 +141,18 @@ class Watch:
         told: Told = self.memory["told"]
         if not mine:
             return
-        messages = [(self._message(one), [one]) for one in mine]
+        stack, me = self._config["stack"], self._config["name"]
+        messages = [(message_of(one, stack, me), [one]) for one in mine]
         if len(mine) > _MOST_MESSAGES:
-            messages = [(self._digest(mine), mine)]
+            messages = [(digest_of(mine, stack, me), mine)]
         for message, about in messages:
             if self._ways.send(message, now):
                 for one in about:
                     noted(told, one, now, self._config["repeat_hours"] * 3600)
-                    print(f"<5>told: {self._message(one).subject}", flush=True)
+                    print(f"<5>told: {message_of(one, stack, me).subject}", flush=True)
                 # at once: should this machine fail now, the next one repeats nothing, and neither does this one
                 self._show(own, now)
                 _write(self._path, self.memory)
-
-    def _message(self, one: Due) -> Message:
-        finding = one.finding
-        lines = [f"{one.machine}: {finding['what']}", f"since {_clock(finding['since'])}"]
-        if one.state == "resolved":
-            lines = [f"{one.machine}: this is over: {finding['what']}", f"it began {_clock(finding['since'])}"]
-        elif finding["next"]:
-            where = "" if one.key == SILENT else f", on {one.machine}"
-            lines.append(f"next{where}: {finding['next']}")
-        return Message(
-            self._config["stack"], one.machine, finding["what"], one.state, self._config["name"], tuple(lines)
-        )
-
-    def _digest(self, mine: list[Due]) -> Message:
-        messages = [self._message(one) for one in mine[:_MOST_SHOWN]]
-        lines = [line for message in messages for line in (message.subject, *message.lines[1:], "")]
-        machines = ", ".join(dict.fromkeys(one.machine for one in mine))
-        return Message(
-            self._config["stack"], machines, f"{len(mine)} messages", "alert", self._config["name"], tuple(lines)
-        )
 
     def _heartbeat(self, able: set[str], now: float) -> None:
         """Called by the first machine that can tell, so not while nobody can: its silence is the alarm."""
@@ -163,7 +169,7 @@ class Watch:
             sees = {name: self._peers.silence(name) < _AWAY_SECONDS for name in self._peers.ever}
             told = self.memory.get("told", {})
             page = {"version": 1, "name": self._config["name"], "at": now, "able": self._ways.able, "sees": sees}
-            self._publisher.show({**page, "findings": findings, "told": told})
+            self._publisher.show({**page, "findings": findings, "told": told, "cluster": self._view})
 
 
 def watch(config: dict[str, Any], secrets: dict[str, str], memory: Path) -> None:
@@ -210,10 +216,6 @@ def main(words: list[str]) -> int:
         return 2
     watch(config, secrets, Path(os.environ["STATE_DIRECTORY"]) / "memory.json")
     return 0
-
-
-def _clock(at: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M %Z", time.localtime(at))
 
 
 def _notify(word: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import pwd
 import time
@@ -98,10 +99,26 @@ def _holders(ports: list[tuple[str, int]]) -> dict[str, list[Holder]]:
         held = sockets.keys() & set(_opened(process))
         owned |= held
         for port in {sockets[one] for one in held}:
-            _add(found, port, {"program": read(process / "comm").strip(), "unit": _unit(process)})
+            # what systemd holds it holds for a unit, whose process may be another one in a moment
+            unit = _activated().get(port) if process.name == "1" else None
+            _add(found, port, {"program": read(process / "comm").strip(), "unit": unit or _unit(process)})
     for one in sockets.keys() - owned:
         _add(found, sockets[one], {"program": "the kernel", "unit": "the kernel"})
     return found
+
+
+def _activated() -> dict[str, str]:
+    """The socket units by the ports that systemd holds for them (systemctl(1), list-sockets)."""
+    try:
+        listed = json.loads(output("systemctl", "list-sockets", "--show-types", "--output=json") or "[]")
+    except ValueError:
+        return {}
+    kinds = {"Stream": "tcp", "Datagram": "udp"}
+    return {
+        f"{kinds[one['type']]}/{one['listen'].rpartition(':')[2]}": one["unit"]
+        for one in listed
+        if one.get("type") in kinds and one.get("listen", "").rpartition(":")[2].isdigit()
+    }
 
 
 def _opened(process: Path) -> Iterator[str]:

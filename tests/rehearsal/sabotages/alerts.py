@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from tests.rehearsal.sabotages.model import ANY, WITNESS, Sabotage
+from tests.rehearsal.sabotages.model import ANY, PRIMARY, WITNESS, Sabotage
 
 _PROGRAM = "/usr/local/lib/bastide/alerts/bastide_alerts"
 _CONFIG = "/etc/bastide/alerts.json"
 _UNIT = "bastide-alerts"
+_TELLS = "bastide-alerts-cluster.socket"
 _MEMORY = "/var/lib/bastide-alerts/memory.json"
 _AGAIN = f"systemctl restart {_UNIT}"
 _FILE = f"/etc/systemd/system/{_UNIT}.service.d/zz-sabotage.conf"
@@ -81,6 +82,24 @@ SABOTAGES = (
         _json('c["peers"] = {{}}') + f" && {_AGAIN}",
         _BACK,
         ANY,
+        everywhere=("alerts",),
+    ),
+    Sabotage(
+        "alerts-02",
+        "nobody looks at the databases",
+        "it looks at the databases of other sites",
+        _json('c["cluster"] = None') + f" && {_AGAIN}",
+        _BACK,
+        ANY,
+        everywhere=("alerts",),
+    ),
+    Sabotage(
+        "alerts-01",
+        "nobody who tells how the cluster is",
+        "it cannot look at its database",
+        f"systemctl stop {_TELLS} && {_AGAIN}",
+        f"systemctl start {_TELLS} && {_AGAIN}",
+        PRIMARY,
         everywhere=("alerts",),
     ),
     Sabotage(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -399,3 +400,29 @@ def test_voters_are_administered_from_a_server_with_databases() -> None:
 def test_who_waits_for_nobody_could_wait_for_ever() -> None:
     with pytest.raises(SettingsError, match="stop needs a standby: nobody could ever write"):
         shape("primary", postgres__without_standby="stop")
+
+
+def test_what_nobody_would_hear_of_is_said_and_is_no_mistake() -> None:
+    apart = {"wireguard": None, "postgres": None, "ssh__open_to": "operators"}
+    assert shape("primary", "standby", "witness").unheard == []
+    assert shape("primary", alerts=None).unheard == []
+    (all_,) = shape("primary", "standby", "witness", alerts__heartbeat=None).unheard
+    assert "nobody hears of it when all servers are gone at once" in all_
+    (alone,) = shape("primary", **apart, alerts__heartbeat=None).unheard
+    assert "nobody hears of it when its only server is gone" in alone
+    (blind,) = shape("primary", "standby", **apart).unheard
+    assert "each tells of itself, and of another one only that it does not answer a ping" in blind
+
+
+def test_check_says_it_below_its_own_word(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "Pulumi.x.yaml"
+    text = EXAMPLE.read_text().replace("        every_minutes: 5\n", "")
+    file.write_text(text.replace("      heartbeat:\n", "      heartbeat: null\n"))
+    monkeypatch.setattr("sys.argv", ["bastide", "check", str(file)])
+    with pytest.raises(SystemExit):
+        runpy.run_module("bastide", run_name="__main__")
+    said = capsys.readouterr()
+    assert "no mistake (3 servers" in said.out
+    assert said.err.startswith("! alerts: nobody hears of it when all servers are gone at once")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import smtplib
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +16,16 @@ from bastide.layout.alerts import CONFIG, PROGRAM
 from bastide.secrets import AlertSecrets
 from bastide.settings import Settings
 from deploys.alerts import deploy as alerts
-from deploys.alerts.program import channels, findings, telling, watch
+from deploys.alerts.program import channels, findings, telling
 from deploys.alerts.program.channels import Mail, Message, call, trust
 from deploys.alerts.program.peers import Peers, Publisher, findings_of, told_of
 from deploys.alerts.program.telling import SILENT, due, merge, noted, teller
 from lab.services import sink_server
-from lab.services.certificate import CERTIFICATE, KEY, make_certificate
 from tests.unit.deploys.box import ALERTS, MACHINES, SECRETS, SETTINGS, here
+from tests.unit.deploys.telling import FINDING, ORDER
 from tests.verify import test_alerts as checked
 
 DECLARED = Settings.model_validate({**SETTINGS.model_dump(), "alerts": ALERTS})
-ORDER = ["witness", "standby", "primary"]
-FINDING = {"what": "the unit x has failed", "since": 100.0, "next": "look", "event": False, "last": 100.0}
 HOUR = 3600
 
 
@@ -57,6 +53,14 @@ def test_secrets_are_files_of_roots_and_stand_nowhere_else() -> None:
     config = json.loads(str(files[CONFIG].content))
     assert config["order"] == ORDER
     assert config["peers"] == {"standby": "10.21.0.12", "witness": "10.21.0.13"}
+
+
+@pytest.mark.parametrize("mesh", [True, False])
+def test_only_without_a_mesh_it_may_ping(mesh: bool) -> None:
+    settings = DECLARED if mesh else DECLARED.model_copy(update={"wireguard": None})
+    files = alerts.program_files(alerts.wanted_of(here(settings=settings, alert_secrets=SECRETS)))
+    (unit,) = [str(file.content) for file in files if file.path.endswith("/bastide-alerts.service")]
+    assert ("AmbientCapabilities=CAP_NET_RAW" in unit, "capset @setuid" in unit) == (not mesh, not mesh)
 
 
 def test_without_alerts_nothing_is_left() -> None:
@@ -178,46 +182,33 @@ def test_a_subject_is_one_line(text: str) -> None:
     assert len(subject) <= 150
 
 
-@pytest.fixture
-def sink(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
-    """The lab's sink on loopback."""
-    for name, value in (("USER", "alerts"), ("PASSWORD", "s3cret"), ("HOOK", "h"), ("BEAT", "b"), ("TOKEN", "t")):
-        monkeypatch.setenv(f"SINK_{name}", value)
-    for name, content in make_certificate("sink", ["127.0.0.1"]).items():
-        (tmp_path / name).write_bytes(content)
-    sink_server.KEPT.clear()
-    both = sink_server.servers("127.0.0.1", str(tmp_path / CERTIFICATE), str(tmp_path / KEY), (0, 0))
-    threads = [threading.Thread(target=one.serve_forever, args=(0.02,), daemon=True) for one in both]
-    for thread in threads:
-        thread.start()
-    https, smtp = (one.server_address[1] for one in both)
-    mail = {**ALERTS["mail"], "host": "127.0.0.1", "port": smtp, "tls": "starttls"}
-    yield {"mail": mail, "url": f"https://127.0.0.1:{https}", "certificate": str(tmp_path / CERTIFICATE)}
-    for one in both:
-        one.shutdown()
-        one.server_close()
-
-
 MESSAGE = Message("prod", "primary", "the unit x has failed", "alert", "witness", ("line",))
 
 
-def test_a_mail_arrives_for_everybody_over_tls_with_a_login(sink: dict[str, Any]) -> None:
-    mail = {**sink["mail"], "recipients": ["a@example.eu", "b@example.eu"]}
+@pytest.mark.parametrize("kind", ["mail", "implicit"])
+def test_a_mail_arrives_for_everybody_over_tls_with_a_login(sink: dict[str, Any], kind: str) -> None:
+    mail = {**sink[kind], "recipients": ["a@example.eu", "b@example.eu"]}
     way = Mail(mail, "s3cret", trust(sink["certificate"]))
     assert way.check() == "logged in"
     assert way.send(MESSAGE).startswith("250")
     (came,) = sink_server.KEPT.show()["messages"]
     assert came["subject"] == "[prod] primary: the unit x has failed"
+    assert came["port"] == sink[kind]["port"]
     assert came["recipients"] == ["a@example.eu", "b@example.eu"]
     assert came["text"] == "line\n\ntold by witness\n"
 
 
-def test_a_wrong_password_or_a_stranger_is_an_error_that_shows_no_secret(sink: dict[str, Any]) -> None:
+@pytest.mark.parametrize("kind", ["mail", "implicit"])
+def test_a_wrong_password_or_a_stranger_is_an_error_that_shows_no_secret(sink: dict[str, Any], kind: str) -> None:
+    trusted = trust(sink["certificate"])
     with pytest.raises(smtplib.SMTPException) as wrong:
-        Mail(sink["mail"], "wr0ng", trust(sink["certificate"])).check()
+        Mail(sink[kind], "wr0ng", trusted).check()
     assert "wr0ng" not in findings.text(wrong.value)
     with pytest.raises(OSError, match="certificate verify failed"):
-        Mail(sink["mail"], "s3cret", trust("")).check()
+        Mail(sink[kind], "s3cret", trust("")).check()
+    # a good certificate, of somebody else
+    with pytest.raises(OSError, match="certificate is not valid for 'localhost'"):
+        Mail({**sink[kind], "host": "localhost"}, "s3cret", trusted).check()
     with pytest.raises(OSError, match="certificate verify failed"):
         call(f"{sink['url']}/hook/h", trust(""), {})
 
@@ -234,140 +225,6 @@ def test_a_call_counts_only_when_it_is_answered_with_2xx(sink: dict[str, Any]) -
         call(f"{sink['url']}/hook/h", trusted, {})
     with pytest.raises(ValueError, match="https://"):
         call("http://127.0.0.1/", trusted)
-
-
-class Machine:
-    """One machine of three with a program of its own: its time, what is wrong with it, and what the sink took."""
-
-    def __init__(self, name: str, folder: Path, sink: dict[str, Any], peers: dict[str, str], **config: Any) -> None:
-        values = {
-            "stack": "prod", "name": name, "order": ORDER, "peers": peers, "address": "127.0.0.1", "port": None,
-            "mail": sink["mail"], "webhook": True, "heartbeat_minutes": 5, "certificate": sink["certificate"],
-            "repeat_hours": 24, "silent_minutes": 3, "disk_percent": 90, "certificates": [], **config,
-        }  # fmt: skip
-        secrets = {"mail_password": "s3cret", "webhook_url": f"{sink['url']}/hook/h",
-                   "heartbeat_url": f"{sink['url']}/beat/b"}  # fmt: skip
-        self.watch = watch.Watch(values, secrets, folder / f"{name}.json")
-        self.wrong: dict[str, Any] = {}
-
-    def round(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A round in which this is wrong with it."""
-        monkeypatch.setattr(watch, "collect", lambda config, memory, now: dict(self.wrong))
-        self.watch.round()
-
-
-@pytest.fixture
-def world(tmp_path: Path, sink: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> dict[str, Machine]:
-    """Three machines that read each other's pages; who is in `off` answers nobody."""
-    pages: dict[str, Any] = {}
-    machines = {
-        name: Machine(name, tmp_path, sink, {other: other for other in ORDER if other != name}, port=1)
-        for name in ORDER
-    }
-    monkeypatch.setattr(Publisher, "show", lambda self, page: pages.update({page["name"]: page}))
-    monkeypatch.setattr(Peers, "_ask", lambda self, address: pages.get(address))
-    machines["pages"] = pages  # type: ignore[assignment]
-    return machines
-
-
-def came(way: str = "mail") -> list[str]:
-    """Subjects of what came by mail, or how many calls."""
-    found = [one for one in sink_server.KEPT.show()["messages"] if one["way"] == way]
-    return [one.get("subject", "") for one in found]
-
-
-def rounds(world: dict[str, Any], monkeypatch: pytest.MonkeyPatch, names: list[str], times: int = 1) -> None:
-    for _ in range(times):
-        for name in names:
-            world[name].round(monkeypatch)
-
-
-def test_the_witness_tells_of_a_unit_once_and_that_it_is_over(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    rounds(world, monkeypatch, ORDER, 2)
-    world["primary"].wrong = {"unit/x": {**FINDING, "since": watch.time.time()}}
-    rounds(world, monkeypatch, ORDER, 4)
-    assert came() == ["[prod] primary: the unit x has failed"]
-    assert len(came("hook")) == 1
-    body = sink_server.KEPT.show()["messages"][-1]
-    assert "told by witness" in json.dumps(body)
-    world["primary"].wrong = {}
-    rounds(world, monkeypatch, ORDER, 4)
-    assert came()[1:] == ["[prod] primary: resolved: the unit x has failed"]
-    # one signal of life, by the first in the order
-    assert len(came("beat")) == 1
-
-
-def test_who_takes_over_repeats_nothing(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    rounds(world, monkeypatch, ORDER, 2)
-    world["primary"].wrong = {"unit/x": {**FINDING, "since": watch.time.time()}}
-    rounds(world, monkeypatch, ORDER, 2)
-    world["pages"].pop("witness")
-    later = watch.time.monotonic() + 60
-    monkeypatch.setattr("deploys.alerts.program.peers.time.monotonic", lambda: later)
-    world["primary"].wrong["unit/y"] = {**FINDING, "what": "y has failed", "since": watch.time.time()}
-    rounds(world, monkeypatch, ["standby", "primary"], 3)
-    assert came() == ["[prod] primary: the unit x has failed", "[prod] primary: y has failed"]
-
-
-def test_another_machine_tells_of_a_silent_one_and_of_its_return(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    rounds(world, monkeypatch, ORDER, 2)
-    page = world["pages"].pop("primary")
-    clock = [watch.time.monotonic()]
-    monkeypatch.setattr("deploys.alerts.program.peers.time.monotonic", lambda: clock[0])
-    clock[0] += 170
-    rounds(world, monkeypatch, ["witness", "standby"], 2)
-    assert came() == []
-    clock[0] += 20
-    rounds(world, monkeypatch, ["witness", "standby"], 3)
-    assert came() == ["[prod] primary: does not answer: it is off, cut off, or its alerts do not run"]
-    world["pages"]["primary"] = {**page, "at": page["at"] + 1}
-    rounds(world, monkeypatch, ["witness", "standby"], 2)
-    assert came()[1:] == ["[prod] primary: resolved: does not answer: it is off, cut off, or its alerts do not run"]
-
-
-def test_a_program_that_hangs_is_silent_though_its_page_is_there(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    rounds(world, monkeypatch, ORDER, 2)
-    clock = [watch.time.monotonic()]
-    monkeypatch.setattr("deploys.alerts.program.peers.time.monotonic", lambda: clock[0])
-    for _ in range(4):
-        clock[0] += 60
-        rounds(world, monkeypatch, ["standby", "primary"])
-    assert came() == ["[prod] witness: does not answer: it is off, cut off, or its alerts do not run"]
-
-
-def test_while_one_way_is_none_the_other_is_enough(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    sink_server.KEPT.break_({"mail": "refuse"})
-    world["primary"].wrong = {"unit/x": FINDING}
-    rounds(world, monkeypatch, ORDER, 3)
-    assert (came(), len(came("hook"))) == ([], 1)
-    assert world["witness"].watch.memory["channels"]["mail"]["ok"] is False
-
-
-def test_what_no_way_took_is_tried_again(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    rounds(world, monkeypatch, ORDER)
-    sink_server.KEPT.break_({"mail": "drop", "hook": "drop"})
-    world["primary"].wrong = {"unit/x": {**FINDING, "since": watch.time.time()}}
-    rounds(world, monkeypatch, ORDER, 2)
-    assert came() == []
-    sink_server.KEPT.break_({})
-    rounds(world, monkeypatch, ORDER, 3)
-    assert "[prod] primary: the unit x has failed" in came()
-
-
-def test_many_at_once_are_one_message(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    rounds(world, monkeypatch, ORDER)
-    now = watch.time.time()
-    world["primary"].wrong = {f"unit/{n}": {**FINDING, "what": f"unit {n}", "since": now} for n in range(20)}
-    rounds(world, monkeypatch, ORDER, 3)
-    assert came() == ["[prod] primary: 20 messages"]
-
-
-def test_alone_it_tells_itself(tmp_path: Path, sink: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    alone = Machine("primary", tmp_path, sink, {}, order=["primary"])
-    alone.wrong = {"unit/x": FINDING}
-    for _ in range(3):
-        alone.round(monkeypatch)
-    assert came() == ["[prod] primary: the unit x has failed"]
 
 
 def test_the_pages_are_shown_and_read(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pyinfra.connectors.util import CommandOutput, OutputLine
 
 from bastide import hold as script
 from deploys.operations import hold as operation
-from tests.unit.deploys.test_operations import Fake
+from tests.unit.deploys.operating import Fake
 
 
 @pytest.fixture

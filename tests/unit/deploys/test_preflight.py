@@ -138,7 +138,7 @@ def test_what_is_in_the_way_is_named(changes, expected):
 
 
 def test_what_the_platform_runs_itself_is_not_in_its_way():
-    own = {"tcp/22": "init.scope", "tcp/5432": "patroni.service", "tcp/6432": "pgbouncer.service"}
+    own = {"tcp/22": "init.scope", "tcp/5432": "patroni.service", "tcp/6432": "pgbouncer.socket"}
     own |= {"tcp/2379": "etcd.service", "udp/51820": "the kernel"}
     holders = {port: [{"program": "one", "unit": unit}] for port, unit in own.items()}
     assert problems("primary", seen({"holders": holders}), CLUSTERED) == []

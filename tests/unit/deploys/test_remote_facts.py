@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import pwd
 import socket
@@ -120,6 +121,31 @@ def test_who_listens_on_a_port_is_named_with_its_unit(protocol: str, kind: socke
 def test_the_unit_of_a_process_is_read_as_systemd_has_it(tmp_path: Path, line: str, unit: str) -> None:
     (tmp_path / "cgroup").write_text(line)
     assert machine._unit(tmp_path) == unit
+
+
+def test_what_systemd_listens_on_for_somebody_is_that_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = [
+        {"listen": "127.0.0.1:6432", "type": "Stream", "unit": "pgbouncer.socket", "activates": "pgbouncer.service"},
+        {"listen": "[::]:69", "type": "Datagram", "unit": "tftp.socket", "activates": "tftp.service"},
+        {"listen": "/run/pgbouncer/.s.PGSQL.6432", "type": "Stream", "unit": "pgbouncer.socket", "activates": "x"},
+    ]
+    monkeypatch.setattr(machine, "output", lambda *_: json.dumps(listed))
+    assert machine._activated() == {"tcp/6432": "pgbouncer.socket", "udp/69": "tftp.socket"}
+    monkeypatch.setattr(common, "ROOT", tmp_path)
+    for number, program, inode in (("1", "systemd", 7), ("9", "pgbouncer", 7), ("2", "other", 8)):
+        folder = tmp_path / "proc" / number
+        (folder / "fd").mkdir(parents=True)
+        (folder / "fd" / "3").symlink_to(f"socket:[{inode}]")
+        (folder / "comm").write_text(f"{program}\n")
+        (folder / "cgroup").write_text("0::/init.scope\n" if number == "1" else f"0::/system.slice/{program}.service\n")
+    line = "   0: 0100007F:1920 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 7 1 0\n"
+    (tmp_path / "proc/net").mkdir()
+    (tmp_path / "proc/net/tcp").write_text(f"head\n{line}")
+    held = machine._holders([("tcp", 6432)])["tcp/6432"]
+    assert sorted((one["program"], one["unit"]) for one in held) == [
+        ("pgbouncer", "pgbouncer.service"),
+        ("systemd", "pgbouncer.socket"),
+    ]
 
 
 def test_settings_as_the_package_brought_them_are_nobody_elses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,7 +69,7 @@ def clustered() -> dict[str, File]:
     files = [*patroni.member_files(wanted, KEYRING, patroni.memory_of(wanted, 0)), routing.haproxy_file(wanted)]
     files += [
         routing.pool_files(wanted, KEYRING)[0],
-        routing.pool_files(wanted, KEYRING)[-1],  # those in between change with time
+        *routing.pool_files(wanted, KEYRING)[-2:],  # those in between change with time
         routing.pool_users_file(wanted, KEYRING),
         *postgres.local_access_of(wanted).files(),
         *postgres.package_files(),
@@ -94,7 +94,7 @@ def written() -> dict[str, File]:
         updates.apt_file(UPDATES),
         *updates.window_files(replace(updates.wanted_of(here()), updates=UPDATES)),
     )
-    settings = Settings.model_validate({**SETTINGS.model_dump(), "alerts": ALERTS})
+    settings = Settings.model_validate({**CLUSTERED.model_dump(), "alerts": ALERTS})
     told = alerts.program_files(alerts.wanted_of(here(settings=settings, alert_secrets=SECRETS)))
     files += tuple(file for file in told if file.content is not None and not file.path.startswith(PROGRAM))
     named = {file.path.strip("/").replace("/", "_"): file for file in files}

@@ -80,9 +80,10 @@ def test_where_it_is_stands_in_the_stack_file_and_in_the_secret_urls(
     monkeypatch.setattr(lifecycle, "set_secret", keep)
     monkeypatch.setattr(lifecycle, "passphrase_env", lambda *_, **__: {})
     words = lifecycle.sink_words(read(file), AlertSecrets())
-    lifecycle._settle_alerts("lab", tmp_path, words, AlertSecrets())
+    lifecycle._settle_alerts("lab", tmp_path, words, AlertSecrets(), tls=False)
     alerts = load(file)["config"]["bastide:settings"]["alerts"]
     assert (alerts["mail"]["host"], alerts["certificate"]) == ("198.18.0.7", "build/lab/sink.crt")
+    assert (alerts["mail"]["port"], alerts["mail"]["tls"]) == (587, "starttls")
     assert words[0] == "alerts@example.eu"
     assert set_ == {
         "mail_password": words[1],
@@ -93,8 +94,12 @@ def test_where_it_is_stands_in_the_stack_file_and_in_the_secret_urls(
     known = AlertSecrets(**{name: SecretStr(value) for name, value in set_.items()})
     set_.clear()
     assert lifecycle.sink_words(read(file), known) == words, "what is there stays"
-    lifecycle._settle_alerts("lab", tmp_path, words, known)
+    lifecycle._settle_alerts("lab", tmp_path, words, known, tls=False)
     assert (file.stat().st_mtime_ns, set_) == (before, {})
+    file.write_text(file.read_text().replace("tls: starttls", "tls: tls").replace("port: 587", "port: 465"))
+    assert lifecycle._over_tls(read(file)), "the operator's choice"
+    lifecycle._settle_alerts("lab", tmp_path, words, known, tls=True)
+    assert load(file)["config"]["bastide:settings"]["alerts"]["mail"]["port"] == 465
 
 
 @pytest.mark.parametrize("faults", [{"mail": "sulks"}, {"telex": "slow"}, ["mail"], {"mail": 3}])
@@ -110,7 +115,7 @@ def test_without_tls_nobody_may_log_in(tmp_path: Path) -> None:
 
     for name, content in make_certificate("sink", ["127.0.0.1"]).items():
         (tmp_path / name).write_bytes(content)
-    https, smtp = sink_server.servers("127.0.0.1", str(tmp_path / CERTIFICATE), str(tmp_path / KEY), (0, 0))
+    https, smtp, smtps = sink_server.servers("127.0.0.1", str(tmp_path / CERTIFICATE), str(tmp_path / KEY), (0, 0, 0))
     Thread(target=smtp.serve_forever, args=(0.02,), daemon=True).start()
     with smtplib.SMTP("127.0.0.1", smtp.server_address[1], timeout=10) as relay:
         assert relay.docmd("AUTH PLAIN AGEAYg==")[0] == 530
@@ -118,5 +123,5 @@ def test_without_tls_nobody_may_log_in(tmp_path: Path) -> None:
         relay.starttls(context=ssl.create_default_context(cafile=str(tmp_path / CERTIFICATE)))
         assert relay.docmd("MAIL FROM:<a@example.eu>")[0] == 530
     smtp.shutdown()
-    for one in (https, smtp):
+    for one in (https, smtp, smtps):
         one.server_close()

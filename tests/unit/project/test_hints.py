@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bastide.command_line import Parser
+from bastide.console import run
 from hosts.__main__ import parser as hosts
 from stacks.__main__ import parser as stacks
 
@@ -49,6 +50,16 @@ def typed(start: str) -> list[tuple[str, str]]:
                 if begins:
                     found.append((f"{path.relative_to(ROOT)}:{number}", f"{start} {rest.strip()}"))
     return found
+
+
+def test_what_is_typed_behind_make_reaches_no_make_that_a_program_of_it_calls() -> None:
+    """Else `make test-full only=alerts` has its rehearsal deploy the capability of that name alone."""
+    names = {*re.findall(r"^([a-z]+) \?=", MAKEFILE, re.MULTILINE), "stack", "lab", "verbose", "publish"}
+    shown = ["make", "--no-print-directory", "--eval", "shown: ; @env", "shown"]
+    done = run([*shown, *(f"{name}=typed" for name in sorted(names - {"PYTHON"}))], cwd=ROOT)
+    assert "PATH=" in done.stdout
+    # make tells those that it calls itself by MAKEFLAGS, which a rehearsal leaves out
+    assert [line for line in done.stdout.splitlines() if line.partition("=")[2] == "typed"] == []
 
 
 def _expanded(line: str) -> str:

@@ -51,6 +51,7 @@ def seen(**more: Any) -> Output:
         "peers": {name: SETTINGS.mesh[name] for name in OTHERS},
         "order": SETTINGS.one_at_a_time,
         "silent_minutes": SETTINGS.alerts.silent_minutes,
+        "cluster": {"sites": list(SETTINGS.sites)},
     }
     said = {
         "now": now, "round": now - 9, "blind": [], "ways": ways, "digest": checks._PROGRAM, "config": config,
@@ -91,6 +92,7 @@ BROKEN = {"ok": False, "at": 1.0, "checked": 1.0, "said": "535 no"}
         ("test_every_way_is_open", {"config": {}}, "mail goes to other people than declared"),
         ("test_it_reads_every_other_machine", {"pages": {"primary": None}}, "it shows the others nothing"),
         ("test_it_reads_every_other_machine", {"config": {"peers": {}}}, "it does not look at every other machine"),
+        ("test_a_machine_looks_at_itself", {"blind": ["database"]}, "it cannot look at its database"),
         ("test_nobody_else_reads_it", {"listening": ["0.0.0.0:7070"]}, "it listens at 0.0.0.0:7070"),
         (
             "test_nobody_else_reads_it",

@@ -183,7 +183,7 @@ def _first_word(line: socket.socket) -> str:
 def listening(programs: tuple[str, ...]) -> list[str]:
     """Where these programs listen for TCP, as "program address:port"."""
     lines = output("ss", "-Hltnp").splitlines()
-    found = {f"{one} {line.split()[3]}" for line in lines for one in programs if f'(("{one}"' in line}
+    found = {f"{one} {line.split()[3]}" for line in lines for one in programs if f'("{one}",' in line}
     return sorted(found)
 
 
