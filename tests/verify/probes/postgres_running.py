@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from bastide.layout.postgres import DATA, FOLDER, LEADER_PORT, POOL_FOLDER, POOL_PORT, POOL_SOCKETS, PORT, REPLICA_PORT
+from bastide.layout.postgres import DATA, FOLDER, LEADER_PORT, POOL_FOLDER, POOL_PORT, PORT, REPLICA_PORT
 from bastide.settings import Settings
 from tests.verify.probes.postgres_rules import PINNED, shared_settings
 
@@ -114,9 +114,9 @@ def told_otherwise(overrides: Iterable[str]) -> list[str]:
 def pool_settings(clients: str) -> dict[str, str]:
     """What PgBouncer goes by where that is not its default (PgBouncer 1.24 manual); `clients`: what it promises."""
     return {
-        "listen_addr": "127.0.0.1",
+        # systemd listens for it, and it listens nowhere else
         "listen_port": str(POOL_PORT),
-        "unix_socket_dir": POOL_SOCKETS,
+        "unix_socket_dir": "",
         "auth_type": "scram-sha-256",
         "auth_file": f"{POOL_FOLDER}/userlist.txt",
         "client_tls_sslmode": "require",

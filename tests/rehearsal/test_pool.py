@@ -1,0 +1,58 @@
+"""The pool, whatever HAProxy believes: who comes to write is never given a server that only reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from threading import Thread
+
+import pytest
+
+from bastide.console import Completed
+from bastide.layout.postgres import FOLDER, POOL_PORT, ROUTER_CONFIG
+from tests.rehearsal.acknowledged import Writers, lent
+from tests.rehearsal.stack import Rehearsal, wait_for
+
+LAB = "database"
+
+_WRITE = "create temp table tried (n int); insert into tried values (1) returning n"
+
+
+@pytest.fixture(scope="module")
+def writers(rehearsal: Rehearsal) -> Iterator[Writers]:
+    """The view of the cluster. Afterwards the primary leads again."""
+    yield from lent(rehearsal)
+
+
+@pytest.mark.parametrize("pool", ["", "_session"])
+def test_who_is_led_to_a_replica_waits_for_the_leader(rehearsal: Rehearsal, writers: Writers, pool: str) -> None:
+    """As in a handover for as long as HAProxy's look at the earlier leader is not answered; here until it is mended."""
+    leader = writers.leader()
+    # without looking, and to the replica alone: what stands in the section of the leader's port
+    astray = f"/^listen leader/,/^listen replicas/{{/server {leader} /d; s/ check port .*$//}}"
+    answers: list[Completed] = []
+    rehearsal.exec(
+        leader, f"cp -p {ROUTER_CONFIG} /run/as-it-was; sed -i '{astray}' {ROUTER_CONFIG}; systemctl reload haproxy"
+    )
+    try:
+        # connections of before are let go, so that the pool makes new ones
+        rehearsal.exec(leader, "systemctl restart pgbouncer")
+        client = Thread(target=lambda: answers.append(pooled(writers, leader, f"{writers.database}{pool}")))
+        client.start()
+        refused = "journalctl -q -u pgbouncer -n 50 -o cat | grep -c 'terminating connection due to administrator'"
+        wait_for(
+            lambda: int(rehearsal.exec(leader, refused, check=False).stdout or 0) > 0 or bool(answers),
+            "the pool came to the replica",
+            seconds=20,
+        )
+    finally:
+        rehearsal.exec(leader, f"mv /run/as-it-was {ROUTER_CONFIG}; systemctl reload haproxy")
+    client.join()
+    assert (answers[0].stdout.strip(), answers[0].stderr) == ("1", "")
+
+
+def pooled(writers: Writers, machine: str, database: str) -> Completed:
+    """What an application that writes gets from the pool of its machine."""
+    secret = writers.password.get_secret_value()
+    where = f"host=127.0.0.1 port={POOL_PORT} user={writers.role} dbname={database} sslmode=verify-full"
+    script = f"read -r PGPASSWORD; export PGPASSWORD; psql -XAtq '{where} sslrootcert={FOLDER}/ca.crt' -f -"
+    return writers.rehearsal.exec(machine, script, input=f"{secret}\n{_WRITE};\n", check=False)
