@@ -24,6 +24,7 @@ role ?=
 database ?=
 from ?=
 schema ?=
+verification ?=
 PYTHON ?= python3
 VENV := .venv/bin
 # Every target is many programs in Python. Where this is set (containers do so) each would compile the project anew: 5 s
@@ -100,8 +101,8 @@ resize: ## give one server the type that the stack file says, the others well   
 deploy: ## pyinfra: harden and configure the machines      [only=ssh,users] [limit=standby]
 	@$(IN) $(SHOWN) pyinfra -y --fail-percent 0 hosts/inventory.py deploys/site.py $(if $(only),--data only=$(only)) $(if $(adopt),--data 'adopt=$(adopt)') $(if $(limit),--limit $(limit))
 
-verify: inventory ## testinfra: prove every control, write the evidence     [only=ssh,users]
-	@$(IN) $(KEYS) pytest tests/verify -q $(PICK)
+verify: inventory ## testinfra: prove every control, write the evidence     [only=ssh,users] [verification=1: as the checks' account]
+	@$(IN) $(KEYS) pytest tests/verify -q $(PICK) $(if $(verification),--verification)
 
 prove: inventory ## verify, then write the page, with its reasons when something is not proven
 	@$(IN) $(KEYS) code=0; pytest tests/verify -q || code=$$?; python -m bastide page --stack $(stack) || code=$$?; exit $$code

@@ -1,6 +1,7 @@
-"""Which checks prove a control, by their texts: a proof made by other checks, or of another sentence, is none.
+"""Which checks prove a control, by their texts: a proof made by other checks, or of another sentence, is none. And
+which scripts they run on machines.
 
-The checks are read, not imported: the core knows nothing of tests/verify but where it lies.
+The checks are read or run, not imported: the core knows nothing of tests/verify but where it lies.
 """
 
 from __future__ import annotations
@@ -8,11 +9,14 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from bastide.console import run
 from bastide.controls import CONTROLS, Control
+from bastide.machines import Inventory
 
 ROOT = Path(__file__).parents[1]
 _CHECKS = "tests/verify"
@@ -34,6 +38,18 @@ def proof_digests(root: Path = ROOT) -> dict[str, str]:
         for control in _proves(path):
             files.setdefault(control, set()).update(texts)
     return {one.id: _digest(one, files[one.id], root) for one in CONTROLS}
+
+
+def listed_scripts(inventory: Inventory, root: Path = ROOT) -> dict[str, dict[str, str]]:
+    """The names of the scripts that checks run as root, by machine and by the SHA-256 of their texts.
+
+    Raises `CommandFailed` when the checks cannot say.
+    """
+    words = [sys.executable, "-m", "tests.verify.listing"]
+    hint = "a check is broken: run `python -m tests.verify.listing < build/<stack>/inventory.json` to see where"
+    done = run(words, input=json.dumps(inventory.to_json()), cwd=root, timeout=60, hint=hint)
+    found: dict[str, dict[str, str]] = json.loads(done.stdout)
+    return found
 
 
 def _digest(control: Control, files: set[str], root: Path) -> str:

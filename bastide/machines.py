@@ -81,7 +81,8 @@ class Inventory:
 
     `user` is the automation account, `identity` the path of its private key, `port` that of ssh. `resolver` is the
     address of the name server that knows the stack's names, "" where the whole internet does. `mesh` are the addresses
-    by name at which ssh answers when it is open to the mesh only.
+    by name at which ssh answers when it is open to the mesh only. `verifier` is the account of the checks, "" for none,
+    `verifier_identity` the path of its private key.
     """
 
     stack: str
@@ -93,6 +94,12 @@ class Inventory:
     prober: Prober | None = None
     resolver: str = ""
     mesh: dict[str, str] = field(default_factory=dict)
+    verifier: str = ""
+    verifier_identity: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in a file (`load_inventory`)."""
+        return {"version": SCHEMA_VERSION, **asdict(self)}
 
     def ssh_address(self, machine: Machine) -> str:
         """Where ssh answers on a machine."""
@@ -120,10 +127,15 @@ def inventory_path(stack: str, root: Path = Path()) -> Path:
     return build_dir(stack, root) / "inventory.json"
 
 
+def ssh_config_path(stack: str, root: Path = Path(), *, gated: bool = False) -> Path:
+    """Where the configuration of ssh clients is written: of people and deploys, or (`gated`) of the checks' account."""
+    return build_dir(stack, root) / ("verify.ssh_config" if gated else "ssh_config")
+
+
 def save_inventory(inventory: Inventory, path: Path) -> None:
     """Write the inventory, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"version": SCHEMA_VERSION, **asdict(inventory)}, indent=2) + "\n"
+    text = json.dumps(inventory.to_json(), indent=2) + "\n"
     write_whole(path, text)
 
 
@@ -132,9 +144,16 @@ def load_inventory(path: Path) -> Inventory:
     stack = path.parent.name
     hint = f"run `make inventory stack={stack}` first; where there are no machines yet, `make up stack={stack}`"
     try:
-        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise StackError(f"{path} does not exist", hint) from None
+    return inventory_from(text, str(path), hint)
+
+
+def inventory_from(text: str, path: str, hint: str) -> Inventory:
+    """The inventory in a text. Raises `StackError`, which names where it is from (`path`), when it is none."""
+    try:
+        data: dict[str, Any] = json.loads(text)
     except ValueError:
         raise StackError(f"{path} is not JSON", hint) from None
     if data.pop("version", None) != SCHEMA_VERSION:

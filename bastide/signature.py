@@ -1,7 +1,7 @@
 """Who made a file: OpenSSH's signatures (ssh-keygen(1), -Y), made with the keys that the stack file knows anyhow.
 
-The automation account may sign, and whom `settings.evidence.signers` names of the people. Nothing else is needed to
-look: no passphrase, no network.
+The automation account and that of the checks may sign, and whom `settings.evidence.signers` names of the people.
+Nothing else is needed to look: no passphrase, no network.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ KEY = "BASTIDE_SIGNING_KEY"
 
 
 def sign(path: Path, settings: Settings, root: Path = Path()) -> bool:
-    """Sign a file with $BASTIDE_SIGNING_KEY, else with the automation account's key; an old signature goes first.
+    """Sign a file with $BASTIDE_SIGNING_KEY, else with the key of the automation account or, where that is not at hand,
+    of the checks'; an old signature goes first.
 
     Returns whether it is signed: without a key there is none, and nothing fails. Raises `EvidenceError` for a key that
     cannot sign.
     """
     signature_path(path).unlink(missing_ok=True)
     named = os.environ.get(KEY, "")
-    key = Path(named).expanduser() if named else identity_path(settings.users.automation.identity, root)
+    key = Path(named).expanduser() if named else _own_key(settings, root)
     if not key.is_file():
         if named:
             raise EvidenceError(f"{KEY} names {key}, and there is no such file", "name a private key, or unset it")
@@ -72,4 +73,14 @@ def may_sign(settings: Settings) -> list[tuple[str, str]]:
     """Who may sign, as name and public key (ssh-keygen(1), ALLOWED SIGNERS)."""
     automation = settings.users.automation
     people = [(name, key) for name in settings.evidence.signers for key in settings.users.people[name].keys]
-    return [(name, " ".join(key.split()[:2])) for name, key in [(automation.name, automation.key), *people]]
+    own = [(automation.name, automation.key)]
+    if checks := settings.users.verification:
+        own += [(checks.name, key) for key in checks.keys]
+    return [(name, " ".join(key.split()[:2])) for name, key in [*own, *people]]
+
+
+def _own_key(settings: Settings, root: Path) -> Path:
+    """The automation account's, or that of the checks' account where there is no other."""
+    users = settings.users
+    key = identity_path(users.automation.identity, root)
+    return key if key.is_file() or not users.verification else identity_path(users.verification.identity, root)

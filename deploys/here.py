@@ -7,7 +7,7 @@ from functools import cached_property
 
 from pyinfra.api.host import Host
 
-from bastide.machines import Machine
+from bastide.machines import Inventory, Machine
 from bastide.mesh import Mesh, mesh_of
 from bastide.secrets import AlertSecrets, Keyring
 from bastide.settings import Settings
@@ -18,7 +18,7 @@ class Here:
     """One machine of one stack.
 
     `machines`: all of the stack, this one among them. `adopt` names the machine whose data the operator declares to be
-    the cluster's, after etcd has lost all; "" for none.
+    the cluster's, after etcd has lost all; "" for none. `inventory`: what checks know of the stack.
     """
 
     settings: Settings
@@ -28,6 +28,7 @@ class Here:
     keyring: Keyring
     adopt: str = ""
     alert_secrets: AlertSecrets = field(default_factory=AlertSecrets)
+    inventory: Inventory | None = None
 
     @cached_property
     def mesh(self) -> Mesh | None:
@@ -51,4 +52,5 @@ def here_of(host: Host) -> Here:
         data.keyring,
         adopt=str(data.get("adopt") or ""),
         alert_secrets=data.alert_secrets,
+        inventory=data.inventory,
     )

@@ -14,9 +14,11 @@ from bastide.errors import PreflightError
 from bastide.layout.firewall import RULES
 from bastide.layout.model import Listener
 from bastide.layout.postgres import DATA
+from bastide.layout.users import CHECKS_COMMENT
 from bastide.open_ports import listeners, taken_whole
 from bastide.settings import Settings
 from bastide.settings.base import INSTEAD
+from deploys.facts.accounts import ACCOUNTS
 from deploys.facts.ask import ask_first
 from deploys.facts.fact import FactRequest, Facts, merged
 from deploys.facts.machine import MACHINE, MachineState
@@ -103,6 +105,7 @@ def problems(name: str, seen: _Seen, settings: Settings) -> list[str]:
             *_machine_problems(seen, machine),
             *_in_the_way(machine, needed),
             *_settings_problems(machine, settings),
+            *_account_problems(seen, settings),
         ]
     return [f"{name}: {what}; {next_step}" for what, next_step in found]
 
@@ -164,6 +167,16 @@ def _settings_problems(machine: MachineState, settings: Settings) -> Iterator[tu
         yield f"{account} is an account of the system, not a person's", "choose another name in settings.users"
 
 
+def _account_problems(seen: _Seen, settings: Settings) -> Iterator[tuple[str, str]]:
+    checks = settings.users.verification
+    there = seen.facts[ACCOUNTS]["accounts"] if ACCOUNTS in seen.facts else {}
+    if checks and checks.name in there and there[checks.name]["comment"] != CHECKS_COMMENT:
+        yield (
+            f"there is an account {checks.name} already, and it is not the checks'",
+            "choose another name in settings.users.verification, or remove the account there",
+        )
+
+
 def notes(seen: _Seen) -> Iterator[str]:
     """What the user should know, and what forbids nothing."""
     machine = seen.facts[MACHINE]
@@ -182,7 +195,9 @@ def notes(seen: _Seen) -> Iterator[str]:
 
 def _ask(host: Host, settings: Settings, usual: FactRequest) -> _Seen:
     began = time.time()
+    checks = settings.users.verification
     names = [settings.users.automation.name, *settings.users.people, *settings.users.removed]
+    names += [checks.name] if checks else []
     fitness = MACHINE.request(
         {
             "ports": [(one.protocol, one.port) for one in listeners(settings, host.name)],

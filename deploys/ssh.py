@@ -116,7 +116,7 @@ def config_file(wanted: Wanted) -> File:
     text = render(
         "ssh/00-bastide.conf.j2",
         port=wanted.ssh.port,
-        accounts=[wanted.users.automation.name, *wanted.users.people],
+        accounts=roster(wanted.users).known,
         max_auth_tries=wanted.ssh.max_auth_tries,
         login_grace_seconds=wanted.ssh.login_grace_seconds,
         alive_seconds=wanted.ssh.idle_minutes * 60 // _ALIVE_COUNT,

@@ -41,6 +41,7 @@ _data = {
     "stack": _stack.name,
     "settings": _stack.settings,
     "machines": _stack.machines,
+    "inventory": _stack.inventory(),
     "keyring": _stack.keyring,
     "alert_secrets": _stack.alert_secrets,
     # the automation account is root by sudo, see settings.users.automation

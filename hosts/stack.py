@@ -41,7 +41,7 @@ class Stack:
 
     def inventory(self) -> Inventory:
         """All that a check needs to reach the machines, without a secret."""
-        automation = self.settings.users.automation
+        automation, verification = self.settings.users.automation, self.settings.users.verification
         return Inventory(
             stack=self.name,
             environment="lab" if self.settings.lab else "cloud",
@@ -52,6 +52,8 @@ class Stack:
             prober=self.prober,
             resolver=self.resolver,
             mesh=self.settings.mesh if self.settings.ssh.open_to == "vpn" else {},
+            verifier=verification.name if verification else "",
+            verifier_identity=verification.identity if verification else "",
         )
 
 

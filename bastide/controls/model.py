@@ -76,6 +76,11 @@ def alerts_in_mesh(settings: Settings) -> bool:
     return alerts(settings) and mesh_of_several(settings)
 
 
+def verification(settings: Settings) -> bool:
+    """What is said of an account for checks."""
+    return settings.users.verification is not None
+
+
 def heartbeat(settings: Settings) -> bool:
     """What is said of a dead man's signal."""
     return settings.alerts is not None and settings.alerts.heartbeat is not None

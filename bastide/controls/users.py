@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bastide.controls.model import Control, count
+from bastide.controls.model import Control, count, verification
 from bastide.machines import Inventory
 from bastide.settings import Settings
 
@@ -10,7 +10,7 @@ CONTROLS = (
     Control(
         "users-01",
         "Accounts",
-        "Accounts that can log in: {people}, and one for automation. There are no others.",
+        "Accounts that can log in: {people}, and {services}. There are no others.",
         "Who can get in is written down in one place, and this compares it with the servers.",
         claims=(36, 37),
     ),
@@ -24,7 +24,7 @@ CONTROLS = (
     Control(
         "users-03",
         "Administrator rights",
-        "Administrator rights: {admins}, and the automation account. Nobody else may become root.",
+        "Administrator rights: {admins}, and the automation account. Nobody else may become root{listed}.",
         "The fewer can change a server, the fewer can be attacked for it.",
         claims=(36, 37),
     ),
@@ -42,6 +42,14 @@ CONTROLS = (
         "What automation did and what a person did carry different names.",
         claims=(36, 40),
     ),
+    Control(
+        "users-06",
+        "Account of the checks",
+        "The account of the checks gets no session: it is root for the scripts that are listed, and for nothing else.",
+        "The key that proves all this every night opens no server, should it leak: it shows what the checks see.",
+        claims=(36, 37),
+        needs=verification,
+    ),
 )
 
 
@@ -52,5 +60,7 @@ def facts(settings: Settings, inventory: Inventory) -> dict[str, str]:
     return {
         "people": count(len(people), "person", "people"),
         "admins": count(len(admins), "person", "people"),
+        "services": "one for automation and one for checks" if settings.users.verification else "one for automation",
+        "listed": "; the checks' account runs listed scripts as root" if settings.users.verification else "",
         "removed": count(len(settings.users.removed), "person", "people"),
     }

@@ -24,7 +24,7 @@ from bastide.settings.servers import EU_LOCATIONS, AnyServer, ExistingServer, Lo
 from bastide.settings.ssh import Ssh
 from bastide.settings.storage import Bucket, Storage
 from bastide.settings.updates import Reboot, Source, Updates
-from bastide.settings.users import Automation, Person, Users
+from bastide.settings.users import Automation, Person, Users, Verification
 from bastide.settings.wireguard import Administrator, Wireguard
 
 __all__ = [
@@ -64,6 +64,7 @@ __all__ = [
     "Storage",
     "Updates",
     "Users",
+    "Verification",
     "Wireguard",
     "Zone",
     "key_blob",

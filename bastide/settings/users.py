@@ -16,6 +16,8 @@ _SYSTEM = {
     "floppy", "tape", "sudo", "audio", "dip", "operator", "src", "shadow", "utmp", "video", "sasl", "plugdev",
     "staff", "users", "sshd", "messagebus", "crontab",
 }  # fmt: skip
+# those that the platform's own packages make
+_SERVICES = {"bastide-alerts", "etcd", "haproxy", "pgbouncer", "postgres"}
 
 
 def _path(value: str) -> str:
@@ -35,6 +37,17 @@ class Automation(Area):
     """Where the private key lies on the operator's machine (a path, not a secret); relative to the project."""
 
 
+class Verification(Area):
+    """An account for checks alone (from CI, say): it gets no shell, and is root for the checks' listed scripts only."""
+
+    name: Name = "verify"
+    """Account name."""
+    keys: Annotated[tuple[PublicKey, ...], Field(min_length=1)]
+    """Its public ssh keys; they open no other account. To take the account away, leave out `verification`."""
+    identity: Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_path)] = "~/.ssh/bastide-verify"
+    """Where its private key lies for whoever runs the checks with it; relative to the project."""
+
+
 class Person(Area):
     """A person with an account on every machine."""
 
@@ -49,6 +62,8 @@ class Users(Area):
 
     automation: Automation
     """The account that deploys and checks use."""
+    verification: Verification | None = None
+    """The account that checks use where the automation key is not to be (CI); leave it out for none."""
     people: Annotated[dict[Name, Person], Field(default_factory=dict)]
     """People by account name."""
     removed: tuple[Name, ...] = ()
@@ -66,10 +81,23 @@ class Users(Area):
             raise ValueError("removed must not name the automation account: that would lock everyone out")
         if len(set(self.removed)) != len(self.removed):
             raise ValueError("removed names somebody twice")
+        if self.verification:
+            self._nobodys_account(self.verification)
         owners: dict[str, str] = {key_blob(self.automation.key): self.automation.name}
-        for name, person in self.people.items():
-            for key in person.keys:
+        holders = {name: person.keys for name, person in self.people.items()}
+        if self.verification:
+            holders[self.verification.name] = self.verification.keys
+        for name, keys in holders.items():
+            for key in keys:
                 other = owners.setdefault(key_blob(key), name)
                 if other != name:
                     raise ValueError(f"{name} and {other} have the same key: a key belongs to one account")
         return self
+
+    def _nobodys_account(self, one: Verification) -> None:
+        """Raise `ValueError` when the account of the checks is somebody's, or would be."""
+        taken = {self.automation.name: "the automation account", **dict.fromkeys(self.people, "a person")}
+        taken |= dict.fromkeys(self.removed, "in removed")
+        taken |= dict.fromkeys(_SYSTEM | _SERVICES, "an account of the system")
+        if one.name in taken:
+            raise ValueError(f"verification.name: {one.name} is {taken[one.name]}; choose another name")

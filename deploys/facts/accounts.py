@@ -13,6 +13,7 @@ class Account(TypedDict):
 
     uid: int
     home: str
+    comment: str
     login: bool
     shell: str
     password: bool

@@ -10,26 +10,38 @@ from pathlib import PurePosixPath
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.operation import operation
 
-from bastide.layout.users import BACKUP, KEY_DIR
-from deploys.facts.accounts import ACCOUNTS, AccountsState
+from bastide.layout.users import BACKUP, CHECKS_COMMENT, KEY_DIR
+from deploys.facts.accounts import ACCOUNTS, Account, AccountsState
 from deploys.facts.ask import ask, forget, this_host
 from deploys.remote.facts.accounts import LEFT_UIDS
 
 SHELL = "/bin/bash"
+# sshd runs the one program of the account with it; no home, and nothing that is read at its start
+CHECKS_SHELL, CHECKS_HOME = "/bin/sh", "/"
 _Commands = Generator[PyinfraCommand | str, None, None]
 
 
 @dataclass(frozen=True)
 class Roster:
-    """Account names: who can log in, and who left."""
+    """Account names: who can log in, who left, and the account of the checks ("" for none), which gets no session."""
 
     declared: tuple[str, ...]
     removed: tuple[str, ...]
+    checks: str = ""
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """All that a key may open."""
+        return (*self.declared, self.checks) if self.checks else self.declared
 
     @property
     def asked(self) -> list[str]:
         """The names that a machine is asked about."""
-        return sorted({*self.declared, *self.removed, "root"})
+        return sorted({*self.known, *self.removed, "root"})
+
+    def was_of_checks(self, name: str, account: Account) -> bool:
+        """Whether it was made for checks, and is not declared any more."""
+        return account["comment"] == CHECKS_COMMENT and name not in self.known
 
 
 @operation()
@@ -75,19 +87,22 @@ def declared_commands(roster: Roster, seen: AccountsState) -> list[str]:
     root = seen["accounts"].get("root")
     commands = ["usermod --lock root"] if root and root["password"] else []
     number = seen["next_uid"]
-    for name in roster.declared:
+    for name in roster.known:
         account = seen["accounts"].get(name)
+        shell = CHECKS_SHELL if name == roster.checks else SHELL
         if account is None:
             if name in seen["homes"]:
                 # of an earlier account, with the files of another uid: not this person's
                 commands.append(_keep(f"/home/{name}", "homes", name))
-            wanted = f"--create-home --user-group --shell {SHELL} --password '*' --uid {number}"
-            commands.append(f"useradd {wanted} {name}")
+            home = "--create-home"
+            if name == roster.checks:
+                home = f"--no-create-home --home-dir {CHECKS_HOME} --comment {shlex.quote(CHECKS_COMMENT)}"
+            commands.append(f"useradd {home} --user-group --shell {shell} --password '*' --uid {number} {name}")
             number += 1
             continue
         options = []
         if not account["login"]:
-            options.append(f"--shell {SHELL}")
+            options.append(f"--shell {shell}")
         if account["password"]:
             options.append("--password '*'")
         if account["expired"]:
@@ -101,16 +116,17 @@ def declared_commands(roster: Roster, seen: AccountsState) -> list[str]:
 
 def leaver_commands(roster: Roster, seen: AccountsState) -> list[str]:
     """What removes who left, locks who is not known, and takes away rights that nobody declared."""
-    commands = [f"rm -f {KEY_DIR}/{shlex.quote(n)}" for n in seen["key_files"] if n not in roster.declared]
+    commands = [f"rm -f {KEY_DIR}/{shlex.quote(n)}" for n in seen["key_files"] if n not in roster.known]
     commands += [_keep(f"/etc/sudoers.d/{n}", "sudoers.d", n) for n in seen["sudoers"]]
     for name, account in seen["accounts"].items():
-        if name in roster.removed:
+        if roster.was_of_checks(name, account):
+            commands += [_end_sessions(name), _never_again(account), f"userdel {name}"]
+        elif name in roster.removed:
             commands += [_end_sessions(name), f"rm -f /var/lib/systemd/linger/{name} /var/spool/cron/crontabs/{name}"]
-            # its number is never given to anybody again: files of it may lie anywhere
-            commands.append(f"mkdir -p {PurePosixPath(LEFT_UIDS).parent} && echo {account['uid']} >>{LEFT_UIDS}")
+            commands.append(_never_again(account))
             # the account goes before its home, so that nobody can come back to a half-moved one
             commands += [f"userdel {name}", _keep(account["home"], "homes", name)]
-        elif name not in roster.declared and account["uid"] >= 1000 and (account["login"] or account["groups"]):
+        elif name not in roster.known and account["uid"] >= 1000 and (account["login"] or account["groups"]):
             lock = f"usermod --lock --expiredate 1 --shell /usr/sbin/nologin --groups '' {name}"
             commands += [lock, _end_sessions(name)]
     commands += [_keep(f"/home/{name}", "homes", name) for name in roster.removed if name in seen["homes"]]
@@ -130,7 +146,9 @@ def undeclared(roster: Roster, seen: AccountsState) -> list[str]:
     """Sentences for the user on what is there and was never declared."""
     told = []
     for name, account in seen["accounts"].items():
-        if name not in roster.asked and account["uid"] >= 1000 and (account["login"] or account["groups"]):
+        if roster.was_of_checks(name, account):
+            told.append(f"the account {name} was for checks and is not declared any more: it is removed")
+        elif name not in roster.asked and account["uid"] >= 1000 and (account["login"] or account["groups"]):
             told.append(
                 f"the account {name} is not declared: it is locked and its home stays;"
                 " declare it, or name it in users.removed"
@@ -165,6 +183,11 @@ def _keep(path: str, kind: str, name: str) -> str:
         f'[ ! -e {source} ] || {{ to={where}/{shlex.quote(name)}."$(date +%Y%m%dT%H%M%S)" && '
         f'install -d -m 0700 {BACKUP} {where} && mv -T {source} "$to" && chown -Rh root:root "$to"; }}'
     )
+
+
+def _never_again(account: Account) -> str:
+    """Its number is never given to anybody again: files of it may lie anywhere."""
+    return f"mkdir -p {PurePosixPath(LEFT_UIDS).parent} && echo {account['uid']} >>{LEFT_UIDS}"
 
 
 def _end_sessions(name: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bastide.errors import StackError
 from bastide.files import write_whole
-from bastide.machines import Inventory, build_dir, identity_path
+from bastide.machines import Inventory, Machine, build_dir, identity_path, ssh_config_path
 from bastide.settings import key_blob
 from hosts.transport.known_hosts import alias, known_hosts_path
 
@@ -40,27 +40,53 @@ _SAFE = {
 
 
 def write_ssh_config(inventory: Inventory, root: Path = Path()) -> Path:
-    """Write build/<stack>/ssh_config and return its path. Needs no secret: CI makes it from inventory.json."""
+    """Write build/<stack>/ssh_config and return its path. Needs no secret: CI makes it from inventory.json.
+
+    Beside it stands that of the checks' account, where there is one; its prober is reached as always.
+    """
     stack, root = inventory.stack, root.absolute()
     folder = build_dir(stack, root)
     folder.mkdir(parents=True, exist_ok=True)
     sockets = _socket_folder(folder)
-    common = {"IdentityFile": _quoted(identity_path(inventory.identity, root)), **_SAFE}
-    blocks = []
-    for machine in inventory:
-        host = {"HostName": inventory.ssh_address(machine), "User": inventory.user, "Port": str(inventory.port)}
-        name = alias(stack, machine.name, machine.id)
-        blocks.append(_block(machine.name, {**host, **_pinned(name, known_hosts_path(stack, root), sockets), **common}))
-    if prober := inventory.prober:
-        host = {"HostName": prober.address, "User": prober.user, "Port": "22"}
-        known, name = folder / "prober.known_hosts", alias(stack, "prober", prober.address)
-        write_whole(known, f"{name} {key_blob(prober.host_key)}\n")
-        blocks.append(_block(prober.name, {**host, **_pinned(name, known, sockets), **common}))
-    path = folder / "ssh_config"
-    write_whole(
-        path, f"# ssh -F {build_dir(stack)}/ssh_config <name>; made anew by `python -m hosts`\n" + "".join(blocks)
-    )
-    return path
+    outside = _prober(inventory, folder, sockets, _key(inventory.identity, root))
+    paths = []
+    for gated, user, identity in (
+        (False, inventory.user, inventory.identity),
+        (True, inventory.verifier, inventory.verifier_identity),
+    ):
+        path = ssh_config_path(stack, root, gated=gated)
+        if not user:
+            path.unlink(missing_ok=True)
+            continue
+        shown = ssh_config_path(stack, gated=gated)
+        blocks = [_machine(inventory, machine, user, root, sockets, _key(identity, root)) for machine in inventory]
+        head = f"# ssh -F {shown} <name>; made anew by `python -m hosts`\n"
+        write_whole(path, "".join([head, *blocks, outside]))
+        paths.append(path)
+    return paths[0]
+
+
+def _machine(
+    inventory: Inventory, machine: Machine, user: str, root: Path, sockets: Path, common: dict[str, str]
+) -> str:
+    stack = inventory.stack
+    host = {"HostName": inventory.ssh_address(machine), "User": user, "Port": str(inventory.port)}
+    name = alias(stack, machine.name, machine.id)
+    return _block(machine.name, {**host, **_pinned(name, known_hosts_path(stack, root), sockets), **common})
+
+
+def _prober(inventory: Inventory, folder: Path, sockets: Path, common: dict[str, str]) -> str:
+    prober = inventory.prober
+    if prober is None:
+        return ""
+    host = {"HostName": prober.address, "User": prober.user, "Port": "22"}
+    known, name = folder / "prober.known_hosts", alias(inventory.stack, "prober", prober.address)
+    write_whole(known, f"{name} {key_blob(prober.host_key)}\n")
+    return _block(prober.name, {**host, **_pinned(name, known, sockets), **common})
+
+
+def _key(identity: str, root: Path) -> dict[str, str]:
+    return {"IdentityFile": _quoted(identity_path(identity, root)), **_SAFE}
 
 
 def _pinned(host_key_alias: str, known: Path, sockets: Path) -> dict[str, str]:

@@ -113,7 +113,7 @@ def _storage_lines(config: StackConfig) -> str:
 
 
 def _write_lab_file(stack: str, root: Path) -> None:
-    """The example with keys that exist: the automation's and one for each person, private parts under build/."""
+    """The example with keys that exist: automation, checks, and one for each person; private parts under build/."""
     check_lab_name(stack)
     keys = build_dir(stack, root) / "keys"
     keys.mkdir(parents=True, exist_ok=True)
@@ -124,6 +124,9 @@ def _write_lab_file(stack: str, root: Path) -> None:
     automation = settings["users"]["automation"]
     automation["key"] = key_pair(keys / automation["name"], f"{automation['name']}@lab")
     automation["identity"] = str((keys / automation["name"]).relative_to(root))
+    verification = settings["users"]["verification"]
+    verification["keys"] = [key_pair(keys / verification["name"], f"{verification['name']}@lab")]
+    verification["identity"] = str((keys / verification["name"]).relative_to(root))
     for name, person in settings["users"]["people"].items():
         person["keys"][0] = key_pair(keys / name, f"{name}@lab")
     port = _free_port()

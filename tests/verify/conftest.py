@@ -30,6 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     option("--control", action="append", default=[], metavar="ID", help="only this control (may be repeated)")
     option("--machine", action="append", default=[], metavar="NAME", help="only this machine (may be repeated)")
     option("--evidence", type=Path, metavar="FILE", help="write evidence here (build/<stack>/evidence.json)")
+    option("--verification", action="store_true", help="as settings.users.verification, which runs listed scripts only")
     option("--all-ports", action="store_true", help="scan all 65,535 TCP ports (about two minutes)")
 
 
@@ -40,7 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # ("dictionary changed size during iteration"). Nobody reads logs here, and a client's might hold what it was told.
     config.pluginmanager.set_blocked("logging-plugin")
     try:
-        world = open_world(all_ports=config.option.all_ports)
+        world = open_world(all_ports=config.option.all_ports, gated=config.option.verification)
         for name in config.option.machine:
             world.inventory[name]
         for control_id in config.option.control:

@@ -29,7 +29,8 @@ _OTHER_SOURCES = {"authorizedkeyscommand": "none", "trustedusercakeys": "none", 
 
 
 def _declared(settings: Settings) -> set[str]:
-    return {settings.users.automation.name, *settings.users.people}
+    checks = settings.users.verification
+    return {settings.users.automation.name, *settings.users.people, *((checks.name,) if checks else ())}
 
 
 def _keys(observation: Observation) -> dict[str, set[str]]:
@@ -103,6 +104,8 @@ def test_keys_are_the_declared_ones(observation: Observation, settings: Settings
     """Each account is opened by exactly its declared keys; no other account by any."""
     wanted = {name: {key_blob(key) for key in person.keys} for name, person in settings.users.people.items()}
     wanted[settings.users.automation.name] = {key_blob(settings.users.automation.key)}
+    if checks := settings.users.verification:
+        wanted[checks.name] = set(map(key_blob, checks.keys))
     found = _keys(observation)
     note(f"{count(sum(map(len, found.values())), 'key')} for {count(len(found), 'account')}")
     wrong = []
@@ -144,9 +147,11 @@ def test_ssh_goes_by_those_files(observation: Observation, note: Callable[[str],
 @pytest.mark.control("users-03")
 @pytest.mark.probe(users.sudo)
 def test_sudo_is_for_the_declared(observation: Observation, settings: Settings, note: Callable[[str], None]) -> None:
-    """Those who may use sudo are the declared administrators, automation, and root itself."""
+    """Those who may use sudo are the declared administrators, automation, and root itself; the checks for users-06."""
     wanted = {name for name, person in settings.users.people.items() if person.sudo}
     wanted |= {settings.users.automation.name}
+    if checks := settings.users.verification:
+        wanted.add(checks.name)
     found = set(observation.data.text.split()) - {"root"}
     note(f"{count(len(found & set(settings.users.people)), 'person', 'people')} and automation")
     wrong = []

@@ -44,6 +44,7 @@ def _account(user: pwd.struct_passwd, shadow: list[str], home_keys: list[str]) -
     return {
         "uid": user.pw_uid,
         "home": user.pw_dir,
+        "comment": user.pw_gecos,
         "login": user.pw_shell.rpartition("/")[2] not in _NO_LOGIN,
         "shell": user.pw_shell,
         "password": shadow[1][:1] not in ("*", "!"),

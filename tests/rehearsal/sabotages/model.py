@@ -100,6 +100,7 @@ class Sabotage:
             "removed": settings.users.removed[0],
             "automation": settings.users.automation.name,
             "automation_key": settings.users.automation.key,
+            "verifier": settings.users.verification.name if settings.users.verification else "",
             "network": settings.network.range,
             "timezone": settings.base.timezone,
             **self._mesh(settings),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bastide.layout.users import GATE, LISTED
 from tests.rehearsal.sabotages.model import KEY, KEY_FILE, RELOAD, Sabotage, early, sshd_says
 
 _SUDOERS = "/etc/sudoers.d/zz-sabotage"
@@ -138,5 +139,40 @@ SABOTAGES = (
     ),
     sshd_says(
         "users-05", "forwarding is on", "allowtcpforwarding is yes", "DisableForwarding no\nAllowTcpForwarding yes"
+    ),
+    Sabotage(
+        "users-06",
+        "another program for the checks' account",
+        "sudo allows: (root) NOPASSWD",
+        f"echo '{{verifier}} ALL=(root) NOPASSWD: /usr/bin/less' > {_SUDOERS}-checks && chmod 440 {_SUDOERS}-checks",
+        f"rm {_SUDOERS}-checks",
+    ),
+    Sabotage(
+        "users-06",
+        "a program that runs what nobody listed",
+        "it runs what is not listed: another script",
+        f"cp -p {GATE} /run/gate && sed -i 's/if name is None:/if False:/' {GATE}",
+        f"cp -p /run/gate {GATE} && rm /run/gate",
+    ),
+    Sabotage(
+        "users-06",
+        "a script more in the list",
+        "in the list that these checks do not have",
+        f"cp -p {LISTED} /run/listed && echo \"$(printf id | sha256sum | cut -d' ' -f1)  id\" >> {LISTED}",
+        f"cp -p /run/listed {LISTED} && rm /run/listed",
+    ),
+    Sabotage(
+        "users-06",
+        "a list that the account can write",
+        f"the account can write {LISTED}",
+        f"chmod 666 {LISTED}",
+        f"chmod 644 {LISTED}",
+    ),
+    Sabotage(
+        "users-06",
+        "a key of the checks that opens a shell",
+        "a key opens more than the one program",
+        f"{KEY_FILE}; cp -p $(keys {{verifier}}) /run/checks.keys && sed -i 's/,command=[^ ]*//' $(keys {{verifier}})",
+        f"{KEY_FILE}; cat /run/checks.keys > $(keys {{verifier}}) && rm /run/checks.keys",
     ),
 )

@@ -12,6 +12,7 @@ from bastide.settings import Settings, Source
 from deploys.here import Here
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI"
+CHECKS_KEY = f"{KEY}Jyc/3X1YfISe8rdfYu6hHUaptbN500EWuVAieYWQhfw verify@example.eu"
 SETTINGS = Settings.model_validate(
     {
         "company": {"name": "Example Works", "domain": "example.eu", "security_contact": "security@example.eu"},

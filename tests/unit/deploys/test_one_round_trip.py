@@ -20,12 +20,14 @@ from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import State
 from pyinfra.context import ctx_host, ctx_state
 
+from bastide import machines
 from bastide.machines import Machine
 from bastide.settings import Settings
+from deploys import users
 from deploys.facts import ask
 from deploys.facts.fact import Facts
 from deploys.operations import files
-from tests.unit.deploys.box import ALERTS, KEYRING, MACHINES, SECRETS, SETTINGS, SOURCE
+from tests.unit.deploys.box import ALERTS, CHECKS_KEY, KEYRING, MACHINES, SECRETS, SETTINGS, SOURCE
 
 SITE = Path(__file__).parents[3] / "deploys/site.py"
 THIRD = {"role": "standby", "location": "hel1", "private_address": "10.20.0.14"}
@@ -36,6 +38,7 @@ WHOLE = Settings.model_validate(
         "servers": {**SETTINGS.model_dump()["servers"], "third": THIRD},
         "updates": {"sources": {"other": SOURCE.model_dump()}},
         "alerts": ALERTS,
+        "users": {**SETTINGS.users.model_dump(), "verification": {"keys": (CHECKS_KEY,)}},
         "postgres": {"databases": {"app": {"roles": {"app_owner": "owner", "app": "writer"}}}, "max_connections": 500},
     }
 )
@@ -167,12 +170,13 @@ def prepared(kind: str) -> World:
         return (place,), str(place)
 
     shared = {"settings": WHOLE, "machines": ALL, "keyring": KEYRING, "stack": "unit"}
-    shared["alert_secrets"] = SECRETS
+    shared |= {"alert_secrets": SECRETS, "inventory": machines.Inventory("unit", "cloud", "bastide", "", 22, ALL)}
     state = State(Inventory(([(machine.name, {"machine": machine}) for machine in ALL], shared)), Config())
     for host in state.inventory:
         state.activate_host(host)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ask, "_fetch", world.fetch)
+        patch.setattr(users, "listed_scripts", lambda inventory: {machine.name: {} for machine in inventory})
         patch.setattr(files, "as_wanted", lambda file, seen: seen is not None)
         patch.setattr(sys.modules["pyinfra.api.operation"], "solve_operation_consistency", alone)
         for host in state.inventory:

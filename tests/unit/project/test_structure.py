@@ -60,7 +60,7 @@ def test_a_check_has_a_word() -> None:
 
 def test_a_probe_has_a_word_or_is_what_several_share() -> None:
     names = {path.stem.partition("_")[0] for path in (ROOT / "tests" / "verify" / "probes").glob("*.py")}
-    machinery = {"batch", "engine", "listed", "scripts", "world"}
+    machinery = {"batch", "engine", "gate", "listed", "scripts", "world"}
     # etcd and Postgres, the kernel's rules, what the provider says, ports, units
     several = {"cluster", "nft", "provider", "reach", "systemd"}
     assert names - set(WORDS) == machinery | several

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bastide.machines import Machine
 from tests.verify.probes.engine import FIRST, Once, Probe
 from tests.verify.probes.listed import Listed, Text, listed
-from tests.verify.probes.world import Output, World
+from tests.verify.probes.world import NotSeen, Output, World
 
 _commands: dict[str, Listed] = {}
 _once = Once()
@@ -39,9 +39,11 @@ def ask(world: World, machine: Machine, one: Probe) -> Output:
 def _ask(world: World, machine: Machine, name: str) -> Output:
     """The first to ask asks for all that this session needs (`World.asked`)."""
 
-    def batch() -> dict[str, Output]:
+    def batch() -> dict[str, Output | NotSeen]:
         wanted = {key: known.call(world, machine) for key, known in _commands.items() if key in world.asked}
-        return world.batch(machine.name, wanted)
+        return world.each(machine.name, wanted)
 
-    outputs: dict[str, Output] = _once((world.stack, machine.name), batch)
-    return outputs[name]
+    output: Output | NotSeen = _once((world.stack, machine.name), batch)[name]
+    if isinstance(output, NotSeen):
+        raise output
+    return output

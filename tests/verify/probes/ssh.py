@@ -35,7 +35,8 @@ for file in /etc/ssh/ssh_host_*_key; do [ -e "$file" ] && echo "file $file"; don
 def _settings_script(world: World, machine: Machine) -> str:
     """What the server's settings come to for every declared and removed person, root and others, from each address."""
     users = world.settings.users
-    names = ["root", users.automation.name, *users.people, *users.removed, "nobody"]
+    checks = [users.verification.name] if users.verification else []
+    names = ["root", users.automation.name, *checks, *users.people, *users.removed, "nobody"]
     operator = world.settings.firewall.operators[0].partition("/")[0]
     own = [one for one in (machine.private_address, world.settings.mesh.get(machine.name, "")) if one]
     addresses = [operator, "127.0.0.1", "::1", *own, STRANGER]

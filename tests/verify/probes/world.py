@@ -18,13 +18,15 @@ from testinfra.host import Host  # type: ignore[import-untyped]
 
 from bastide.console import Completed, run
 from bastide.errors import BastideError, StackError
-from bastide.machines import Inventory, build_dir, inventory_path, load_inventory
+from bastide.machines import Inventory, inventory_path, load_inventory, ssh_config_path
 from bastide.settings import Settings
 from bastide.stackfile import read, stack_path
+from tests.verify.probes.gate import through_gate
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[3]
 CONNECT_SECONDS = 10
+_DIFFER = "the checks here, or the inventory, are not those of the last deploy: `make deploy`, `make inventory`"
 _PROBE_SECONDS = 300  # every port of three machines takes a good two minutes; nothing takes longer
 
 
@@ -62,7 +64,8 @@ class Call:
 class World:
     """One stack, seen from the operator's machine.
 
-    `silent`: machines that did not answer; `asked`: the batched commands that the session's checks need.
+    `silent`: machines that did not answer; `asked`: the batched commands that the session's checks need. `gated`: it is
+    seen as the account of the checks, for whom machines run listed scripts alone (`settings.users.verification`).
     """
 
     stack: str
@@ -71,6 +74,7 @@ class World:
     ssh_config: Path
     root: Path = ROOT
     all_ports: bool = False
+    gated: bool = False
     silent: set[str] = field(default_factory=set)
     asked: set[str] = field(default_factory=set)
 
@@ -95,6 +99,8 @@ class World:
         call = _as_call(script)
         if name in self.silent:
             raise NotSeen(*_silence(name))
+        if self._is_gated(name):
+            return _told(self._through_gate(name, {"": call}, merged=False)[""])
         try:
             prober = self.inventory.prober
             rooted = prober is not None and name == prober.name and prober.user == "root"
@@ -105,8 +111,17 @@ class World:
         return Output(done.rc, (done.stdout if done.rc == 0 else done.stdout + done.stderr).strip())
 
     def batch(self, name: str, commands: Mapping[str, str | Call]) -> dict[str, Output]:
-        """Run several scripts as root on a machine in one round trip, each with its own output and exit code."""
+        """Run several scripts as root on a machine in one round trip, each with its own output and exit code.
+
+        Raises `NotSeen` also when one of them is not run.
+        """
+        return {key: _told(output) for key, output in self.each(name, commands).items()}
+
+    def each(self, name: str, commands: Mapping[str, str | Call]) -> dict[str, Output | NotSeen]:
+        """The same, where one that is not run keeps no other from it."""
         calls = {key: _as_call(script) for key, script in commands.items()}
+        if self._is_gated(name):
+            return self._through_gate(name, calls, merged=True)
         mark = f"--{secrets.token_hex(8)}"
         # programs answer in one language, whatever settings.base.locale says
         script = "export LC_ALL=C.UTF-8\n" + "".join(
@@ -114,7 +129,7 @@ class World:
             f'code=$?; echo; echo "{mark} $code"\n'
             for key, call in calls.items()
         )
-        outputs: dict[str, Output] = {}
+        outputs: dict[str, Output | NotSeen] = {}
         key, lines = "", list[str]()
         for line in self.as_root(name, script).text.splitlines():
             first, _, rest = line.partition(" ")
@@ -128,6 +143,26 @@ class World:
             raise NotSeen(f"{name} did not answer for {', '.join(sorted(missing))}", "is sudo without password there?")
         return outputs
 
+    def _is_gated(self, name: str) -> bool:
+        """Whether a machine runs listed scripts alone; the prober is no machine of the platform."""
+        return self.gated and not (self.inventory.prober and name == self.inventory.prober.name)
+
+    def _through_gate(self, name: str, calls: Mapping[str, Call], *, merged: bool) -> dict[str, Output | NotSeen]:
+        if name in self.silent:
+            raise NotSeen(*_silence(name))
+        scripts = {key: (call.text, call.words) for key, call in calls.items()}
+        said = through_gate(self.ssh_config, name, scripts, merged=merged, timeout=_PROBE_SECONDS)
+        if said is None:
+            raise NotSeen(*_silence(name))
+        who = self.inventory.verifier
+        found: dict[str, Output | NotSeen] = {}
+        for key, one in said.items():
+            text = one.out if one.code == 0 else one.out + one.err
+            found[key] = Output(one.code, text.strip())
+            if one.refused:
+                found[key] = NotSeen(f"{name} does not run {key or 'a script'} for {who}: {one.refused}", _DIFFER)
+        return found
+
     def login(self, name: str, *options: str, command: str = "true") -> Completed:
         """A fresh ssh connection of its own, with the client's account of it in `stderr`."""
         words = ["ssh", "-F", str(self.ssh_config), "-v", "-o", "ControlMaster=no", "-o", "ControlPath=none"]
@@ -135,8 +170,8 @@ class World:
         return run(words, check=False, timeout=CONNECT_SECONDS * 3)
 
 
-def open_world(stack: str = "", *, all_ports: bool = False) -> World:
-    """Read what the checks need of `stack` (default: $BASTIDE_STACK, else lab).
+def open_world(stack: str = "", *, all_ports: bool = False, gated: bool = False) -> World:
+    """Read what the checks need of `stack` (default: $BASTIDE_STACK, else lab), `gated` as the account of the checks.
 
     Raises `StackError` when there is no inventory: the checks never fall back to the machine they run on.
     """
@@ -144,10 +179,18 @@ def open_world(stack: str = "", *, all_ports: bool = False) -> World:
     inventory = load_inventory(inventory_path(stack, ROOT))
     if not inventory.machines:
         raise StackError(f"the inventory of {stack} names no machine", "run `make inventory`")
-    ssh_config = build_dir(stack, ROOT) / "ssh_config"
+    if gated and not inventory.verifier:
+        raise StackError(f"{stack} has no account for checks", "name one in settings.users.verification, `make deploy`")
+    ssh_config = ssh_config_path(stack, ROOT, gated=gated)
     if not ssh_config.exists():
         raise StackError(f"{ssh_config} does not exist", f"run `python -m hosts ssh-config --stack {stack}`")
-    return World(stack, read(stack_path(stack, ROOT)), inventory, ssh_config, all_ports=all_ports)
+    return World(stack, read(stack_path(stack, ROOT)), inventory, ssh_config, all_ports=all_ports, gated=gated)
+
+
+def _told(output: Output | NotSeen) -> Output:
+    if isinstance(output, NotSeen):
+        raise output
+    return output
 
 
 def _as_call(script: str | Call) -> Call:

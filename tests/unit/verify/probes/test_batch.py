@@ -25,7 +25,7 @@ class Told(World):
     def greet(self, name: str) -> None:
         """Everybody answers."""
 
-    def batch(self, name: str, commands: Any) -> dict[str, Output]:
+    def each(self, name: str, commands: Any) -> dict[str, Any]:
         """One round trip."""
         self.trips.append((name, sorted(commands)))
         return {key: Output(0, call.text) for key, call in commands.items()}
