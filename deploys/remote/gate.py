@@ -42,8 +42,9 @@ def main(me: str) -> None:
         # what ssh was told to run: a client that wants a shell shall hear that there is none
         if os.environ.get("SSH_ORIGINAL_COMMAND", "") not in ("", "true"):
             _end("this account runs the checks' listed scripts and nothing else")
-        # nothing of the client's environment goes along
-        os.execve("/usr/bin/sudo", ["sudo", "-n", me], {"LC_ALL": "C.UTF-8"})  # noqa: S606
+        # nothing of the client's environment goes along; whence it comes stands with the process of sudo, for root to see
+        kept = {"LC_ALL": "C.UTF-8", "SSH_CONNECTION": os.environ.get("SSH_CONNECTION", "")}
+        os.execve("/usr/bin/sudo", ["sudo", "-n", me], kept)  # noqa: S606
     syslog.openlog("bastide-checks", syslog.LOG_PID, syslog.LOG_AUTHPRIV)
     try:
         signal.alarm(READ_SECONDS)

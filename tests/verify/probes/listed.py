@@ -10,9 +10,12 @@ No script may read a file that a word names, nor do to others what a word names 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 from bastide.layout.users import WORD
 from bastide.machines import Machine
@@ -46,6 +49,7 @@ class Listed:
 
 
 _listed: dict[str, Listed] = {}
+_REGISTERS = re.compile(r"^from tests\.verify\.probes\.(batch|listed) import", re.MULTILINE)
 
 
 def listed(name: str, script: Text) -> Listed:
@@ -57,5 +61,14 @@ def listed(name: str, script: Text) -> Listed:
 
 def allowed(world: World, machine: Machine) -> dict[str, str]:
     """The names of all that may run on a machine, by the SHA-256 of their texts."""
+    _all_register()
     texts = {name: one.text(world, machine) for name, one in _listed.items()}
     return {hashlib.sha256(text.encode()).hexdigest(): name for name, text in texts.items() if text}
+
+
+@cache
+def _all_register() -> None:
+    """Import whoever registers a script; the others of this folder ask no machine, and some bring large libraries."""
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        if _REGISTERS.search(path.read_text(encoding="utf-8")):
+            importlib.import_module(f"tests.verify.probes.{path.stem}")
