@@ -169,8 +169,9 @@ def _settings_problems(machine: MachineState, settings: Settings) -> Iterator[tu
 
 def _account_problems(seen: _Seen, settings: Settings) -> Iterator[tuple[str, str]]:
     checks = settings.users.verification
-    there = seen.facts[ACCOUNTS]["accounts"] if ACCOUNTS in seen.facts else {}
-    if checks and checks.name in there and there[checks.name]["comment"] != CHECKS_COMMENT:
+    told = seen.facts.get(ACCOUNTS)
+    account = told["accounts"].get(checks.name) if checks and told else None
+    if checks and account and account["comment"] != CHECKS_COMMENT:
         yield (
             f"there is an account {checks.name} already, and it is not the checks'",
             "choose another name in settings.users.verification, or remove the account there",

@@ -42,7 +42,7 @@ def main(me: str) -> None:
         # what ssh was told to run: a client that wants a shell shall hear that there is none
         if os.environ.get("SSH_ORIGINAL_COMMAND", "") not in ("", "true"):
             _end("this account runs the checks' listed scripts and nothing else")
-        # nothing of the client's environment goes along; whence it comes stands with the process of sudo, for root to see
+        # nothing of the client's goes along; root can read with the process of sudo whence it comes, and a check does
         kept = {"LC_ALL": "C.UTF-8", "SSH_CONNECTION": os.environ.get("SSH_CONNECTION", "")}
         os.execve("/usr/bin/sudo", ["sudo", "-n", me], kept)  # noqa: S606
     syslog.openlog("bastide-checks", syslog.LOG_PID, syslog.LOG_AUTHPRIV)

@@ -16,6 +16,8 @@ from bastide.settings import Settings
 from bastide.stackfile import load, parse, read
 
 EXAMPLE = Path(__file__).parents[3] / "stacks" / "Pulumi.example.yaml"
+AUTOMATION = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIORS8Ni+k81A5+zX2kfnx+CtclOJClLDL3V1t1L26xlJ x"
+OTHER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJyc/3X1YfISe8rdfYu6hHUaptbN500EWuVAieYWQhfw x"
 ED25519 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEHmFMcXXcxRlqUfTpzdhyS0hCiKQ9E3Pt2kmZ8BYuTM x"
 
 
@@ -118,6 +120,12 @@ WRONG = [
     ("users.removed", ["root"], "settings.users: root: a name of Debian's own, and no person's; choose another"),
     ("users.automation.name", "daemon", "settings.users: daemon: a name of Debian's own, and no person's; choose another"),
     ("users.people.sudo", {"keys": [ED25519]}, "settings.users: sudo: a name of Debian's own, and no person's; choose another"),
+    ("users.verification", {"keys": []}, "settings.users.verification.keys: must have at least 1 entry"),
+    *(
+        ("users.verification", {"name": name, "keys": [OTHER]}, f"settings.users: verification.name: {name} is {what}; choose another name")
+        for name, what in (("anna", "a person"), ("bastide", "the automation account"), ("carla", "in removed"), ("sshd", "an account of the system"), ("postgres", "an account of the system"))
+    ),
+    ("users.verification", {"keys": [AUTOMATION]}, "settings.users: verify and bastide have the same key: a key belongs to one account"),
     ("users.automation.identity", "-----BEGIN OPENSSH PRIVATE KEY-----", "settings.users.automation.identity: is a private key itself; it names the file that one lies in"),
     ("firewall.operators", ["0.0.0.0/0"], "settings.firewall: operators: 0.0.0.0/0 is no network of operators: say ssh.open_to: anywhere for that"),
     ("firewall.operators", ["10.0.0.0/8", "::/1"], "settings.firewall: operators: ::/1 is no network of operators"),

@@ -48,6 +48,18 @@ def test_the_automation_account_signs_by_itself(evidence: Path, settings: Settin
     assert sign(evidence, settings), "a second time"
 
 
+def test_the_account_of_the_checks_signs_where_no_other_key_is(
+    evidence: Path, settings: Settings, tmp_path: Path
+) -> None:
+    private, public = key(tmp_path, "checks")
+    known = settings.model_dump()
+    known["users"]["verification"] = {"keys": (public,), "identity": str(private)}
+    Path(settings.users.automation.identity).unlink()
+    settings = Settings.model_validate(known)
+    assert sign(evidence, settings)
+    assert signer(evidence, settings) == "verify"
+
+
 def test_people_sign_with_their_own_key(
     evidence: Path, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,11 +8,12 @@ from types import SimpleNamespace
 import pytest
 
 from bastide.errors import PreflightError
-from bastide.settings import Settings
+from bastide.layout.users import CHECKS_COMMENT
+from bastide.settings import Settings, Verification
 from deploys import preflight as module
 from deploys.facts.fact import Facts
 from deploys.preflight import _Seen, notes, preflight, problems
-from tests.unit.deploys.box import SETTINGS, here
+from tests.unit.deploys.box import CHECKS_KEY, SETTINGS, here
 
 FIT = {
     "root": True,
@@ -95,6 +96,17 @@ CASES = [
 @pytest.mark.parametrize(("changes", "offset", "expected"), CASES)
 def test_problems(changes, offset, expected):
     assert problems("m", seen(changes, offset), SETTINGS) == expected
+
+
+def test_an_account_of_somebody_else_is_not_made_the_checks():
+    users = SETTINGS.users.model_copy(update={"verification": Verification(keys=(CHECKS_KEY,))})
+    wanted = SETTINGS.model_copy(update={"users": users})
+    for comment, expected in (("Vera", 1), (CHECKS_COMMENT, 0)):
+        accounts = {"accounts": {"verify": {"comment": comment}}}
+        fit = Facts({"machine": FIT, "half_way": [], "accounts": accounts})
+        found = problems("m", _Seen(fit, 0.0, 0.1), wanted)
+        assert len(found) == expected
+        assert all("there is an account verify already" in line for line in found)
 
 
 CLUSTERED = Settings.model_validate(

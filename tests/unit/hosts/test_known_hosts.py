@@ -5,12 +5,13 @@ from __future__ import annotations
 import shutil
 import subprocess
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bastide.errors import HostKeyError, StackError
-from bastide.machines import Inventory, Machine, Prober
+from bastide.machines import Inventory, Machine, Prober, ssh_config_path
 from hosts.transport import known_hosts
 from hosts.transport.known_hosts import Record
 from hosts.transport.ssh_config import write_ssh_config
@@ -131,6 +132,24 @@ def test_openssh_reads_the_configuration_as_meant(known: Path, tmp_path: Path) -
     prober = subprocess.run([*asked[:-1], "prober"], capture_output=True, text=True, check=True).stdout
     assert "user root" in prober
     assert OTHER in (root / "build/unit/prober.known_hosts").read_text()
+
+
+@pytest.mark.skipif(not shutil.which("ssh"), reason="needs ssh (openssh-client)")
+def test_the_account_of_the_checks_has_a_configuration_of_its_own(known: Path, tmp_path: Path) -> None:
+    own = replace(inventory("keys/id"), verifier="verify", verifier_identity="keys/verify")
+    write_ssh_config(own, tmp_path)
+    config = ssh_config_path("unit", tmp_path, gated=True)
+
+    def said(name: str) -> str:
+        return subprocess.run(["ssh", "-G", "-F", str(config), name], capture_output=True, text=True, check=True).stdout
+
+    assert "user verify\n" in said("primary")
+    assert "keys/verify" in said("primary")
+    assert "keys/id" not in said("primary")
+    assert "user root\n" in said("prober")
+    # the key goes with the account
+    write_ssh_config(inventory("keys/id"), tmp_path)
+    assert not config.exists()
 
 
 def test_sockets_of_a_deep_folder_lie_where_their_path_fits(tmp_path: Path) -> None:

@@ -95,15 +95,18 @@ class World:
             self.silent.add(name)
 
     def as_root(self, name: str, script: str | Call) -> Output:
-        """Run a shell script as root on a machine, over its one shared connection. Returns what it printed."""
-        call = _as_call(script)
+        """Run a shell script as root on a machine, over its one shared connection. Returns what it printed.
+
+        Machines of the platform run registered scripts alone (listed.py); the prober takes any text.
+        """
+        call = self._call(name, script)
         if name in self.silent:
             raise NotSeen(*_silence(name))
         if self._is_gated(name):
             return _told(self._through_gate(name, {"": call}, merged=False)[""])
         try:
             prober = self.inventory.prober
-            rooted = prober is not None and name == prober.name and prober.user == "root"
+            rooted = prober is not None and self._is_outside(name) and prober.user == "root"
             line = ["sh -c %s sh" if rooted else "sudo -n sh -c %s sh", *("%s" for _ in call.words)]
             done = self.host(name).run(" ".join(line), call.text, *call.words)
         except RuntimeError:  # testinfra's word for ssh's own exit code 255
@@ -119,7 +122,7 @@ class World:
 
     def each(self, name: str, commands: Mapping[str, str | Call]) -> dict[str, Output | NotSeen]:
         """The same, where one that is not run keeps no other from it."""
-        calls = {key: _as_call(script) for key, script in commands.items()}
+        calls = {key: self._call(name, script) for key, script in commands.items()}
         if self._is_gated(name):
             return self._through_gate(name, calls, merged=True)
         mark = f"--{secrets.token_hex(8)}"
@@ -131,7 +134,7 @@ class World:
         )
         outputs: dict[str, Output | NotSeen] = {}
         key, lines = "", list[str]()
-        for line in self.as_root(name, script).text.splitlines():
+        for line in self.as_root(name, Call(script)).text.splitlines():
             first, _, rest = line.partition(" ")
             if first != mark:
                 lines.append(line)
@@ -143,9 +146,19 @@ class World:
             raise NotSeen(f"{name} did not answer for {', '.join(sorted(missing))}", "is sudo without password there?")
         return outputs
 
+    def _is_outside(self, name: str) -> bool:
+        """Whether it is the prober, which is no machine of the platform."""
+        return self.inventory.prober is not None and name == self.inventory.prober.name
+
     def _is_gated(self, name: str) -> bool:
-        """Whether a machine runs listed scripts alone; the prober is no machine of the platform."""
-        return self.gated and not (self.inventory.prober and name == self.inventory.prober.name)
+        return self.gated and not self._is_outside(name)
+
+    def _call(self, name: str, script: str | Call) -> Call:
+        if isinstance(script, Call):
+            return script
+        if not self._is_outside(name):
+            raise ValueError(f"a script for {name} is not registered: see tests/verify/probes/listed.py")
+        return Call(script)
 
     def _through_gate(self, name: str, calls: Mapping[str, Call], *, merged: bool) -> dict[str, Output | NotSeen]:
         if name in self.silent:
@@ -191,10 +204,6 @@ def _told(output: Output | NotSeen) -> Output:
     if isinstance(output, NotSeen):
         raise output
     return output
-
-
-def _as_call(script: str | Call) -> Call:
-    return Call(script) if isinstance(script, str) else script
 
 
 def _silence(name: str) -> tuple[str, str]:

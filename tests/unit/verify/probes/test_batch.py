@@ -84,7 +84,10 @@ def test_what_is_of_the_moment_goes_beside_a_script(tmp_path: Path) -> None:
     assert kernel.run(world, PRIMARY, 4711) == Output(0, "primary 4711")
     calls = {"a": kernel.call(world, PRIMARY, "x"), "b": Call('echo "$# $2"', ("one", "two three"))}
     assert world.batch("primary", calls) == {"a": Output(0, "primary x"), "b": Output(0, "2 two three")}
-    assert world.batch("primary", {"c": 'echo "$#"'}) == {"c": Output(0, "0")}
+    with pytest.raises(ValueError, match="a script for primary is not registered"):
+        world.as_root("primary", "id")
+    with pytest.raises(ValueError, match="a script for primary is not registered"):
+        world.batch("primary", {"c": "id"})
 
 
 @pytest.mark.usefixtures("told")
