@@ -74,7 +74,7 @@ def lab_forget(stack: str, root: Path) -> None:
             f"the state of stack {stack} cannot be removed: {done.stderr.strip()}", "mend it, and run it again"
         )
     (root / "stacks" / f"{stack}.known_hosts").unlink(missing_ok=True)
-    for left in ("lab.json", "inventory.json", "ssh_config", "storage.crt", "sink.crt"):
+    for left in ("lab.json", "inventory.json", "ssh_config", "verify.ssh_config", "storage.crt", "sink.crt"):
         (build_dir(stack, root) / left).unlink(missing_ok=True)
     say(f"stack {stack}: state and host keys of its machines removed, {stack_path(stack)} kept")
 
