@@ -18,6 +18,8 @@ from tests.verify.probes.scripts import script
 from tests.verify.probes.systemd import show
 from tests.verify.probes.world import Output, World
 
+# a proxy or an archive may have a user and a password in its address: nobody's to see
+_BARE = "sed 's,//[^/@ ]*@,//,g'"
 _STAMPS = """for file in /var/lib/apt/periodic/upgrade-stamp /var/lib/apt/periodic/update-stamp \
     /var/lib/dpkg/info/unattended-upgrades.list; do
   stat -c '%Y %n' $file 2>/dev/null
@@ -40,7 +42,7 @@ done; true"""
 # what installs updates, and what other checks let speak for itself
 _JUDGED = ("apt", "unattended-upgrades", "openssh-server", "fail2ban", "nftables")
 
-apt_config = command("aptconfig", "apt-config dump")
+apt_config = command("aptconfig", f"apt-config dump | {_BARE}", shows="apt-config dump")
 last_runs = command(
     "aptruns",
     f"date +%s; {_STAMPS}",
@@ -48,12 +50,12 @@ last_runs = command(
 )
 sources = command(
     "aptsources",
-    _SOURCES,
+    f"found=$({_SOURCES}) || exit 1; printf '%s\\n' \"$found\" | {_BARE}",
     shows="apt-get indextargets --format '$(SITE) $(RELEASE) $(SIGNED_BY)'; apt_pkg.SourceList of python3-apt",
 )
 spared_sources = command(
     "aptoptions",
-    f"grep -rshiE '(^|[[ ])({_SPARED}) *[:=]' /etc/apt/sources.list /etc/apt/sources.list.d; true",
+    f"grep -rshiE '(^|[[ ])({_SPARED}) *[:=]' /etc/apt/sources.list /etc/apt/sources.list.d | {_BARE}",
 )
 apt_keys = command(
     "aptkeys",
