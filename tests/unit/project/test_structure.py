@@ -83,6 +83,17 @@ def test_who_proves_does_not_ask_who_did_it(room: str) -> None:
     assert found == []
 
 
+@pytest.mark.parametrize("room", ["bastide", "deploys", "hosts", "lab", "stacks", "tools"])
+def test_who_does_it_imports_nothing_of_who_proves(room: str) -> None:
+    """What a deploy must know of the checks' scripts it is told by their own program (`bastide.checks`)."""
+    found = []
+    for path in (ROOT / room).rglob("*.py"):
+        names = [name for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) for name in _imported(node)]
+        if any(name.partition(".")[0] == "tests" for name in names):
+            found.append(str(path.relative_to(ROOT)))
+    assert found == []
+
+
 def _imported(node: ast.AST) -> list[str]:
     if isinstance(node, ast.ImportFrom):
         return [node.module or "", *(f"{node.module}.{one.name}" for one in node.names)]
