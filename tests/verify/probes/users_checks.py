@@ -10,7 +10,7 @@ from bastide.layout.users import GATE, LISTED
 from bastide.machines import Machine
 from tests.verify.probes.batch import ask
 from tests.verify.probes.cluster import parsed
-from tests.verify.probes.engine import probe
+from tests.verify.probes.engine import LAST, probe
 from tests.verify.probes.listed import allowed, listed
 from tests.verify.probes.scripts import script
 from tests.verify.probes.users import keys
@@ -45,7 +45,7 @@ class Opened:
     sessions: dict[str, Completed]
 
 
-@probe()
+@probe(order=LAST)
 def tried(world: World, machine: Machine) -> tuple[str, dict[str, Any]]:
     """What was refused and what was not, and the listed scripts that the checks do not have (`unknown`)."""
     found = parsed(machine, verifier.run(world, machine).text)
@@ -53,7 +53,7 @@ def tried(world: World, machine: Machine) -> tuple[str, dict[str, Any]]:
     return f"# sudo -l -U NAME; runuser -u NAME -- sudo -n {GATE} (other scripts, words, variables)", found
 
 
-@probe(asks=(keys,))
+@probe(order=LAST, asks=(keys,))
 def opened(world: World, machine: Machine) -> tuple[str, Opened]:
     """Its key files and, for whoever has its key, sessions with it."""
     sessions = {}
