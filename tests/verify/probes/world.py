@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ from tests.verify.probes.gate import through_gate
 T = TypeVar("T")
 ROOT = Path(__file__).parents[3]
 CONNECT_SECONDS = 10
+_SESSIONS = 9  # sshd_config(5), MaxSessions: ten on one connection
 _DIFFER = "the checks here, or the inventory, are not those of the last deploy: `make deploy`, `make inventory`"
 _PROBE_SECONDS = 300  # every port of three machines takes a good two minutes; nothing takes longer
 
@@ -108,7 +110,8 @@ class World:
             prober = self.inventory.prober
             rooted = prober is not None and self._is_outside(name) and prober.user == "root"
             line = ["sh -c %s sh" if rooted else "sudo -n sh -c %s sh", *("%s" for _ in call.words)]
-            done = self.host(name).run(" ".join(line), call.text, *call.words)
+            with _turns(name, self.ssh_config):
+                done = self.host(name).run(" ".join(line), call.text, *call.words)
         except RuntimeError:  # testinfra's word for ssh's own exit code 255
             raise NotSeen(*_silence(name)) from None
         return Output(done.rc, (done.stdout if done.rc == 0 else done.stdout + done.stderr).strip())
@@ -164,7 +167,8 @@ class World:
         if name in self.silent:
             raise NotSeen(*_silence(name))
         scripts = {key: (call.text, call.words) for key, call in calls.items()}
-        said = through_gate(self.ssh_config, name, scripts, merged=merged, timeout=_PROBE_SECONDS)
+        with _turns(name, self.ssh_config):
+            said = through_gate(self.ssh_config, name, scripts, merged=merged, timeout=_PROBE_SECONDS)
         if said is None:
             raise NotSeen(*_silence(name))
         who = self.inventory.verifier
@@ -220,6 +224,13 @@ def declared(wanted: T | None) -> T:
 def now() -> datetime:
     """The time, to the second, in UTC."""
     return datetime.now(UTC).replace(microsecond=0)
+
+
+@cache
+def _turns(name: str, ssh_config: Path) -> threading.BoundedSemaphore:
+    """So many sessions at once as a connection may have: ssh would open another one for each that is too many, and the
+    server takes offence at many that have not logged in yet."""
+    return threading.BoundedSemaphore(_SESSIONS)
 
 
 @cache
