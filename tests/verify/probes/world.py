@@ -27,6 +27,8 @@ from tests.verify.probes.gate import through_gate
 T = TypeVar("T")
 ROOT = Path(__file__).parents[3]
 CONNECT_SECONDS = 10
+# a shared connection outlives the wait for another machine that is busy, or all would connect anew at once
+_PERSIST_SECONDS = 240
 _SESSIONS = 9  # sshd_config(5), MaxSessions: ten on one connection
 _DIFFER = "the checks here, or the inventory, are not those of the last deploy: `make deploy`, `make inventory`"
 _PROBE_SECONDS = 300  # every port of three machines takes a good two minutes; nothing takes longer
@@ -235,7 +237,7 @@ def _turns(name: str, ssh_config: Path) -> threading.BoundedSemaphore:
 
 @cache
 def _host(name: str, ssh_config: Path) -> Host:
-    backend = _OwnSsh(name, ssh_config=str(ssh_config), timeout=CONNECT_SECONDS)
+    backend = _OwnSsh(name, ssh_config=str(ssh_config), timeout=CONNECT_SECONDS, controlpersist=_PERSIST_SECONDS)
     host = Host(backend)
     backend.set_host(host)
     return host
