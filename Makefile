@@ -196,5 +196,5 @@ bench-failover: sudo setup ## for how long writes stop when the leader fails, an
 # What is typed behind a target is for this make alone. Exported, as make does with it, it reaches the one that a rehearsal
 # calls: `make test-full only=alerts` would deploy the capability of that name and nothing else. Last, since `?=` takes
 # what is named here for set.
-unexport stack lab only limit address rounds person keygen to machine disk force adopt role database from schema
+unexport stack lab only limit address rounds person keygen to machine disk force adopt role database from schema verification
 unexport workers verbose publish
