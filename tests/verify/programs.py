@@ -17,7 +17,9 @@ DIGESTS = {
         "57ad4b96dc95299553cec6f7649fa7cd495abe0966a9b511bde0aa61198d1c2c",
     ),
     "/etc/bastide/turn.d/20-postgres": ("68107bf10c0871662d0c360a0fcb38edeb92fedb5d7aed5b5fa421461d8d5f50",),
+    "/usr/local/lib/bastide/checks": ("3e6ef5acd7d00232bbcabf50b38f2ff7accb63fecd4ed4ae28914449093176c1",),
     "/usr/local/lib/bastide/etcd-lead": ("0d187432b6aca413d84aae17421796365979ca13219682d676a093d886a4065b",),
+    "/usr/local/lib/bastide/patroni": ("0178ac58ce058706d3f80fb1395afe809a40989ea57952d4f6f369674f74f014",),
     "/usr/local/sbin/bastide-etcdctl": ("e2f064391fb7c486d991e2c8c0872b124f48421c791f2be2f2266eb95017db61",),
     "/usr/sbin/policy-rc.d": ("de36830c2687d6fabc424e544a276bcaa090aae8dcfa49719ab1ce1fe30e8f67",),
 }

@@ -9,6 +9,7 @@ from itertools import combinations
 import pytest
 
 from bastide.layout.etcd import CTL
+from bastide.layout.postgres import PROGRAM as PATRONI
 from bastide.layout.updates import ALERT_TIMER, LISTS_TIMER, POLICY, PROGRAM, REBOOT_TIMER, UPGRADE_TIMER
 from bastide.machines import Inventory, Machine
 from bastide.settings import Settings, Updates
@@ -280,7 +281,7 @@ def test_the_helper_programs_are_ours(
     """What a machine's turn runs, and all beside it, are this project's programs, byte for byte, and root's alone."""
     seen = parsed(observation.data, "the programs of ours cannot be read")
     member, site = machine.name in settings.etcd_members, machine.name in settings.sites
-    wanted = {POLICY, *((CTL, ETCD_TURN) if member else ()), *((POSTGRES_TURN,) if site else ())}
+    wanted = {POLICY, *((CTL, ETCD_TURN) if member else ()), *((POSTGRES_TURN, PATRONI) if site else ())}
     wrong = [f"{path} is not there" for path in sorted(wanted - set(seen))]
     for path, found in sorted(seen.items()):
         if path not in DIGESTS:

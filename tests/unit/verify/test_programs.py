@@ -10,8 +10,10 @@ from bastide.settings import Settings
 from deploys.etcd import membership
 from deploys.etcd.deploy import turn_file
 from deploys.operations.files import File
+from deploys.postgres.patroni import member_files
 from deploys.postgres.turn import turn_files
 from deploys.restarts import restart_files
+from deploys.users import gate_files
 from tests.unit.deploys.box import MACHINES
 from tests.unit.deploys.test_templates import CLUSTERED, KEYRING
 from tests.verify.probes.remote.programs import digest
@@ -36,6 +38,12 @@ def _files() -> Iterator[File]:
         yield from restart_files()
         if machine is primary:
             yield from turn_files(cluster_of(settings, primary, "prod"), KEYRING)
+            assert settings.postgres
+            for durability in ("zero-loss", "fast"):
+                postgres = {"postgres": settings.postgres.model_copy(update={"durability": durability})}
+                cluster = cluster_of(settings.model_copy(update=postgres), primary, "prod")
+                yield from member_files(cluster, KEYRING, {})
+    yield from gate_files({})
 
 
 def test_checks_know_the_programs_that_machines_get() -> None:

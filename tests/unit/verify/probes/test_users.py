@@ -71,17 +71,22 @@ def test_a_key_hides_in_no_other_file(monkeypatch: pytest.MonkeyPatch, tmp_path:
     (tmp_path / "more.conf").write_text(f"Match User daemon\n  AuthorizedKeysFile {tmp_path}/in-a-block-%U\n")
     config = tmp_path / "sshd_config"
     config.write_text(f"Include {tmp_path}/*.conf\nauthorizedkeysfile={tmp_path}/%u none\n")
-    (tmp_path / "root").write_text("one")
-    (tmp_path / "in-a-block-1").write_text("two\nthree")
+    (tmp_path / "root").write_text("ssh-rsa AAAAone\nno key")
+    (tmp_path / "in-a-block-1").write_text("cert-authority ssh-rsa AAAAtwo\n\tssh-rsa\tAAAAthree")
     accounts = [
         pwd.struct_passwd((name, "x", number, number, "", "/", "")) for number, name in enumerate(("root", "daemon"))
     ]
     monkeypatch.setattr(sshd_keys, "files", sshd_config.files, raising=False)
     monkeypatch.setattr(sshd_keys, "_lines", sshd_config._lines, raising=False)
     monkeypatch.setattr("pwd.getpwall", lambda: accounts)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)  # as root each would be read as its account
     monkeypatch.setattr("subprocess.run", lambda *_, **__: SimpleNamespace(stdout="authorizedkeysfile none\n"))
     sshd_keys.keys({"config": str(config)})
-    assert capsys.readouterr().out.splitlines() == ["root one", "daemon two", "daemon three"]
+    assert capsys.readouterr().out.splitlines() == [
+        "root ssh-rsa AAAAone",
+        "daemon cert-authority ssh-rsa AAAAtwo",
+        "daemon \tssh-rsa\tAAAAthree",
+    ]
 
 
 def test_who_a_match_block_speaks_of_is_asked_about(tmp_path: Path) -> None:
