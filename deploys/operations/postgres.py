@@ -211,7 +211,7 @@ def _execute(host: Host, todo: list[Statement], nothing: str) -> Commands:
     if not host.state.is_executing:  # operations run in prepare, and again in execute
         for one in todo:
             for line in one.shown.splitlines():
-                host.log(f"{one.database}: {line}")
+                host.log(f"! {one.database}: {line}")  # `make plan` shows it
     try:
         yield remote.command("postgres", "execute", [[one.database, one.text] for one in todo])
     finally:
