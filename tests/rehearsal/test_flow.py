@@ -147,7 +147,7 @@ def _files(rehearsal: Rehearsal) -> list[Path]:
 
 
 def test_the_verify_job_for_ci_runs_in_a_bare_environment(rehearsal: Rehearsal, tmp_path: Path) -> None:
-    """The steps of docs/ci/github.yml, in a clone, with the inventory and the key and nothing else of the user's."""
+    """The steps of docs/ci/github.yml, in a clone, with the inventory, the checks' own key and nothing else."""
     job = yaml.safe_load((rehearsal.root / "docs" / "ci" / "github.yml").read_text())["jobs"]["verify"]
     steps = [step["run"] for step in job["steps"] if "run" in step and "pip install" not in step["run"]]
     clone, home = tmp_path / "clone", tmp_path / "home"
@@ -159,7 +159,9 @@ def test_the_verify_job_for_ci_runs_in_a_bare_environment(rehearsal: Rehearsal, 
             shutil.copy2(rehearsal.root / name, clone / name)
     (clone / ".venv").symlink_to(rehearsal.root / ".venv")
     document = load(rehearsal.file)
-    document["config"]["bastide:settings"]["users"]["automation"]["identity"] = "~/.ssh/bastide"
+    users = document["config"]["bastide:settings"]["users"]
+    key = (rehearsal.root / users["verification"]["identity"]).read_text()
+    users["automation"]["identity"], users["verification"]["identity"] = "~/.ssh/none", "~/.ssh/bastide"
     (clone / "stacks" / rehearsal.file.name).write_text(dump(document))
     shutil.copy2(rehearsal.root / "stacks" / f"{rehearsal.stack}.known_hosts", clone / "stacks")
     # of an authority of one's own the certificate is a file of the repository; the lab's lies where no clone has it
@@ -167,12 +169,12 @@ def test_the_verify_job_for_ci_runs_in_a_bare_environment(rehearsal: Rehearsal, 
     (clone / certificate).parent.mkdir(parents=True)
     shutil.copy2(rehearsal.root / certificate, clone / certificate)
     inventory = json.loads((rehearsal.build / "inventory.json").read_text())
-    inventory["identity"] = "~/.ssh/bastide"
+    inventory |= {"identity": "~/.ssh/none", "verifier_identity": "~/.ssh/bastide"}
     bare = {
         "HOME": str(home),
         "STACK": rehearsal.stack,
         "PYTHONPATH": str(clone),  # the editable install of the shared .venv points at the other folder
-        "BASTIDE_KEY": (rehearsal.build / "keys" / "bastide").read_text(),
+        "BASTIDE_VERIFY_KEY": key,
         "BASTIDE_INVENTORY": json.dumps(inventory),
     }
     variables = tmp_path / "variables"  # not in argv, which everybody may read
@@ -186,7 +188,7 @@ def test_the_verify_job_for_ci_runs_in_a_bare_environment(rehearsal: Rehearsal, 
             assert done.ok, f"{step}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
         assert not (home / ".ssh" / "bastide").exists(), "the key stays on a runner of one's own"
     finally:
-        # both held the automation account's key, and pytest keeps its folders
+        # both held the key, and pytest keeps its folders
         variables.unlink(missing_ok=True)
         shutil.rmtree(home, ignore_errors=True)
     build = clone / "build" / rehearsal.stack
