@@ -206,7 +206,7 @@ def test_a_dump_becomes_what_the_platform_wants(shop: Shop) -> None:
     assert shop.sql("select count(*) from pg_publication") == "0"
     assert shop.sql("select convert_from(lo_get(4711), 'utf8')") == "large"
     assert shop.rehearsal.dry("--data", "only=postgres") == {}, "the next deploy changes something"
-    assert shop.rehearsal.verify("tests/verify/test_postgres_rights.py").ok
+    assert shop.rehearsal.verify("--control", "postgres-06").ok
     again = shop.run("db-import", "--from", str(shop.folder / "shop-Fc"))
     assert "shop is not empty (" in again.stderr
 
