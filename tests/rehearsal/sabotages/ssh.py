@@ -34,7 +34,8 @@ SABOTAGES = (
         "ssh-02",
         "root is let in by settings that were put back once sshd had read them",
         "the files were changed after sshd read them",
-        f"echo 'PermitRootLogin yes' > {early('ssh-02')} && {_RESTART} && rm {early('ssh-02')}",
+        # times of files go by a clock that ticks a hundred times a second or more (inode(7))
+        f"echo 'PermitRootLogin yes' > {early('ssh-02')} && {_RESTART} && sleep 0.1 && rm {early('ssh-02')}",
         _RESTART,
         touches=_DAEMON,
     ),

@@ -132,10 +132,11 @@ def watched(world: World, machine: Machine) -> tuple[str, Watched]:
     return shown, Watched(spared=True, noticed=seen, welcome=world.login(machine.name).ok)
 
 
-@probe()
+@probe(asks=(jails,))
 def held(world: World, machine: Machine) -> tuple[str, Held]:
     """What as many failures as may be come to, of two documentation addresses (RFC 5737, RFC 9637): whether each was
     banned too early, and whether it is in the kernel's sets and the database then."""
+    ask(world, machine, jails)  # a ban makes fail2ban put rules back that somebody took away: look at these first
     # as fail2ban writes them: it would not find the ban of an address that is spelled otherwise
     four, six = (
         f"192.0.2.{secrets.randbelow(254) + 1}",
@@ -150,12 +151,13 @@ def held(world: World, machine: Machine) -> tuple[str, Held]:
     return shown, Held(early="early" in lines, banned=seen)
 
 
-@probe(active=True)
+@probe(active=True, asks=(jails,))
 def dropped(world: World, machine: Machine) -> tuple[str, Dropped]:
     """What a spare address of the prober gets before, during and after its ban on a machine."""
     prober = world.inventory.prober
     if prober is None or not prober.address6 or not machine.address6:
         raise NotSeen("the prober has no IPv6 network to take a spare address from", "give it one")
+    ask(world, machine, jails)
     spare = _spare(prober.address6)
     port = _answering_port(world)
     device = "$(ip -6 -o route get " + machine.address6 + " | sed 's/.* dev \\([^ ]*\\).*/\\1/')"
