@@ -14,6 +14,7 @@ from tests.rehearsal.acknowledged import SITES, Writers, lent
 from tests.rehearsal.stack import Rehearsal, wait_for
 
 LAB = "database"
+pytestmark = pytest.mark.full("by-hand")
 
 MARK = "/var/lib/postgresql/written-by-a-vote"
 RUN = f"touch {MARK}"

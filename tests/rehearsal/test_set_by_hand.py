@@ -10,6 +10,7 @@ from bastide.stackfile import read
 from tests.rehearsal.stack import Rehearsal
 
 LAB = "database"
+pytestmark = pytest.mark.full("by-hand")
 
 CONTROLS = {"postgres-02", "postgres-10", "postgres-11", "postgres-12"}
 SITES = ("primary", "standby")

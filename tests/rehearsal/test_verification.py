@@ -6,6 +6,8 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
 from bastide.layout.users import GATE, KEY_DIR, LISTED
 from bastide.stackfile import read
 from tests.rehearsal.stack import Rehearsal
@@ -14,6 +16,7 @@ LAB = "flow"
 MACHINES = ("primary", "standby", "witness")
 
 
+@pytest.mark.full("by-hand")
 def test_it_proves_what_the_operator_proves(rehearsal: Rehearsal, tmp_path: Path) -> None:
     mine, its = tmp_path / "operator.json", tmp_path / "checks.json"
     rehearsal.verify("--evidence", str(mine), check=False)
@@ -33,6 +36,7 @@ def test_what_was_not_deployed_is_refused_and_named(rehearsal: Rehearsal) -> Non
     assert re.search(r"\b2 passed\b.*\b1 error\b", done.stdout), "what is listed runs all the same"
 
 
+@pytest.mark.full("by-hand")
 def test_it_goes_and_leaves_nothing(rehearsal: Rehearsal) -> None:
     account = read(rehearsal.file).users.verification
     assert account
