@@ -50,7 +50,7 @@ FULL = {
     "members": "machines that come to the cluster and leave it",
     "growth": "one server that becomes three, and one again",
     "older": "what an older checkout deployed, brought here by one `make up` while rows are written",
-    "by-hand": "what is set by hand in the databases' servers or stands in the votes, and the checks' account as it goes",
+    "by-hand": "what is set by hand in the databases' servers or in the votes; the checks' account as it goes",
     "rights": "thousands of random states of a database, each brought to what is declared",
     "alerts": "machines that are gone are told of by others, and the dead man's signal",
     "alerts-cluster": "a cluster that nobody leads, and one that does not follow, are told of; a switchover is not",
