@@ -32,7 +32,7 @@ MACHINES = ("primary", "standby", "witness")
 # its environment or its argv only, and runs as root: proc(5) shows the environment to nobody else; the last are the
 # lab's sink for mail and webhooks
 OPENED = frozenset(
-    {"PULUMI_CONFIG", "BASTIDE_STORAGE_SECRET_KEY", "MINIO_ROOT_PASSWORD", "ETCDCTL_PASSWORD"}
+    {"PULUMI_CONFIG", "BASTIDE_STORAGE_SECRET_KEY", "BASTIDE_PROVIDER_TOKEN", "MINIO_ROOT_PASSWORD", "ETCDCTL_PASSWORD"}
     | {"SINK_PASSWORD", "SINK_HOOK", "SINK_BEAT"}
 )
 # made again while the watcher looks; what the guards of a change ask by (root.env) stays

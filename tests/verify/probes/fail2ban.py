@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import ipaddress
 import json
+import re
 import secrets
 import socket
 import tempfile
@@ -228,8 +229,10 @@ def _seen_as(world: World, machine: Machine) -> str:
     """What this machine is seen as over IPv6: what the server says, since a router may make another one of it; or its
     own address, where the server lets nobody ask. "" without a way."""
     done = world.login(machine.name, "-o", f"HostName={machine.address6}", command="echo $SSH_CONNECTION")
-    if said := done.stdout.split():
-        return said[0] if ":" in said[0] else ""
+    said = (done.stdout.split() or [""])[0]
+    if re.fullmatch("[0-9a-fA-F.:]+", said):
+        return said if ":" in said else ""
+    # it says nothing, or that it says nothing to the account of the checks
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as to:
         try:
             to.connect((machine.address6, 9))  # sends nothing
