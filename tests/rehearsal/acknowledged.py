@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bastide.cluster import password
+from bastide.console import Completed
 from bastide.layout.postgres import FOLDER, PATRONI_PORT, POOL_PORT
 from bastide.patroni import Member, cluster_state
 from bastide.secrets import Keyring, keyring_from
@@ -207,6 +208,15 @@ class Writers:
             why = self.rehearsal.exec(machine, "journalctl -qu patroni -n 60 -o short-precise", check=False).stdout
             raise AssertionError(f"{machine}: {text}: {done.stderr[-500:]}\n{why}")
         return done.stdout.strip()
+
+    def pooled(self, machine: str, database: str, sql: str, options: str = "") -> Completed:
+        """What an application on a site gets from the pool there, connecting as drivers do."""
+        where = f"host=127.0.0.1 port={POOL_PORT} user={self.role} dbname={database} sslmode=verify-full"
+        words = f"PGOPTIONS='{options}' psql -XAtq '{where} sslrootcert={FOLDER}/ca.crt' -f -"
+        # the password by standard input, into the environment of this one program
+        script = f"read -r PGPASSWORD; export PGPASSWORD; {words}"
+        secret = self.password.get_secret_value()
+        return self.rehearsal.exec(machine, script, input=f"{secret}\n{sql};\n", check=False)
 
     def members(self) -> dict[str, Member]:
         """Patroni's members by name, as the first site that answers sees them; {} when none does."""

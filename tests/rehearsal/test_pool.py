@@ -8,12 +8,13 @@ from threading import Thread
 import pytest
 
 from bastide.console import Completed
-from bastide.layout.postgres import FOLDER, POOL_PORT, ROUTER_CONFIG
+from bastide.layout.postgres import ROUTER_CONFIG
 from tests.rehearsal.acknowledged import SITES, Writers, lent
 from tests.rehearsal.stack import Rehearsal, wait_for
 
 LAB = "database"
 
+_WHERE = "select pg_is_in_recovery()"
 _ENDED = "journalctl -q -u patroni -o cat | grep -c 'terminating connection due to administrator command' || true"
 
 
@@ -38,7 +39,7 @@ def test_who_is_led_to_a_replica_waits_for_the_leader(rehearsal: Rehearsal, writ
     try:
         # connections of before are let go, so that the pool makes new ones
         rehearsal.exec(leader, "systemctl restart pgbouncer")
-        client = Thread(target=lambda: answers.append(pooled(writers, leader, f"{writers.database}{pool}")))
+        client = Thread(target=lambda: answers.append(writers.pooled(leader, f"{writers.database}{pool}", _WHERE)))
         client.start()
         wait_for(
             lambda: int(rehearsal.exec(replica, _ENDED).stdout) > before or bool(answers),
@@ -49,11 +50,3 @@ def test_who_is_led_to_a_replica_waits_for_the_leader(rehearsal: Rehearsal, writ
         rehearsal.exec(leader, f"mv /run/as-it-was {ROUTER_CONFIG}; systemctl reload haproxy")
     client.join()
     assert (answers[0].stdout.strip(), answers[0].stderr) == ("f", "")
-
-
-def pooled(writers: Writers, machine: str, database: str) -> Completed:
-    """Whether the server is in recovery that an application gets from the pool of its machine."""
-    secret = writers.password.get_secret_value()
-    where = f"host=127.0.0.1 port={POOL_PORT} user={writers.role} dbname={database} sslmode=verify-full"
-    script = f"read -r PGPASSWORD; export PGPASSWORD; psql -XAtq '{where} sslrootcert={FOLDER}/ca.crt' -f -"
-    return writers.rehearsal.exec(machine, script, input=f"{secret}\nselect pg_is_in_recovery();\n", check=False)

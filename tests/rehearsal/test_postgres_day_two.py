@@ -8,8 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bastide.console import Completed, run
-from bastide.layout.postgres import FOLDER, POOL_PORT
+from bastide.console import run
 from tests.rehearsal.acknowledged import SITES, Writers, lent
 from tests.rehearsal.day_two import begun, day_two, said
 from tests.rehearsal.stack import Rehearsal, wait_for
@@ -21,16 +20,6 @@ LAB = "database"
 def writers(rehearsal: Rehearsal) -> Iterator[Writers]:
     """The view of the cluster, and clients that write. Afterwards the primary leads again."""
     yield from lent(rehearsal)
-
-
-def pooled(writers: Writers, database: str, sql: str, options: str = "") -> Completed:
-    """What an application on the standby gets from the pool there, connecting as drivers do."""
-    secret = writers.password.get_secret_value()
-    where = f"host=127.0.0.1 port={POOL_PORT} user={writers.role} dbname={database} sslmode=verify-full"
-    words = f"PGOPTIONS='{options}' psql -XAtq '{where} sslrootcert={FOLDER}/ca.crt' -f -"
-    # the password by standard input, into the environment of this one program
-    script = f"read -r PGPASSWORD; export PGPASSWORD; {words}"
-    return writers.rehearsal.exec("standby", script, input=f"{secret}\n{sql};\n", check=False)
 
 
 def status(rehearsal: Rehearsal) -> str:
@@ -67,12 +56,12 @@ def test_common_drivers_connect_and_a_session_is_kept(writers: Writers) -> None:
     """What JDBC, Go and Node send at the start; and a connection of one's own, for locks, LISTEN and dumps."""
     name = writers.database
     drivers = "-c statement_timeout=30s -c lock_timeout=5s -c extra_float_digits=3"
-    assert pooled(writers, name, "select 1", drivers).stdout.strip() == "1"
-    refused = pooled(writers, name, "select 1", "-c search_path=other")
+    assert writers.pooled("standby", name, "select 1", drivers).stdout.strip() == "1"
+    refused = writers.pooled("standby", name, "select 1", "-c search_path=other")
     assert "search_path" in refused.stderr
     kept = "select pg_advisory_lock(42); listen news; select count(*) from pg_locks where locktype = 'advisory'"
-    assert pooled(writers, f"{name}_session", kept).stdout.split()[-1] == "1"
-    assert not pooled(writers, "pgbouncer", "show pools").ok, "its console is its own account's"
+    assert writers.pooled("standby", f"{name}_session", kept).stdout.split()[-1] == "1"
+    assert not writers.pooled("standby", "pgbouncer", "show pools").ok, "its console is its own account's"
 
 
 def test_how_it_is_stands_in_two_places(rehearsal: Rehearsal, writers: Writers) -> None:
