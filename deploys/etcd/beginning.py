@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from bastide.settings import Settings
-from deploys.facts.etcd import ETCD_MEMBER
+from deploys.facts.etcd import ETCD_MEMBER, MemberState
 from deploys.facts.fact import Facts
 
 
@@ -31,13 +31,13 @@ def beginning_of(settings: Settings, seen: Mapping[str, Facts]) -> Beginning:
 
 def not_apart(seen: Mapping[str, Facts], members: Collection[str]) -> list[str]:
     """The members that run and still show the others what they show to clients, as before 0033."""
-    asked = {name: member for name in members if name in seen and (member := seen[name].get(ETCD_MEMBER))}
+    asked = _said(seen, members)
     return [name for name, member in asked.items() if not member["apart"]]
 
 
 def half_way(seen: Mapping[str, Facts], members: Collection[str]) -> list[str]:
     """The members that must not be changed by a run without all others: who trusts whom is about to change."""
-    asked = {name: member for name in members if name in seen and (member := seen[name].get(ETCD_MEMBER))}
+    asked = _said(seen, members)
     if len(asked) == len(members):
         return []
     return [name for name, member in asked.items() if member["trusts_both"] or not member["apart"]]
@@ -56,7 +56,7 @@ def begins(seen: Mapping[str, Facts], members: Collection[str]) -> bool:
 
 def without_data(seen: Mapping[str, Facts], members: Collection[str]) -> frozenset[str]:
     """The members that are new or have lost their data: they come in later, and nobody waits for their answer."""
-    known = {name: member for name in members if name in seen and (member := seen[name].get(ETCD_MEMBER))}
+    known = _said(seen, members)
     return frozenset(name for name, member in known.items() if not member["data"])
 
 
@@ -64,3 +64,8 @@ def holders(seen: Mapping[str, Facts]) -> list[str]:
     """The machines that hold a member's data of a cluster that came together."""
     asked = {name: member for name, facts in seen.items() if (member := facts.get(ETCD_MEMBER))}
     return [name for name, one in asked.items() if one["data"] and (one["healthy"] or not one["forming"])]
+
+
+def _said(seen: Mapping[str, Facts], members: Collection[str]) -> dict[str, MemberState]:
+    """What the members of this run say of themselves, by name."""
+    return {name: member for name in members if name in seen and (member := seen[name].get(ETCD_MEMBER))}
