@@ -138,6 +138,11 @@ PINNED = {
     "logging_collector": "off",
 }
 """What each server has from its own machine's file, whatever all members share."""
+# those of them by which it would run or load something, write elsewhere, or take another kind of password
+_LOADS = (
+    *("ssl_passphrase_command", "session_preload_libraries", "local_preload_libraries", "shared_preload_libraries"),
+    *("dynamic_library_path", "jit_provider", "logging_collector", "password_encryption"),
+)
 
 
 def runs_nothing_else(found: dict[str, str], data: str, address: str) -> str:
@@ -148,19 +153,14 @@ def runs_nothing_else(found: dict[str, str], data: str, address: str) -> str:
         **dict.fromkeys(
             ("archive_library", "archive_cleanup_command", "restore_command", "recovery_end_command"), ("",)
         ),
-        **dict.fromkeys(("ssl_passphrase_command", "session_preload_libraries", "local_preload_libraries"), ("",)),
-        "shared_preload_libraries": ("pg_stat_statements,pgaudit",),
-        "dynamic_library_path": ("$libdir",),
-        "jit_provider": ("llvmjit",),
+        **{name: (PINNED[name],) for name in _LOADS},
         "data_directory": (data,),
         "config_file": (f"{data}/postgresql.conf",),
         "hba_file": (f"{data}/pg_hba.conf",),
         "ident_file": (f"{data}/pg_ident.conf",),
         "external_pid_file": ("",),
-        "logging_collector": ("off",),
         "listen_addresses": (address,),
         "unix_socket_directories": ("/var/run/postgresql",),
-        "password_encryption": ("scram-sha-256",),
     }
     for name, values in wanted.items():
         if found.get(name) not in values:
