@@ -84,7 +84,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     world = session.config.stash[_WORLD]
     session.config.stash[_ENGINE] = engine = Engine(world)
     pairs = dict.fromkeys((_probe_of(item), machine_of(item)) for item in session.items)
-    engine.start((probe, machine) for probe, machine in pairs if world.outside or not probe.active)
+    engine.start((probe, machine) for probe, machine in pairs if world.has_prober_at_hand or not probe.active)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -116,7 +116,7 @@ def observation(request: pytest.FixtureRequest, world: World, machine: Machine) 
     item = request.node
     probe = _probe_of(item)
     noted = item.stash.setdefault(NOTED, Noted())
-    if probe.active and not world.outside:
+    if probe.active and not world.has_prober_at_hand:
         not_provable_here("there is no prober, a host outside of the platform to look from, or no key to it")
     taken: Observation = request.config.stash[_ENGINE].get(probe, machine)
     noted.observation = taken

@@ -159,7 +159,7 @@ class World:
         return self.gated and not self._is_outside(name)
 
     @property
-    def outside(self) -> bool:
+    def has_prober_at_hand(self) -> bool:
         """Whether there is a prober whose key is at hand: that of the automation account, which CI does not have."""
         key = identity_path(self.inventory.identity, self.root)
         return self.inventory.prober is not None and (not self.gated or key.exists())
