@@ -18,8 +18,11 @@ ROOT = Path("/")
 RECORD = "run/bastide-deploy.json"
 
 
-def hold(who: str) -> None:
-    """Print {} and record this session as the one that deploys, or print the record of the one that does already."""
+def hold(who: str, run: str = "") -> None:
+    """Print {} and record this session as the one that deploys, or print the record of the one that does already.
+
+    `run`: a word of this run's own, with which it can `release` what it holds over another session.
+    """
     path = ROOT / RECORD
     mine = session()
     with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="utf-8") as file:  # noqa: PTH123
@@ -30,8 +33,17 @@ def hold(who: str) -> None:
             return
         file.seek(0)
         file.truncate()
-        json.dump({"who": who, "since": int(time.time()), "session": mine}, file)
+        json.dump({"who": who, "since": int(time.time()), "session": mine, "run": run}, file)
     print("{}")
+
+
+def release(run: str) -> None:
+    """Hold the machine no longer, though the session of this run may still be there; what another run holds stays."""
+    with open(os.open(ROOT / RECORD, os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="utf-8") as file:  # noqa: PTH123
+        fcntl.flock(file, fcntl.LOCK_EX)
+        record = read(file.read())
+        if record and record.get("run") == run:
+            file.truncate(0)
 
 
 def session() -> list[int]:

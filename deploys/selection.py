@@ -11,6 +11,7 @@ from pyinfra.api.host import Host
 from bastide.capabilities import ON_MACHINES
 from bastide.errors import BastideError
 from bastide.settings import Settings
+from deploys import checks
 from deploys.facts.fact import FactRequest, merged
 from deploys.here import here_of
 from deploys.modules import deployed
@@ -46,7 +47,8 @@ def fact_requests(only: tuple[str, ...]) -> Callable[[Host], FactRequest]:
         here = here_of(host)
         wanted = ((module, module.wanted_of(here)) for module in map(deployed, only))
         asked = (module.fact_request(found) for module, found in wanted if found is not None)
-        return merged(files_request(record_files(here.keyring)), *asked)
+        checks.begin(here)
+        return merged(checks.fact_request(), files_request(record_files(here.keyring)), *asked)
 
     return of
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from pyinfra.context import host
 
-from deploys import base, fail2ban, firewall, ssh, users
+from deploys import base, checks, fail2ban, firewall, ssh, users
 from deploys.alerts import deploy as alerts
 from deploys.etcd import deploy as etcd
 from deploys.etcd.beginning import beginning_of
@@ -40,10 +40,14 @@ with for_people():
     here = here_of(this_host())
     fitness = preflight(this_host(), here, fact_requests(only))
     seen = all_facts(this_host())
+    may_run = checks.listed_on(here)
     mesh = plan_of(wireguard.wanted_of(here), seen, address_in_use(this_host())) if "wireguard" in only else None
 
 # before the first change on any machine: nobody else may be at it
 hold(name="no other deploy")
+
+# always: any setting may change what checks run as root, and the list must be there before the account that asks for it
+checks.checks(listed=may_run, _sudo=True)
 
 # first: packages and names that everything else may need
 if "base" in only:

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import gevent  # type: ignore[import-untyped]
 from pyinfra.api.deploy import deploy
 
-from bastide.checks import listed_scripts
-from bastide.errors import BastideError
 from bastide.layout.users import GATE, KEY_DIR, LISTED, SUDOERS
-from bastide.machines import Inventory
 from bastide.settings import Users
 from deploys.facts.accounts import ACCOUNTS
 from deploys.facts.ask import ask, this_host
@@ -23,74 +17,41 @@ from deploys.operations.confirmed import confirmed
 from deploys.operations.files import File, files, files_request
 from deploys.operations.packages import packages, packages_request
 from deploys.render import render
-from deploys.selection import for_people
 
 PACKAGES = ("procps", "sudo")
 # sshd(8), "AUTHORIZED_KEYS FILE FORMAT": nothing may be forwarded; a terminal, commands and sftp stay
 _AUTOMATION_OPTIONS = "restrict,pty "
 # one program, whatever is asked for
 _CHECKS_OPTIONS = f'restrict,command="{GATE}" '
-_listings: dict[str, gevent.Greenlet] = {}
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """The settings; `listing` becomes the scripts that the checks may run, by machine: they are asked for meanwhile."""
-
-    users: Users
-    machine: str
-    listing: gevent.Greenlet | None = None
-
-    @property
-    def listed(self) -> dict[str, str] | None:
-        """The scripts of this machine by their digests; None without an account for checks. Raises `BastideError`."""
-        if self.listing is None:
-            return None
-        found: dict[str, dict[str, str]] | BastideError = self.listing.get()
-        if isinstance(found, BastideError):
-            raise found
-        return found[self.machine]
-
-    def to_json(self) -> dict[str, Any]:
-        """What pyinfra may print of it."""
-        return self.users.to_json()
 
 
 @deploy("users")
-def users(wanted: Wanted) -> None:
+def users(wanted: Users) -> None:
     """Accounts, then keys and sudo rights, then the removal of everybody else."""
     host = this_host()
-    who = roster(wanted.users)
-    with for_people():
-        gate = gate_files(wanted.listed)
+    who = roster(wanted)
     for sentence in undeclared(who, ask(host, ACCOUNTS.request(who.asked))[ACCOUNTS]):
         host.log(f"! {sentence}")
     packages(name="packages", names=PACKAGES)
     accounts(name="accounts", roster=who)
-    # before the key that opens it and the right to be root for it
-    files(name="what checks may run", name_="checks", wanted=gate)
+    # before the key that opens it and the right to be root for it; what it may run is listed by deploys/checks.py
+    files(name="what checks go through", name_="gate", wanted=(gate_file(wanted),))
     # guarded: another automation key, or a sudoers file that sudo reads otherwise than meant, must not lock us out;
     # at the port of this very session: on a new machine ssh.port is where sshd will be, not where it is
-    confirmed(name="keys and sudo rights", name_="users", wanted=key_files(wanted.users), settle="", port=None)
+    confirmed(name="keys and sudo rights", name_="users", wanted=key_files(wanted), settle="", port=None)
     # last: the image's own sudo rule for the automation account goes only when ours is known to work
     leavers(name="nobody else", roster=who)
 
 
-def wanted_of(here: Here) -> Wanted:
-    """What it wants of the stack. The checks' own account of their scripts takes a moment: it is begun here."""
-    if here.settings.users.verification is None:
-        return Wanted(here.settings.users, here.machine.name)
-    assert here.inventory, "hosts/inventory.py gives it to all"
-    if here.stack not in _listings:
-        _listings[here.stack] = gevent.spawn(_listing, here.inventory)
-    return Wanted(here.settings.users, here.machine.name, _listings[here.stack])
+def wanted_of(here: Here) -> Users:
+    """What it wants of the stack."""
+    return here.settings.users
 
 
-def fact_request(wanted: Wanted) -> FactRequest:
+def fact_request(wanted: Users) -> FactRequest:
     """All that this capability will ask a machine."""
-    paths = (*key_files(wanted.users), *gate_files(None))
-    asked = ACCOUNTS.request(roster(wanted.users).asked)
-    return merged(packages_request(PACKAGES), files_request(paths), asked)
+    paths = (*key_files(wanted), gate_file(wanted))
+    return merged(packages_request(PACKAGES), files_request(paths), ACCOUNTS.request(roster(wanted).asked))
 
 
 def roster(wanted: Users) -> Roster:
@@ -99,16 +60,13 @@ def roster(wanted: Users) -> Roster:
     return Roster((wanted.automation.name, *wanted.people), wanted.removed, checks)
 
 
-def gate_files(listed: dict[str, str] | None) -> tuple[File, ...]:
-    """What the account of the checks may run as root (None: there is no such account): a program, and its list."""
-    if listed is None:
-        return (File(GATE, None), File(LISTED, None))
+def gate_file(wanted: Users) -> File:
+    """The program that the account of the checks may run as root: it runs what is listed, and nothing else."""
+    if wanted.verification is None:
+        return File(GATE, None)
     program = Path(__file__).with_name("remote") / "gate.py"
     start = f'\n\nif __name__ == "__main__":\n    main("{GATE}")\n'
-    return (
-        File(GATE, f"#!/usr/bin/python3 -IS\n{program.read_text(encoding='utf-8')}{start}", mode=0o755),
-        File(LISTED, render("users/checks.j2", listed=sorted(listed.items(), key=lambda one: one[::-1]))),
-    )
+    return File(GATE, f"#!/usr/bin/python3 -IS\n{program.read_text(encoding='utf-8')}{start}", mode=0o755)
 
 
 def key_files(wanted: Users) -> tuple[File, ...]:
@@ -142,11 +100,3 @@ def key_files(wanted: Users) -> tuple[File, ...]:
             check="visudo -cqf",
         ),
     )
-
-
-def _listing(inventory: Inventory) -> dict[str, dict[str, str]] | BastideError:
-    """An error is told to whoever needs the answer, and not by gevent."""
-    try:
-        return listed_scripts(inventory)
-    except BastideError as error:
-        return error

@@ -21,6 +21,7 @@ from deploys import remote
 from deploys.facts.ask import ask, forget, this_host
 from deploys.facts.changes import UNFINISHED
 from deploys.operations.files import Commands, File, differing, files_request, plan
+from deploys.operations.hold import released
 
 LOGIN_SECONDS = 15
 GUARD_SECONDS = 45  # longer than settling and the login may take together
@@ -74,6 +75,8 @@ def _confirm(state: State, host: Host, name: str, port: int | None) -> bool:
         _say(host, f"{name}: the old state could not be seen within {_BACK_SECONDS} s")
         _say(host, f" next: log in over the provider's console and read `journalctl -u bastide-guard-{name}`")
     else:
+        # the session that holds the machine may have been cut off meanwhile: the next run must not wait for its end
+        _over_new_login(host, _port_in_use(host), released(), 5)
         _say(host, f"{name}: the old state is back ({reason})")
         _say(
             host,

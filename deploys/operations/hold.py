@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import secrets
 import socket
 import time
 from collections.abc import Generator
@@ -17,6 +18,9 @@ from pyinfra.api.state import State
 from deploys import remote
 from deploys.facts.ask import this_host
 
+# which run holds a machine, also when it speaks over another session
+_RUN = secrets.token_hex(8)
+
 
 @operation()
 def hold() -> Generator[PyinfraCommand | str, None, None]:
@@ -29,7 +33,7 @@ def hold() -> Generator[PyinfraCommand | str, None, None]:
     if not host.state.is_executing or not _will_change(host):
         return
     worked, output = host.run_shell_command(
-        StringCommand(remote.AS_ROOT), _stdin=remote.call("hold", "hold", _who()), _sudo=False
+        StringCommand(remote.AS_ROOT), _stdin=remote.call("hold", "hold", _who(), _RUN), _sudo=False
     )
     if not worked:
         yield _refusal(f"it does not say whether somebody deploys to it: {output.stderr.strip()}", "log in and look")
@@ -39,6 +43,14 @@ def hold() -> Generator[PyinfraCommand | str, None, None]:
             f"{other['who']} deploys to it since {since}; nothing has been changed by this run",
             "wait until that is done, then run the same command again",
         )
+
+
+def released() -> remote.Quiet:
+    """What a new login runs to give back a machine that this run holds by a session that is cut off.
+
+    The machine may see the end of such a session a minute later: it comes behind what the network has yet to carry.
+    """
+    return remote.call("hold", "release", _RUN)
 
 
 def _refusal(what: str, next_step: str) -> FunctionCommand:

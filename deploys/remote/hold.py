@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from bastide.hold import hold
+from bastide.hold import hold, release
 
-__all__ = ["hold"]
+__all__ = ["hold", "release"]

@@ -8,7 +8,7 @@ from pydantic import SecretBytes, SecretStr
 
 from bastide.machines import Machine
 from bastide.secrets import AlertSecrets, Keyring
-from bastide.settings import Settings, Source
+from bastide.settings import Settings, Source, Verification
 from deploys.here import Here
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI"
@@ -40,6 +40,8 @@ SETTINGS = Settings.model_validate(
         },
     }
 )
+# who can log in where checks have an account of their own, too
+GUARDED = SETTINGS.users.model_copy(update={"verification": Verification(keys=(CHECKS_KEY,))})
 MACHINES = tuple(
     Machine(
         name,

@@ -46,6 +46,17 @@ def test_a_living_session_keeps_others_out(record, other, capsys):
     assert json.loads(record.read_text()) == held
 
 
+def test_a_run_gives_back_what_it_holds_by_a_session_that_was_cut_off(record, other, capsys):
+    held = {"who": "anna@laptop", "since": 7, "session": [other.pid, script.started(other.pid)], "run": "one"}
+    record.write_text(json.dumps(held))
+    script.release("another")
+    assert json.loads(record.read_text()) == held
+    script.release("one")
+    script.hold("anna@laptop", "two")
+    assert capsys.readouterr().out == "{}\n"
+    assert json.loads(record.read_text())["run"] == "two"
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"who": "x", "session": [1]}', '{"who": "x", "session": [1, 1]}'])
 def test_who_is_gone_or_was_never_written_whole_holds_nothing(record, capsys, text):
     record.write_text(text)  # process 1 lives, but did not start at tick 1

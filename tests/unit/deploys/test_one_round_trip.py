@@ -23,7 +23,7 @@ from pyinfra.context import ctx_host, ctx_state
 from bastide import machines
 from bastide.machines import Machine
 from bastide.settings import Settings
-from deploys import users
+from deploys import checks
 from deploys.facts import ask
 from deploys.facts.fact import Facts
 from deploys.operations import files
@@ -176,7 +176,7 @@ def prepared(kind: str) -> World:
         state.activate_host(host)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ask, "_fetch", world.fetch)
-        patch.setattr(users, "listed_scripts", lambda inventory: {machine.name: {} for machine in inventory})
+        patch.setattr(checks, "listed_scripts", lambda inventory: {machine.name: {} for machine in inventory})
         patch.setattr(files, "as_wanted", lambda file, seen: seen is not None)
         patch.setattr(sys.modules["pyinfra.api.operation"], "solve_operation_consistency", alone)
         for host in state.inventory:

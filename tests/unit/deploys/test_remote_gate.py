@@ -14,10 +14,9 @@ import pytest
 
 from bastide.console import run
 from bastide.layout import users as layout
-from bastide.settings import Verification
-from deploys import users
+from deploys import checks, users
 from deploys.remote import gate
-from tests.unit.deploys.box import CHECKS_KEY, SETTINGS
+from tests.unit.deploys.box import CHECKS_KEY, GUARDED, SETTINGS
 
 ECHO = 'echo "$1" "${2-none}" "$(cat)"; echo problem >&2; exit 3'
 LISTED = {hashlib.sha256(ECHO.encode()).hexdigest(): "echo"}
@@ -107,26 +106,27 @@ def test_nothing_of_the_callers_environment_reaches_a_script(monkeypatch: pytest
 
 def test_it_keeps_to_the_layout_and_is_whole() -> None:
     assert (gate.LISTED, gate.WORD) == (layout.LISTED, layout.WORD)
-    program, listed = users.gate_files({"b" * 64: "two", "a" * 64: "one"})
+    program = users.gate_file(GUARDED)
     assert (program.path, program.mode, program.owner) == (layout.GATE, 0o755, "root")
     text = str(program.content)
     assert text.startswith("#!/usr/bin/python3 -IS\n")
     assert text.endswith(f'main("{layout.GATE}")\n')
     imported = {name.name for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import) for name in node.names}
     assert imported <= sys.stdlib_module_names
-    assert (listed.mode, listed.owner) == (0o644, "root")
+    listed = checks.list_file({"b" * 64: "two", "a" * 64: "one"})
+    assert (listed.path, listed.mode, listed.owner) == (layout.LISTED, 0o644, "root")
     assert str(listed.content).splitlines()[1:] == [f"{'a' * 64}  one", f"{'b' * 64}  two"]
 
 
 def test_without_an_account_nothing_is_left() -> None:
-    assert [file.content for file in users.gate_files(None)] == [None, None]
+    assert users.gate_file(SETTINGS.users).content is None
+    assert checks.list_file(None).content is None
     texts = "".join(str(file.content) for file in users.key_files(SETTINGS.users))
     assert layout.GATE not in texts
 
 
 def test_its_keys_open_the_program_and_sudo_lets_it_run_that() -> None:
-    wanted = SETTINGS.users.model_copy(update={"verification": Verification(keys=(CHECKS_KEY,))})
-    files = {file.path: str(file.content) for file in users.key_files(wanted)}
+    files = {file.path: str(file.content) for file in users.key_files(GUARDED)}
     line = files[f"{layout.KEY_DIR}/verify"].splitlines()[1]
     assert line == f'restrict,command="{layout.GATE}" {CHECKS_KEY}'
     assert f'verify ALL=(root) NOPASSWD: {layout.GATE} ""' in files[layout.SUDOERS].splitlines()
@@ -136,6 +136,6 @@ def test_whoever_is_not_root_and_wants_a_shell_is_told(tmp_path: Path) -> None:
     if os.geteuid() == 0:
         pytest.skip("root is not asked what ssh was told")
     path = tmp_path / "gate"
-    path.write_text(str(users.gate_files({})[0].content))
+    path.write_text(str(users.gate_file(GUARDED).content))
     done = run([sys.executable, "-IS", str(path)], env={"SSH_ORIGINAL_COMMAND": "id"}, check=False)
     assert (done.returncode, "nothing else" in done.stdout) == (77, True)

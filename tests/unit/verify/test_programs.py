@@ -13,8 +13,8 @@ from deploys.operations.files import File
 from deploys.postgres.patroni import member_files
 from deploys.postgres.turn import turn_files
 from deploys.restarts import restart_files
-from deploys.users import gate_files
-from tests.unit.deploys.box import MACHINES
+from deploys.users import gate_file
+from tests.unit.deploys.box import GUARDED, MACHINES
 from tests.unit.deploys.test_templates import CLUSTERED, KEYRING
 from tests.verify.probes.remote.programs import digest
 from tests.verify.programs import DIGESTS
@@ -43,7 +43,7 @@ def _files() -> Iterator[File]:
                 postgres = {"postgres": settings.postgres.model_copy(update={"durability": durability})}
                 cluster = cluster_of(settings.model_copy(update=postgres), primary, "prod")
                 yield from member_files(cluster, KEYRING, {})
-    yield from gate_files({})
+    yield gate_file(GUARDED)
 
 
 def test_checks_know_the_programs_that_machines_get() -> None:
