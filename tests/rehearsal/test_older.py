@@ -21,7 +21,7 @@ from tests.rehearsal.stack import Rehearsal
 LAB = "older"
 pytestmark = pytest.mark.full("older")
 
-OLDER = "e5ad9e94"
+OLDER = "e5ad9e90bbc8"
 """The last commit before the tree was sorted anew: modules, facts and commands have other names and places since."""
 
 
