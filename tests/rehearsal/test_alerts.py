@@ -163,6 +163,9 @@ def test_when_who_tells_is_gone_the_next_one_does_and_repeats_nothing(impatient:
         impatient.lab("start", "witness")
         impatient.exec("primary", f"systemctl reset-failed {UNIT}-1 {UNIT}-2")
     sink.wait(f"witness: resolved: {AWAY}", seconds=120)
+    # whoever told of it, each that is over is told of once, and nothing of it is left for what comes next
+    for number in (1, 2):
+        sink.wait(f"primary: resolved: the unit {UNIT}-{number}.service has failed", seconds=120)
 
 
 @pytest.mark.full("alerts-cluster")
