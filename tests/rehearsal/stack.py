@@ -19,6 +19,7 @@ from bastide.machines import Inventory, build_dir, inventory_path, load_inventor
 from bastide.stackfile import dump, load, read, stack_path
 from lab import admin_token, registry
 from lab.client import Lab
+from lab.place import CHECKOUT
 from tests.rehearsal import warm
 from tools.env import environment
 
@@ -81,7 +82,11 @@ class Rehearsal:
         self, machine: str, script: str, *, input: str | None = None, check: bool = True, timeout: float = 60
     ) -> Completed:
         """A shell script in a machine, as root, through its namespaces."""
-        return Lab(self.stack).execute(machine, ["sh", "-ec", script], input=input, check=check, timeout=timeout)
+        words = ["sh", "-ec", script]
+        if self.root != CHECKOUT:
+            # each checkout has labs of its own, and this process knows only ours
+            return self.lab("exec", machine, *words, input=input, check=check, timeout=timeout)
+        return Lab(self.stack).execute(machine, words, input=input, check=check, timeout=timeout)
 
     def pulumi(self, *argv: str, input: str | None = None, check: bool = True, timeout: float = 300) -> Completed:
         """The Pulumi command line on the rehearsal's stack."""

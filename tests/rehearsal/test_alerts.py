@@ -5,15 +5,19 @@ The sink sees the address that a message comes from: that is who told, whatever 
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
-from shlex import quote
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from bastide.layout.alerts import CONFIG
+from bastide.layout.alerts import UNIT as WATCH
+from bastide.secrets import AlertSecrets
 from bastide.stackfile import dump, load, read
+from deploys.alerts.deploy import Wanted, program_files
 from tests.rehearsal.stack import Rehearsal, wait_for
 
 LAB = "flow"
@@ -223,11 +227,14 @@ def test_mail_goes_over_tls_from_the_first_byte_where_that_is_declared(impatient
 def test_without_a_mesh_each_tells_of_itself_and_others_of_its_silence(impatient: Rehearsal, sink: Sink) -> None:
     made = read(impatient.file).made
     for name in NAMES:
-        peers = {one: made[one].private_address for one in NAMES if one != name}
-        change = f"c['port'] = None; c['peers'] = {peers}"
-        script = f"import json, pathlib; p = pathlib.Path('{CONFIG}'); c = json.loads(p.read_text()); {change}"
-        impatient.exec(name, f"python3 -c {quote(f'{script}; p.write_text(json.dumps(c))')}")
-        impatient.exec(name, "systemctl restart bastide-alerts")
+        config = json.loads(impatient.exec(name, f"cat {CONFIG}").stdout)
+        config |= {"port": None, "peers": {one: made[one].private_address for one in NAMES if one != name}}
+        # as a stack without a mesh has it: what the program knows, and a unit that may ping
+        wanted = Wanted(config, AlertSecrets(*(SecretStr("is there"),) * 3))
+        for file in program_files(wanted):
+            if file.path in (CONFIG, f"/etc/systemd/system/{WATCH}"):
+                impatient.exec(name, f"cat > {file.path}", input=str(file.content))
+        impatient.exec(name, f"systemctl daemon-reload; systemctl restart {WATCH}")
     try:
         impatient.exec("primary", f"systemd-run -q --unit={UNIT}-4 false; true")
         assert sink.wait(f"primary: the unit {UNIT}-4.service has failed") == "primary"
