@@ -280,6 +280,10 @@ def test_a_way_that_is_none_loses_nothing(impatient: Rehearsal, sink: Sink) -> N
     finally:
         sink.breaks()
         impatient.exec("primary", f"systemctl reset-failed {UNIT}-3")
+        # a way that refused a message is left alone for five minutes, and meanwhile the next machine tells; one that
+        # begins anew tries all its ways before it is ready
+        for name in NAMES:
+            impatient.exec(name, f"systemctl restart {WATCH}")
 
 
 @pytest.mark.full("alerts-ways")
