@@ -82,6 +82,7 @@ def test_a_word_is_not_read_on_the_way(observation: Observation, machine: Machin
     for name, found in seen.items():
         if not found["leads"]:
             assert position(found["there"]) >= position(written), f"the word did not come to {name}"
+    assert postgres.looked_together(seen), "not every site looked while the word was written"
     assert INTERFACE in own["sealed"], "no encrypted packet of the databases passed by: silence proves nothing"
     note(f"the word was written on {leaders[0]} and read on the way nowhere; TLS records in {INTERFACE}")
 

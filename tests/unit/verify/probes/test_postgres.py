@@ -116,7 +116,9 @@ def test_a_way_in_is_named(changed: dict[str, Any], says: str) -> None:
 
 def marked(**changed: Any) -> dict[str, dict[str, Any]]:
     primary = {"leads": True, "written": "0/50", "open": [], "sealed": ["wg0"], "there": ""}
-    return {"primary": {**primary, **changed}, "standby": {**primary, "leads": False, "written": "", "there": "0/60"}}
+    primary |= {"times": [5.0, 6.0], "looked": [4.0, 7.0]}
+    standby = {**primary, "leads": False, "written": "", "times": [], "there": "0/60"}
+    return {"primary": {**primary, **changed}, "standby": standby}
 
 
 def test_a_word_on_the_wire_is_named_and_silence_proves_nothing() -> None:
@@ -130,6 +132,8 @@ def test_a_word_on_the_wire_is_named_and_silence_proves_nothing() -> None:
         judge(marked(sealed=[]))
     with pytest.raises(AssertionError, match="could not be written"):
         judge(marked(written="failed"))
+    with pytest.raises(AssertionError, match="not every site looked while"):
+        judge(marked(times=[3.0, 7.1]))
     late = marked(written="0/70")
     with pytest.raises(AssertionError, match="the word did not come to standby"):
         judge(late)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-# every so often a word, for so long at least; as long as nothing at all passed by on a machine that is busy, for longer
+# every so often a word, for so long at least; on a busy machine for longer, until the stream has passed the interface
 _EVERY, _LOOK, _LONGEST = 0.9, 2.4, 12.0
 _APPLICATION = b"\x17\x03\x03"  # a record of TLS that carries data (RFC 8446, 5.1)
 
@@ -24,21 +24,23 @@ def sql(query: str) -> str:
 
 
 def main() -> dict[str, object]:
-    port, word = int(sys.argv[1]), sys.argv[2]
+    port, interface, word = int(sys.argv[1]), sys.argv[2], sys.argv[3]
     if not word.isalnum():
         sys.exit("the word is no word")  # it stands in SQL
     tap = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
     tap.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
     tap.settimeout(0.1)
     leads = sql("select not pg_is_in_recovery()") == "t"
-    written, open_, sealed = "", set[str](), set[str]()
+    written, times, open_, sealed = "", list[float](), set[str](), set[str]()
     begun = last = time.monotonic()
-    while (now := time.monotonic()) < begun + (_LOOK if sealed else _LONGEST):
+    looked_from = time.time()
+    while (now := time.monotonic()) < begun + (_LOOK if interface in sealed else _LONGEST):
         if leads and now > last + _EVERY:
             last = now
             # flushed, so that it is sent at once; many times, so that it stands whole in some packet
             position = sql(f"select pg_logical_emit_message(false, 'bastide', repeat('{word} ', 100), true)")
             written = written or position or "failed"
+            times.append(time.time())
         try:
             data, place = tap.recvfrom(65535)
         except TimeoutError:
@@ -51,7 +53,8 @@ def main() -> dict[str, object]:
             start = body + (data[body + 12] >> 4) * 4
             if port in ports and data[start : start + 3] == _APPLICATION and len(data) > start + 60:
                 sealed.add(place[0])
-    return {"leads": leads, "written": written, "open": sorted(open_), "sealed": sorted(sealed)}
+    seen = {"open": sorted(open_), "sealed": sorted(sealed)}
+    return {"leads": leads, "written": written, "times": times, "looked": [looked_from, time.time()], **seen}
 
 
 if __name__ == "__main__":
