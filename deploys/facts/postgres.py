@@ -67,11 +67,13 @@ class ReplicationState(TypedDict):
 
 class InForce(TypedDict):
     """What a server goes by. `by_hand`: names of settings that ALTER SYSTEM left; `rules`: the lines of pg_hba.conf;
-    `unread`: files that were changed after the server last read them."""
+    `unread`: files that were changed after the server last read them; `verifiers`: statements of the superuser that
+    hold one, in the statistics of statements."""
 
     by_hand: list[str]
     rules: list[str]
     unread: list[str]
+    verifiers: int
 
 
 DATABASES = Fact(on_machine.databases)

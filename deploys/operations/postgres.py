@@ -186,7 +186,7 @@ def in_force(data: str, rules: list[str]) -> Commands:
     """
     host = this_host()
     seen = ask(host, IN_FORCE.request(data))[IN_FORCE]
-    if seen is None or not (seen["by_hand"] or seen["unread"] or seen["rules"] != rules):
+    if seen is None or not (seen["by_hand"] or seen["unread"] or seen["verifiers"] or seen["rules"] != rules):
         host.noop("the server goes by what it was told")
         return
     # "! ": `make plan` and a deploy show it
@@ -198,6 +198,9 @@ def in_force(data: str, rules: list[str]) -> Commands:
     if seen["rules"] != rules:
         host.log("! pg_hba.conf has other lines than the declared ones: it is written anew")
         wanted["pg_hba.conf"] = "".join(f"{line}\n" for line in (_PATRONIS, *rules))
+    if seen["verifiers"]:
+        # deploys of before 0034 had them kept
+        host.log("! the statistics of statements hold verifiers of passwords: those statements are forgotten")
     try:
         yield remote.command("postgres", "put_right", data, wanted)
     finally:

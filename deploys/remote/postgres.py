@@ -35,6 +35,13 @@ _QUIET = (
     " SET log_transaction_sample_rate = 0; SET log_min_error_statement = panic; SET log_statement_stats = off;"
     " SET debug_print_parse = off; SET debug_print_rewritten = off; SET debug_print_plan = off;"
 )
+# PostgreSQL 17 manual, F.32.4; where the extension is not there yet nothing is kept
+_FORGET = """DO $$ BEGIN
+  IF to_regclass('public.pg_stat_statements') IS NOT NULL THEN
+    PERFORM public.pg_stat_statements_reset(userid, dbid, queryid) FROM public.pg_stat_statements
+      WHERE userid = 10 AND query ~* 'scram-sha-256\\$[0-9]';
+  END IF;
+END $$"""
 
 
 def share(plan: dict[str, Any], wanted: dict[str, Any]) -> None:
@@ -141,13 +148,14 @@ def execute(statements: list[list[str]]) -> None:
 
 def put_right(data: str, files: dict[str, str]) -> None:
     """Write files of a server's own (names in `data`, the data directory), and have the server read what stands there.
+    And have it forget what the superuser's statements held of passwords.
 
     As the account that they belong to: it could have root write elsewhere.
     """
     for name, text in files.items():
         words = ("sh", "-c", 'umask 077; cat > "$1.new" && mv "$1.new" "$1"', "sh", f"{data}/{name}")
         subprocess.run(("runuser", "-u", "postgres", "--", *words), input=text, text=True, check=True)
-    execute([["postgres", "SELECT pg_reload_conf()"]])
+    execute([["postgres", "SELECT pg_reload_conf()"], ["postgres", _FORGET]])
 
 
 def _restart_patroni(plan: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from tests.rehearsal.stack import Rehearsal
 LAB = "database"
 pytestmark = pytest.mark.full("by-hand")
 
-CONTROLS = {"postgres-02", "postgres-10", "postgres-11", "postgres-12"}
+CONTROLS = {"postgres-02", "postgres-10", "postgres-11", "postgres-12", "postgres-13"}
 SITES = ("primary", "standby")
 _ONLY = ("--data", "only=postgres")
 _PSQL = "runuser -u postgres -- psql -XAtq -v ON_ERROR_STOP=1 -d postgres"
@@ -23,7 +23,9 @@ sed -i '1i host all all 127.0.0.1/32 trust' {DATA}/pg_hba.conf
 """
 _WHOSE_OWN = """
 [ "$({psql} -c 'select pg_is_in_recovery()')" = t ] || {psql} -c 'alter role "{role}" set synchronous_commit = off' \\
-    -c 'alter role all set log_statement = none' -c "alter role \\"{role}\\" set statement_timeout = '30s'"
+    -c 'alter role all set log_statement = none' \\
+    -c 'create role rehearsed password $$SCRAM-SHA-256$4096:c2FsdA==$c3RvcmVk:c2VydmVy$$' \\
+    -c 'drop role rehearsed' -c "alter role \\"{role}\\" set statement_timeout = '30s'"
 """
 _LEFT = "select string_agg(line, ' ' order by line) from pg_db_role_setting, unnest(setconfig) line"
 
@@ -43,6 +45,7 @@ def test_the_next_deploy_takes_it_back_and_leaves_what_is_a_role_s_own(rehearsal
         assert failed(rehearsal) == CONTROLS
         said = rehearsal.deploy(*_ONLY)
         assert "! work_mem was set by hand (ALTER SYSTEM): it is taken back" in said.stdout + said.stderr
+        assert "! the statistics of statements hold verifiers of passwords" in said.stdout + said.stderr
         assert "64MB" not in said.stdout + said.stderr
         assert rehearsal.exec("primary", f'{_PSQL} -c "{_LEFT}"').stdout.strip() == "statement_timeout=30s"
         assert rehearsal.dry(*_ONLY) == {}

@@ -19,6 +19,9 @@ _IN_FORCE = """select json_build_object('loaded', extract(epoch from pg_conf_loa
   'by_hand', array(select distinct name from pg_file_settings where sourcefile like '%/postgresql.auto.conf'),
   'rules', array(select line from regexp_split_to_table(pg_read_file('pg_hba.conf'), E'\\n') line
     where line !~ '^\\s*(#|$)'))"""
+# what our own statements hold of a password, in the superuser's statistics of statements (PostgreSQL 17 manual, F.32)
+_VERIFIERS = """select count(*) from public.pg_stat_statements
+  where userid = 10 and query ~* 'scram-sha-256\\$[0-9]'"""
 _READ = ("postgresql.conf", "postgresql.base.conf", "postgresql.auto.conf", "pg_hba.conf", "pg_ident.conf")
 _OWN_NAMES = "set search_path = pg_catalog, pg_temp;"
 
@@ -45,7 +48,8 @@ def in_force(data: str) -> InForce | None:
     if found is None:
         return None
     unread = [name for name in _READ if _changed(at(data) / name) > found["loaded"]]
-    return {"by_hand": found["by_hand"], "rules": found["rules"], "unread": unread}
+    verifiers = int(_sql("postgres", _VERIFIERS) or 0)
+    return {"by_hand": found["by_hand"], "rules": found["rules"], "unread": unread, "verifiers": verifiers}
 
 
 def _changed(path: Path) -> float:

@@ -14,7 +14,7 @@ from deploys.remote import postgres as on_machine
 
 DATA = "/var/lib/postgresql/17/bastide"
 RULES = ["local all postgres peer", "host all all all reject"]
-FINE: dict[str, Any] = {"by_hand": [], "rules": RULES, "unread": []}
+FINE: dict[str, Any] = {"by_hand": [], "rules": RULES, "unread": [], "verifiers": 0}
 
 
 @pytest.fixture
@@ -57,6 +57,14 @@ def test_rules_that_nobody_declared_are_written_over(made: Any) -> None:
     assert "trust" not in plan
 
 
+def test_verifiers_in_the_statistics_are_forgotten(made: Any) -> None:
+    """Those that an older deploy, or a person as the superuser, left there."""
+    (script,), said = made({**FINE, "verifiers": 2})
+    assert said == ["! the statistics of statements hold verifiers of passwords: those statements are forgotten"]
+    assert "pg_stat_statements_reset(userid, dbid, queryid)" in on_machine._FORGET
+    assert "postgresql.auto.conf" not in script.splitlines()[-1]
+
+
 def test_files_are_written_as_the_account_that_they_belong_to(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[tuple[str, ...], str]] = []
 
@@ -66,10 +74,11 @@ def test_files_are_written_as_the_account_that_they_belong_to(monkeypatch: pytes
 
     monkeypatch.setattr(on_machine.subprocess, "run", run)
     on_machine.put_right(DATA, {"pg_hba.conf": "local all all reject\n"})
-    (written, text), (_, asked) = calls
+    (written, text), (_, asked), (_, forgets) = calls
     assert written[:3] == ("runuser", "-u", "postgres")
     assert (written[-1], text) == (f"{DATA}/pg_hba.conf", "local all all reject\n")
     assert "pg_reload_conf()" in asked
+    assert "pg_stat_statements_reset" in forgets
 
 
 def test_what_a_deploy_says_to_a_server_is_kept_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
