@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import smtplib
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from bastide.errors import StackError
-from bastide.layout.alerts import CONFIG, PROGRAM
+from bastide.layout.alerts import CONFIG
 from bastide.secrets import AlertSecrets
 from bastide.settings import Settings
 from deploys.alerts import deploy as alerts
@@ -23,22 +22,9 @@ from deploys.alerts.program.telling import SILENT, due, merge, noted, teller
 from lab.services import sink_server
 from tests.unit.deploys.box import ALERTS, MACHINES, SECRETS, SETTINGS, here
 from tests.unit.deploys.telling import FINDING, ORDER
-from tests.verify import test_alerts as checked
 
 DECLARED = Settings.model_validate({**SETTINGS.model_dump(), "alerts": ALERTS})
 HOUR = 3600
-
-
-def test_the_program_on_machines_is_the_one_that_is_proven() -> None:
-    wanted = alerts.wanted_of(here(settings=DECLARED, alert_secrets=SECRETS))
-    found = {file.path.removeprefix(f"{PROGRAM}/"): str(file.content) for file in alerts.program_files(wanted)
-             if file.path.startswith(PROGRAM)}  # fmt: skip
-    digest = hashlib.sha256()
-    for name in sorted(found):
-        digest.update(name.encode() + b"\0" + found[name].encode())
-    assert digest.hexdigest() == checked._PROGRAM, (
-        "tests/verify/test_alerts.py knows another one: is this one rehearsed?"
-    )
 
 
 def test_secrets_are_files_of_roots_and_stand_nowhere_else() -> None:

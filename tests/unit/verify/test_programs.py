@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterator
 
 from bastide.cluster import cluster_of
+from bastide.layout import alerts, updates
 from bastide.settings import Settings
+from deploys.alerts.deploy import program_files, wanted_of
 from deploys.etcd import membership
 from deploys.etcd.deploy import turn_file
 from deploys.operations.files import File
 from deploys.postgres.patroni import member_files
 from deploys.postgres.turn import turn_files
 from deploys.restarts import restart_files
+from deploys.updates.deploy import program_text
 from deploys.users import gate_file
-from tests.unit.deploys.box import GUARDED, MACHINES
+from tests.unit.deploys.box import ALERTS, GUARDED, MACHINES, SECRETS, here
 from tests.unit.deploys.test_templates import CLUSTERED, KEYRING
 from tests.verify.probes.remote.programs import digest
 from tests.verify.programs import DIGESTS
@@ -51,8 +55,24 @@ def test_checks_know_the_programs_that_machines_get() -> None:
     for file in _files():
         if file.content is not None and file.mode & 0o111:
             found[file.path].add(digest(str(file.content)))
+    found[updates.PROGRAM].add(hashlib.sha256(program_text().encode()).hexdigest())
+    found[alerts.PROGRAM].add(_digest_of_alerts())
     known = {path: set(digests) for path, digests in DIGESTS.items()}
     right = "\n".join(f"    {path!r}: {tuple(sorted(digests))!r}," for path, digests in sorted(found.items()))
     assert known == found, (
         f"tests/verify/programs.py, DIGESTS: a program was changed; what machines get now is\n{right}"
     )
+
+
+def _digest_of_alerts() -> str:
+    """Of the folder that Python runs, as `probes/remote/alerts_seen.py` takes it."""
+    settings = Settings.model_validate({**CLUSTERED.model_dump(), "alerts": ALERTS})
+    texts = {
+        file.path.removeprefix(f"{alerts.PROGRAM}/"): str(file.content)
+        for file in program_files(wanted_of(here(settings=settings, alert_secrets=SECRETS)))
+        if file.path.startswith(f"{alerts.PROGRAM}/")
+    }
+    found = hashlib.sha256()
+    for name in sorted(texts):
+        found.update(name.encode() + b"\0" + texts[name].encode())
+    return found.hexdigest()

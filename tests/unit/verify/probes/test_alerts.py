@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
+from bastide.layout.alerts import PROGRAM
 from bastide.settings import Settings
 from deploys.alerts.program.peers import Publisher
 from tests.unit.bastide.proofs import SETTINGS, inventory
 from tests.verify import test_alerts as checks
 from tests.verify.probes.remote import alerts_seen
 from tests.verify.probes.world import Observation, Output
+from tests.verify.programs import DIGESTS
 
 PRIMARY, STANDBY, WITNESS = inventory().machines
 OTHERS = (STANDBY.name, WITNESS.name)
@@ -54,7 +56,7 @@ def seen(**more: Any) -> Output:
         "cluster": {"sites": list(SETTINGS.sites)},
     }
     said = {
-        "now": now, "round": now - 9, "blind": [], "ways": ways, "digest": checks._PROGRAM, "config": config,
+        "now": now, "round": now - 9, "blind": [], "ways": ways, "digest": DIGESTS[PROGRAM][0], "config": config,
         "pages": dict.fromkeys(("primary", *OTHERS), page), "elsewhere": {"primary 198.18.0.1": False},
         "posted": 501, "listening": ["10.21.0.11:7070"],
     }  # fmt: skip
