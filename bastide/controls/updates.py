@@ -27,7 +27,8 @@ CONTROLS = (
         "updates-03",
         "Reboots",
         "Servers reboot for updates {apart} apart, in windows of their own, and only while all other servers answer.",
-        "Updates never take down two servers at once.",
+        "Updates never take down two servers at once. What reboots for another reason, a person or a timer of somebody "
+        "else's, is not looked for.",
         claims=(44,),
     ),
     Control(

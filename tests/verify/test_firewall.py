@@ -138,6 +138,25 @@ def test_input_is_refused_by_default(observation: Observation, note: Callable[[s
     note("policy drop for input over IPv4 and IPv6")
 
 
+@pytest.mark.control("firewall-01", "firewall-02", "firewall-03")
+@pytest.mark.probe(firewall.rules)
+def test_no_rule_leads_packets_elsewhere(observation: Observation, note: Callable[[str], None]) -> None:
+    """No rule in the kernel gives packets another port, address or way: who reaches an open port reaches its service.
+
+    Nothing that is declared needs such a rule; what comes to need one (containers, say) is to be named here.
+    """
+    judge(f"a rule leads packets elsewhere: {text}" for text in nft.led_elsewhere(observation.data.text))
+    note("no NAT, nothing is written over")
+
+
+@pytest.mark.control("firewall-01", "firewall-02", "firewall-03")
+@pytest.mark.probe(firewall.older_rules)
+def test_no_rules_beside_those_that_are_judged(observation: Observation, note: Callable[[str], None]) -> None:
+    """The kernel has no tables of the older iptables, which nobody sees among the rules that are judged."""
+    judge(f"iptables-legacy has a table {table}" for table in observation.data.text.split())
+    note("none of iptables-legacy")
+
+
 @pytest.mark.control("firewall-04")
 @pytest.mark.probe(firewall.metadata_without_root)
 def test_metadata_answers_root_only(observation: Observation, machine: Machine, note: Callable[[str], None]) -> None:

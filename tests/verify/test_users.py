@@ -17,9 +17,6 @@ from tests.verify.probes.ssh import STRANGER, effective, effective_settings, ref
 from tests.verify.probes.updates import parsed
 from tests.verify.probes.world import Observation
 
-# shells that open no session (Debian: nologin(8), false(1), and sync(1) for the account of that name); none at all is
-# /bin/sh, see passwd(5)
-_NO_SHELL = ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false", "/usr/bin/false", "/bin/sync", "/usr/bin/sync")
 # groups whose members can make themselves root
 _ROOT_GROUPS = ("disk", "shadow", "docker", "lxd", "wheel")
 _QUOTED = re.compile(r'"(?:\\.|[^"\\])*"')
@@ -55,7 +52,8 @@ def test_only_declared_accounts_have_a_shell(
 ) -> None:
     """The accounts with a shell are the declared people, automation, and root (who cannot log in)."""
     entries = [line.split(":") for line in observation.data.text.splitlines()]
-    able = {entry[0] for entry in entries if entry[6] not in _NO_SHELL} - {"root"}
+    # none at all is /bin/sh, see passwd(5)
+    able = {entry[0] for entry in entries if entry[6] not in users.NO_SHELL} - {"root"}
     note(f"{count(len(able & set(settings.users.people)), 'person', 'people')} and automation")
     wrong = []
     if more := able - _declared(settings):
@@ -66,6 +64,20 @@ def test_only_declared_accounts_have_a_shell(
     if roots != {"root"}:
         wrong.append(f"accounts with root's number: {', '.join(sorted(roots - {'root'}))}")
     judge(wrong)
+
+
+@pytest.mark.control("users-01")
+@pytest.mark.probe(users.shells)
+def test_what_opens_no_session_is_debians(observation: Observation, note: Callable[[str], None]) -> None:
+    """The programs that accounts without a session have for a shell are those that Debian's packages brought."""
+    rows = [line.split() for line in observation.data.text.splitlines()]
+    assert rows, "none of the programs that open no session is there"
+    judge(
+        f"{path} is another program than Debian's: who has it for a shell may get a session"
+        for path, is_, *wanted in rows
+        if is_ not in wanted
+    )
+    note(", ".join(path for path, *_ in rows))
 
 
 @pytest.mark.control("users-01")

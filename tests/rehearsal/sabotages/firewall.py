@@ -51,6 +51,21 @@ SABOTAGES = (
         opened=({"direction": "in", "protocol": "tcp", "port": "5432", "source_ips": ["0.0.0.0/1"]},),
     ),
     changed_rules(
+        "firewall-01",
+        "an open port leads elsewhere, by a table of its own",
+        "a rule leads packets elsewhere: redirect to 5432 in ip elsewhere prerouting",
+        "nft add table ip elsewhere"
+        " && nft add chain ip elsewhere prerouting '{{ type nat hook prerouting priority dstnat; }}'"
+        " && nft add rule ip elsewhere prerouting tcp dport 443 redirect to :5432",
+    ),
+    changed_rules(
+        "firewall-02",
+        "a port is written over, without any NAT",
+        "a rule leads packets elsewhere: another dport in inet bastide over",
+        "nft add chain inet bastide over '{{ type filter hook prerouting priority mangle; }}'"
+        " && nft add rule inet bastide over meta nfproto ipv6 tcp dport 443 tcp dport set 5432",
+    ),
+    changed_rules(
         "firewall-03",
         "nobody tracks what comes, and what is not tracked is let in",
         "not declared: udp/0-67 is open to 0.0.0.0/0",

@@ -35,6 +35,13 @@ SABOTAGES = (
         "passwd -q -d {person}",
         "passwd -q -l {person}",
     ),
+    Sabotage(
+        "users-01",
+        "a shell in the place of what opens no session, by a diversion: for dpkg all is as it was",
+        "/usr/sbin/nologin is another program than Debian's",
+        "dpkg-divert --quiet --local --rename --add /usr/sbin/nologin && cp /bin/dash /usr/sbin/nologin",
+        "rm /usr/sbin/nologin && dpkg-divert --quiet --local --rename --remove /usr/sbin/nologin",
+    ),
     sshd_says(
         "users-01",
         "a system account let in by a Match block",

@@ -20,6 +20,8 @@ _UDP = {53, 67, 69, 111, 123, 137, 161, 500, 514, 1194, 1900, 4500, 5353, 51820}
 _once = Once()
 
 rules = command("rules", "nft -j list ruleset")
+# the tables of the older iptables, which nft does not show; without the modules there is no such file
+older_rules = command("olderrules", "cat /proc/net/ip_tables_names /proc/net/ip6_tables_names 2>/dev/null; true")
 _metadata = {
     f"{who}{way}": listed(
         f"metadata as {who}{way}",

@@ -10,6 +10,10 @@ from typing import Any
 # connection) narrows nothing: an `accept` behind it lets everything in, and whoever adds such a rule says here why not.
 _ANSWERS = {"established", "related", "untracked"}
 _PINGS = {"icmp", "icmpv6", "ipv6-icmp"}
+# nft(8), "NAT STATEMENTS", "TPROXY STATEMENT", "DUP STATEMENT", "FWD STATEMENT"; iptables-extensions(8), "TARGET
+# EXTENSIONS", as iptables-nft leaves them
+_LEADS = ("redirect", "dnat", "snat", "masquerade", "tproxy", "dup", "fwd")
+_TARGETS = ("REDIRECT", "DNAT", "SNAT", "MASQUERADE", "NETMAP", "TPROXY", "TEE")
 
 
 @dataclass
@@ -25,12 +29,8 @@ class Chain:
 
 def parse(text: str) -> list[Chain]:
     """The base chains of a ruleset; those that are jumped to are not needed here."""
-    try:
-        items = json.loads(text)["nftables"]
-    except (ValueError, KeyError):
-        raise AssertionError("nft says nothing: no rules, or nftables is not installed") from None
     chains: dict[tuple[str, str, str], Chain] = {}
-    for item in items:
+    for item in _items(text):
         if (chain := item.get("chain")) and "hook" in chain:
             key = (chain["family"], chain["table"], chain["name"])
             chains[key] = Chain(chain["family"], chain["hook"], chain.get("policy", "accept"), chain["type"])
@@ -78,6 +78,43 @@ def drops_forged(chains: list[Chain], network: str, interface: str) -> bool:
             if any("accept" in part for part in rule):
                 break
     return False
+
+
+def led_elsewhere(text: str) -> list[str]:
+    """Every rule of a ruleset, in whatever chain, that gives packets another way, destination or source, in words."""
+    return [
+        f"{what} in {rule['family']} {rule['table']} {rule['chain']}"
+        for item in _items(text)
+        if (rule := item.get("rule"))
+        for part in rule["expr"]
+        if (what := _leads(part))
+    ]
+
+
+def _items(text: str) -> list[dict[str, Any]]:
+    try:
+        found: list[dict[str, Any]] = json.loads(text)["nftables"]
+    except (ValueError, KeyError):
+        raise AssertionError("nft says nothing: no rules, or nftables is not installed") from None
+    return found
+
+
+def _leads(part: dict[str, Any]) -> str:
+    """How one expression of a rule leads packets elsewhere; "" when it does not."""
+    for word in _LEADS:
+        if word in part:
+            to = part[word] if isinstance(part[word], dict) else {}
+            where = [str(to[key]) for key in ("addr", "port", "dev") if isinstance(to.get(key), str | int)]
+            return f"{word} to {', '.join(where)}" if where else word
+    if "xt" in part:
+        name = (part["xt"] or {}).get("name", "")
+        # of what nft cannot translate it may say no name: then nobody knows what it does
+        return name.lower() if name in _TARGETS else "" if name else "a rule of iptables"
+    changed = part.get("mangle", {}).get("key", {})
+    # an address or a port that is written over needs no chain for NAT
+    payload = changed.get("payload", {}) if isinstance(changed, dict) else {}
+    field = payload.get("field", "part of it" if payload else "")
+    return f"another {field}" if field in ("saddr", "daddr", "sport", "dport", "part of it") else ""
 
 
 def _at(chains: list[Chain], hook: str, family: str) -> list[Chain]:

@@ -21,7 +21,22 @@ _SET_UID = """find / -xdev -type f -user root -perm -4000 2>/dev/null | while re
   dpkg -S "$file" >/dev/null 2>&1 || dpkg -S "${file#/usr}" >/dev/null 2>&1 || echo "$file"
 done; dpkg-query -W -f '${Package}\n' sudo"""
 
+# Shells that open no session (Debian: nologin(8), false(1), and sync(1) for the account of that name), and the packages
+# that bring them.
+NO_SHELL = ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false", "/usr/bin/false", "/bin/sync", "/usr/bin/sync")
+_BRING = ("login", "passwd", "coreutils", "util-linux")
+# The file at the very path, be it diverted, linked or mounted over, beside what dpkg was told of it: "path is wanted".
+# /bin and /sbin are links themselves, and a package may name either.
+_SHELLS = f"""cd /var/lib/dpkg/info
+brought() {{ cat {" ".join(f"{name}.md5sums" for name in _BRING)} 2>/dev/null | grep -E "  (usr/)?${{1#/usr/}}$"; }}
+for shell in {" ".join(NO_SHELL)}; do
+  [ -e "$shell" ] || continue
+  path=$(readlink -f "$(dirname "$shell")")/$(basename "$shell")
+  echo "$shell $(md5sum < "$shell" | cut -d' ' -f1)" $(brought "$path" | cut -d' ' -f1)
+done"""
+
 accounts = command("accounts", "getent passwd")
+shells = command("shells", _SHELLS, shows=f"md5sum {' '.join(NO_SHELL)}; cat /var/lib/dpkg/info/login.md5sums")
 locks = command("locks", "passwd -S -a | cut -d' ' -f1,2")
 groups = command("groups", _GROUPS)
 set_uid = command("setuid", _SET_UID, shows="find / -xdev -user root -perm -4000; dpkg -S FILE")

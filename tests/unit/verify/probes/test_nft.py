@@ -109,6 +109,34 @@ def test_a_dropped_address_is_found() -> None:
     assert not nft.drops_address(chains, "input", "169.254.169.254")
 
 
+@pytest.mark.parametrize(
+    ("part", "says"),
+    [
+        ({"redirect": {"port": 5432}}, "redirect to 5432"),
+        ({"redirect": None}, "redirect"),
+        ({"dnat": {"family": "ip", "addr": "10.20.0.12", "port": 80}}, "dnat to 10.20.0.12, 80"),
+        ({"dnat": {"addr": {"map": {"key": {}, "data": "@ways"}}}}, "dnat"),
+        ({"masquerade": None}, "masquerade"),
+        ({"tproxy": {"port": 1}}, "tproxy to 1"),
+        ({"dup": {"addr": "192.0.2.1", "dev": "eth0"}}, "dup to 192.0.2.1, eth0"),
+        ({"xt": {"type": "target", "name": "REDIRECT"}}, "redirect"),
+        ({"xt": {"type": "match", "name": "tcp"}}, ""),
+        ({"xt": None}, "a rule of iptables"),
+        ({"mangle": {"key": {"payload": {"protocol": "tcp", "field": "dport"}}, "value": 5432}}, "another dport"),
+        ({"mangle": {"key": {"payload": {"base": "th", "offset": 16, "len": 16}}, "value": 1}}, "another part of it"),
+        ({"mangle": {"key": {"payload": {"protocol": "ip", "field": "dscp"}}, "value": 1}}, ""),
+        ({"mangle": {"key": {"meta": {"key": "mark"}}, "value": 1}}, ""),
+        (ACCEPT, ""),
+    ],
+)
+def test_a_rule_that_leads_packets_elsewhere_is_named(part: dict[str, Any], says: str) -> None:
+    # in a chain that is jumped to, where no base chain tells of NAT
+    text = json.dumps(
+        {"nftables": [{"rule": {"family": "ip", "table": "t", "chain": "c", "expr": [SSH[0], part]}} for _ in "12"]}
+    )
+    assert nft.led_elsewhere(text) == ([f"{says} in ip t c"] * 2 if says else [])
+
+
 def test_no_rules_are_a_failure_and_no_crash() -> None:
     with pytest.raises(AssertionError, match="nft says nothing"):
         nft.parse("sh: nft: not found")

@@ -54,6 +54,19 @@ def test_an_account_without_a_shell_has_one() -> None:
         )
 
 
+def test_what_opens_no_session_is_compared_with_what_packages_brought() -> None:
+    fine = "/usr/sbin/nologin 11 11\n/bin/false 22 22\n"
+    checked_users.test_what_opens_no_session_is_debians(_observation(fine), note=print)
+    # another one, and one that no package brought
+    with pytest.raises(AssertionError) as wrong:
+        checked_users.test_what_opens_no_session_is_debians(
+            _observation("/usr/sbin/nologin 33 11\n/bin/false 22\n"), note=print
+        )
+    assert str(wrong.value).splitlines()[0].count("is another program than Debian's") == 2
+    with pytest.raises(AssertionError, match="none of the programs"):
+        checked_users.test_what_opens_no_session_is_debians(_observation(""), note=print)
+
+
 def test_a_first_group_counts_as_any_other() -> None:
     checked_users.test_no_back_way_to_root(_observation("root root\nanna anna\n"), note=print)
     with pytest.raises(AssertionError, match="members: disk: anna"):
