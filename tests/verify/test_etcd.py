@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from bastide.layout.etcd import LEAD, prefix
 from bastide.machines import Inventory, Machine
 from bastide.settings import Settings
 from tests.verify.evidence_plugin import not_provable_here
+from tests.verify.findings import judge
 from tests.verify.probes import cluster, etcd
 from tests.verify.probes.cluster import ETCD_PORTS, Said, judge_silence
 from tests.verify.probes.world import Observation, World
@@ -31,7 +32,7 @@ def _said(settings: Settings, observation: Observation, machine: Machine, note: 
     said: Said = observation.data
     if machine.name in settings.etcd_members:
         return said.own
-    assert not said.own["listening"], f"it has no vote, and a voter listens at {said.own['listening'][0]}"
+    assert not said.own["listening"], f"it has no vote, and a voter listens at {', '.join(said.own['listening'])}"
     note("it has no vote, and no voter runs")
     return {}
 
@@ -45,24 +46,38 @@ def test_all_voters_agree(
     said = _said(settings, observation, machine, note)
     if not said:
         return
-    silent = sorted(name for name, status in said["status"].items() if not status)
-    assert not silent, f"no answer from the voter on {', '.join(silent)}"
-    assert said["well"]["status"] == "200", f"its voter sees no quorum ({said['well']['why']})"
+    wrong: list[str] = []
+    if silent := sorted(name for name, status in said["status"].items() if not status):
+        wrong.append(f"no answer from the voter on {', '.join(silent)}")
+    if said["well"]["status"] != "200":
+        wrong.append(f"its voter sees no quorum ({said['well']['why']})")
     members = sorted(one.get("name", "") for one in said["members"])
-    assert members == sorted(settings.etcd_members), f"those who vote are {', '.join(members) or 'unknown'}"
-    assert not any(one.get("isLearner") for one in said["members"]), "one of them may not vote yet"
+    if members != sorted(settings.etcd_members):
+        wrong.append(f"those who vote are {', '.join(members) or 'unknown'}")
+    if learners := [one.get("name", "") for one in said["members"] if one.get("isLearner")]:
+        wrong.append(f"who may not vote yet: {', '.join(learners)}")
     if machine.role == "witness":
+        judge(wrong)
         note(f"it sees a quorum, and counts {', '.join(members)}")
         return
-    clusters = {status["header"]["cluster_id"] for status in said["status"].values()}
-    leaders = {status.get("leader", 0) for status in said["status"].values()}
-    assert len(clusters) == 1, "the voters belong to several clusters"
-    assert len(leaders) == 1, "the voters do not agree on who leads them"
-    assert not any(status.get("errors") for status in said["status"].values()), "a voter raised an alarm"
     places = [(one.country, one.place.city) for one in inventory if one.name in settings.etcd_members]
-    crowded = [city for country, city in places if places.count((country, city)) > len(places) // 2]
-    assert not crowded, f"most voters stand in {crowded[0]}"
+    crowded = {city for country, city in places if places.count((country, city)) > len(places) // 2}
+    wrong += [*_disagreements(said["status"]), *(f"most voters stand in {city}" for city in sorted(crowded))]
+    judge(wrong)
     note(f"{count(len(members), 'voter')} in {count(len(set(places)), 'place')}, one leader")
+
+
+def _disagreements(statuses: dict[str, Any]) -> Iterator[str]:
+    """What the voters that answered do not all say."""
+    told = {name: status for name, status in statuses.items() if status}
+    if not statuses:
+        yield "nobody says which voters there are"
+    if len({status["header"]["cluster_id"] for status in told.values()}) > 1:
+        yield "the voters belong to several clusters"
+    if len({status.get("leader", 0) for status in told.values()}) > 1:
+        yield "the voters do not agree on who leads them"
+    if alarmed := sorted(name for name, status in told.items() if status.get("errors")):
+        yield f"a voter raised an alarm: {', '.join(alarmed)}"
 
 
 @pytest.mark.control("etcd-02")
@@ -73,22 +88,34 @@ def test_no_way_in_with_less(observation: Observation, settings: Settings, machi
     if not said:
         return
     tries = said["tries"]
-    good = tries["certificate"]
-    assert good["status"] == "200", f"whoever has a certificate gets no answer either ({good['why']})"
-    assert good["tls"] in ("TLSv1.2", "TLSv1.3"), f"it speaks {good['tls']}"
-    for what in ("no TLS", "TLS 1.1", "no certificate", "no certificate, as a voter"):
-        assert tries[what]["status"] in ("", "400"), f"it answers whoever comes with {what}"
-        if what == "TLS 1.1":
-            assert "ALERT" in tries[what]["why"], f"TLS 1.1 could not be tried ({tries[what]['why']})"
-    assert tries["no certificate"]["status"] == "", "it answers whoever comes with no certificate"
-    voter = tries["a voter's certificate, as a voter"]
-    assert voter["status"] == "200", f"other voters get no answer either ({voter['why']})"
-    for what in ("a client's certificate, as a voter", "a voter's certificate, as a client"):
-        assert tries[what]["status"] == "", f"it answers whoever comes with {what}"
+    judge(_ways_in(tries))
+    answered = tries["certificate"], tries["a voter's certificate, as a voter"]
+    note("refused: " + ", ".join(what for what in tries if tries[what] not in answered))
+
+
+def _ways_in(tries: dict[str, Any]) -> Iterator[str]:
+    """Who gets an answer with less than all, and what of this could not be tried."""
+    good, voter = tries["certificate"], tries["a voter's certificate, as a voter"]
+    if good["status"] != "200":
+        yield f"whoever has a certificate gets no answer either ({good['why']})"
+    elif good["tls"] not in ("TLSv1.2", "TLSv1.3"):
+        yield f"it speaks {good['tls']}"
+    # who comes in the clear is told so
+    for what in ("no TLS", "TLS 1.1", "no certificate, as a voter"):
+        if tries[what]["status"] not in ("", "400"):
+            yield f"it answers whoever comes with {what}"
+        elif what == "TLS 1.1" and "ALERT" not in tries[what]["why"]:
+            yield f"TLS 1.1 could not be tried ({tries[what]['why']})"
+    if voter["status"] != "200":
+        yield f"other voters get no answer either ({voter['why']})"
+    for what in ("no certificate", "a client's certificate, as a voter", "a voter's certificate, as a client"):
+        if tries[what]["status"] != "":
+            yield f"it answers whoever comes with {what}"
     for what in ("no password", "wrong password"):
-        assert re.match(r"[0-9]", tries[what]), f"it lets in whoever comes with {what}"
-        assert any(word in tries[what] for word in _REFUSALS), f"{what} could not be tried: {tries[what][-80:]}"
-    note("refused: " + ", ".join(what for what in tries if tries[what] not in (good, voter)))
+        if not re.match(r"[0-9]", tries[what]):
+            yield f"it lets in whoever comes with {what}"
+        elif not any(word in tries[what] for word in _REFUSALS):
+            yield f"{what} could not be tried: {tries[what][-80:]}"
 
 
 @pytest.mark.control("etcd-02")
@@ -101,13 +128,8 @@ def test_other_accounts_have_no_way_to_it(
     votes = machine.name in settings.etcd_members
     allowed = {f"etcd {settings.mesh[machine.name]}:{port}" for port in ETCD_PORTS} if votes else set()
     more = sorted(set(said["listening"]) - allowed)
-    assert not more, f"it listens at {', '.join(word.split()[1] for word in more)}"
-    root, *others = said["accounts"].items()
-    assert set(root[1].values()) == {"open"}, "root reaches not every voter either: silence proves nothing"
-    for number, found in others:
-        assert found, f"nothing could be tried as account {number}"
-        reached = sorted(port for port, state in found.items() if state == "open")
-        assert not reached, f"account {number} of this machine gets through to {reached[0]}"
+    wrong = [f"it listens at {', '.join(word.split()[1] for word in more)}"] if more else []
+    judge([*wrong, *cluster.reached_by_accounts(said["accounts"], "voter")])
     listens = ", ".join(sorted(word.split()[1] for word in said["listening"]))
     note(f"{listens}; root alone gets through" if votes else "root alone gets through to those who vote")
 
@@ -136,12 +158,13 @@ def test_keys_of_voters_are_closed(observation: Observation, settings: Settings,
     said = _said(settings, observation, machine, note)
     if not said:
         return
-    assert said["keys"], "there is no file with its key"
-    for path, (mode, _) in said["keys"].items():
-        assert not int(mode, 8) & 0o077, f"others can read {path} ({mode})"
+    wrong = [] if said["keys"] else ["there is no file with its key"]
+    wrong += [f"others can read {path} ({mode})" for path, (mode, _) in said["keys"].items() if int(mode, 8) & 0o077]
     ends = said["tries"]["certificate"].get("ends", 0)
     left = (ends - observation.at.timestamp()) / 86400
-    assert left >= 30, f"its certificate is good for {left:.0f} more days"
+    if left < 30:
+        wrong.append(f"its certificate is good for {left:.0f} more days")
+    judge(wrong)
     note(f"{', '.join(said['keys'])}; the certificate is good for {left:.0f} days")
 
 
@@ -158,9 +181,12 @@ def test_the_witness_leads_the_voters(
     assert own, "its voter does not answer"
     names = {one["ID"]: one.get("name", "") for one in said["members"]}
     leader = names.get(own.get("leader", 0), "nobody")
-    mover = said["mover"]
-    assert mover["timer"] == "active", f"{leader} leads the voters, and nothing gives that away: {_TIMER} does not run"
-    assert leader != machine.name or mover["result"] == "success", f"{leader} leads the voters, and moving it fails"
+    mover, wrong = said["mover"], list[str]()
+    if mover["timer"] != "active":
+        wrong.append(f"{leader} leads the voters, and nothing gives that away: {_TIMER} does not run")
+    if leader == machine.name and mover["result"] != "success":
+        wrong.append(f"{leader} leads the voters, and moving it fails")
+    judge(wrong)
     note(f"{leader} leads the voters")
 
 
@@ -174,7 +200,8 @@ def test_a_full_disk_takes_no_vote(observation: Observation, settings: Settings,
     if not machine.volume:
         not_provable_here("it has no volume of its own for it")
     assert said["data"], "its voter has no file open to write to"
-    assert not said["data"]["with"], f"{said['data']['file']} shares its file system with {said['data']['with'][0]}"
+    shared = said["data"]["with"]
+    assert not shared, f"{said['data']['file']} shares its file system with {' and '.join(shared)}"
     note(said["data"]["file"])
 
 
@@ -192,9 +219,11 @@ def test_the_volume_is_as_large_as_declared(
     assert "device" in said["data"], "its voter has no disk of its own"
     disk, used = (said["data"][part] / 2**30 for part in ("device", "used"))
     declared = settings.etcd.volume_gb or 0
-    assert disk >= declared, f"its volume has {disk:.1f} GB, {declared} are declared"
+    wrong = [] if disk >= declared else [f"its volume has {disk:.1f} GB, {declared} are declared"]
     # ext4 grows by groups of 128 MB (mke2fs(8))
-    assert disk - used < 0.125, f"its file system leaves {disk - used:.1f} GB of its volume unused"
+    if disk - used >= 0.125:
+        wrong.append(f"its file system leaves {disk - used:.1f} GB of its volume unused")
+    judge(wrong)
     note(f"{used:.1f} GB")
 
 
@@ -211,11 +240,14 @@ def test_snapshots_are_fresh(observation: Observation, settings: Settings, machi
         note("the sites take them")
         return
     assert taken, "there is no snapshot"
-    hours = taken["age"] / 3600
-    assert hours <= _SNAPSHOT_HOURS, f"the youngest snapshot is {hours:.0f} hours old"
-    assert taken["keys"], "the youngest snapshot cannot be read"
-    days = taken["oldest"] / 86400
-    assert days <= settings.etcd.snapshot_days + 2, f"a snapshot of {days:.0f} days ago is still there"
+    hours, days, wrong = taken["age"] / 3600, taken["oldest"] / 86400, list[str]()
+    if hours > _SNAPSHOT_HOURS:
+        wrong.append(f"the youngest snapshot is {hours:.0f} hours old")
+    if not taken["keys"]:
+        wrong.append("the youngest snapshot cannot be read")
+    if days > settings.etcd.snapshot_days + 2:
+        wrong.append(f"a snapshot of {days:.0f} days ago is still there")
+    judge(wrong)
     note(f"{count(taken['keys'], 'key')}, {hours:.0f} hours old")
 
 
@@ -233,15 +265,19 @@ def test_users_have_their_own_keys_only(
         return
     users, rights = said["users"]["users"], said["users"]["rights"]
     assert "root" in users, "it does not say who its users are"
+    wrong: list[str] = []
     for name, roles in users.items():
-        assert name == "root" or re.fullmatch(r"patroni-v[0-9]+", name), f"a user that nobody declared: {name}"
-        assert roles == (["root"] if name == "root" else ["bastide"]), f"{name} has the roles {', '.join(roles)}"
-    more = sorted(set(rights) - {"root", "bastide"})
-    assert not more, f"a role that nobody declared: {more[0]}"
+        if name != "root" and not re.fullmatch(r"patroni-v[0-9]+", name):
+            wrong.append(f"a user that nobody declared: {name}")
+        if roles != (["root"] if name == "root" else ["bastide"]):
+            wrong.append(f"{name} has the roles {', '.join(roles) or '(none)'}")
+    wrong += [f"a role that nobody declared: {name}" for name in sorted(set(rights) - {"root", "bastide"})]
     keys = prefix(world.stack)
     # permType 2 is READWRITE; the end of a prefix is the prefix with its last byte raised (etcd 3.5 API)
     wanted = " ".join(("2", *(base64.b64encode(word.encode()).decode() for word in (keys, keys[:-1] + "0"))))
-    assert rights.get("bastide") == [wanted], f"Patroni's rights are other ones than {keys}"
+    if rights.get("bastide") != [wanted]:
+        wrong.append(f"Patroni's rights are other ones than {keys}")
+    judge(wrong)
     note(f"{count(len(users) - 1, 'user')} of Patroni's, {keys}")
 
 
@@ -258,11 +294,17 @@ def test_patroni_gets_nothing_else(observation: Observation, settings: Settings,
         note("no Patroni here")
         return
     assert tries, "Patroni is not set up"
-    assert tries["own"].startswith("/"), f"it gets no keys of its own either: {tries['own'][-80:]}"
-    for what in ("read", "write", "users"):
-        done = tries[what]
-        assert re.match(r"[0-9]+ ", done), f"it may {what} {'users' if what == 'users' else 'keys of others'}"
-        assert "permission denied" in done, f"{what} could not be tried: {done[-80:]}"
+    wrong = [] if tries["own"].startswith("/") else [f"it gets no keys of its own either: {tries['own'][-80:]}"]
+    for what, may in (
+        ("read", "it may read keys of others"),
+        ("write", "it may write keys of others"),
+        ("users", "it may see who the users are"),
+    ):
+        if not re.match(r"[0-9]+ ", tries[what]):
+            wrong.append(may)
+        elif "permission denied" not in tries[what]:
+            wrong.append(f"{what} could not be tried: {tries[what][-80:]}")
+    judge(wrong)
     note("its own keys; refused: other keys to read, to write, and the list of users")
 
 
@@ -280,9 +322,12 @@ def test_who_only_votes_administers_nothing(
         assert "root" in answer.split(), f"they refuse a site, too: {answer[-80:]}"
         note("the voters tell their users")
         return
-    passwords = [path for path in said["keys"] if not path.endswith(".key")]
-    assert not passwords, f"a password lies in {passwords[0]}"
-    assert re.match(r"[0-9]", answer), "the voters tell their users to a server that only votes"
-    assert any(word in answer for word in _REFUSALS), f"the voters could not be asked: {answer[-80:]}"
-    assert not said["patroni"], "Patroni's password lies on a server that only votes"
+    wrong = [f"a password lies in {path}" for path in said["keys"] if not path.endswith(".key")]
+    if not re.match(r"[0-9]", answer):
+        wrong.append("the voters tell their users to a server that only votes")
+    elif not any(word in answer for word in _REFUSALS):
+        wrong.append(f"the voters could not be asked: {answer[-80:]}")
+    if said["patroni"]:
+        wrong.append("Patroni's password lies on a server that only votes")
+    judge(wrong)
     note("refused: user list")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -13,10 +13,11 @@ from bastide.controls.postgres import lag_seconds
 from bastide.layout.postgres import DATA, PROGRAM
 from bastide.layout.wireguard import INTERFACE
 from bastide.machines import Inventory, Machine
-from bastide.settings import Settings
+from bastide.settings import Postgres, Settings
+from tests.verify.findings import judge
 from tests.verify.probes import etcd, postgres
 from tests.verify.probes.postgres import TLS, leader_of, own_of
-from tests.verify.probes.postgres_rules import differs, position, runs_nothing_else, shared_settings
+from tests.verify.probes.postgres_rules import differences, position, runs_something_else, shared_settings
 from tests.verify.probes.postgres_running import exempt
 from tests.verify.probes.world import Observation
 
@@ -34,19 +35,35 @@ def test_the_standby_streams(
     assert settings.postgres
     rows = {one["name"]: one for one in observation.data.all[leader]["sql"]["standbys"] or ()}
     followers = [name for name in observation.data.all if name != leader]
+    wrong: list[str] = []
     for name in followers if machine.name == leader else [machine.name]:
-        row = rows.get(name)
-        assert row, f"{name} does not stream from {leader}"
-        assert row["state"] == "streaming", f"{name} does not stream: {row['state']}"
-        assert row["tls"] in TLS, f"{name} streams by {row['tls'] or 'no TLS'}"
-        most = settings.postgres.max_failover_lag_mb * 2**20
-        assert row["bytes"] <= most, f"{name} is {row['bytes']:.0f} bytes behind"
-        assert row["seconds"] <= lag_seconds(settings.postgres), f"{name} is {row['seconds']:.0f} seconds behind"
+        if row := rows.get(name):
+            wrong += _lags(row, settings.postgres)
+        else:
+            wrong.append(f"{name} does not stream from {leader}")
     kinds = sorted({row["sync"] for row in rows.values()})
-    countries = {inventory[name].country for name in rows}
-    assert countries - {inventory[leader].country}, "no standby streams in another country"
+    if not {inventory[name].country for name in rows} - {inventory[leader].country}:
+        wrong.append("no standby streams in another country")
+    judge(wrong)
     behind = max(row["bytes"] for row in rows.values())
     note(f"{', '.join(rows)} from {leader}: {', '.join(kinds)}, {behind:.0f} bytes behind")
+
+
+def _lags(row: dict[str, Any], postgres: Postgres) -> Iterator[str]:
+    """Why a standby, as its leader has it in pg_stat_replication, does not stream as it should."""
+    name = row["name"]
+    if row["state"] != "streaming":
+        yield f"{name} does not stream: {row['state']}"
+    if row["tls"] not in TLS:
+        yield f"{name} streams by {row['tls'] or 'no TLS'}"
+    # one that has only just come has not told how far it is
+    if row["bytes"] is None or row["seconds"] is None:
+        yield f"{name} does not say how far behind it is"
+        return
+    if row["bytes"] > postgres.max_failover_lag_mb * 2**20:
+        yield f"{name} is {row['bytes']:.0f} bytes behind"
+    if row["seconds"] > lag_seconds(postgres):
+        yield f"{name} is {row['seconds']:.0f} seconds behind"
 
 
 @pytest.mark.control("postgres-01")
@@ -62,9 +79,12 @@ def test_the_standby_knows_whom_it_follows(
         return
     receiver = own["sql"]["receiver"]
     assert receiver, "it follows nobody"
-    assert receiver["status"] == "streaming", f"it does not stream: {receiver['status']}"
-    assert receiver["sslmode"] == "verify-full", f"it verifies nobody: sslmode={receiver['sslmode']}"
-    assert receiver["host"] == settings.mesh[leader], f"it follows {receiver['host']}, which does not lead"
+    wrong = [] if receiver["status"] == "streaming" else [f"it does not stream: {receiver['status']}"]
+    if receiver["sslmode"] != "verify-full":
+        wrong.append(f"it verifies nobody: sslmode={receiver['sslmode']}")
+    if receiver["host"] != settings.mesh[leader]:
+        wrong.append(f"it follows {receiver['host']}, which does not lead")
+    judge(wrong)
     note(f"from {leader}, sslmode={receiver['sslmode']}")
 
 
@@ -78,12 +98,17 @@ def test_a_word_is_not_read_on_the_way(observation: Observation, machine: Machin
     assert len(leaders) == 1, "nobody leads, so nothing was sent"
     written = seen[leaders[0]]["written"]
     assert position(written), "the word could not be written"
-    assert not own["open"], f"the word can be read on {', '.join(own['open'])}"
-    for name, found in seen.items():
-        if not found["leads"]:
-            assert position(found["there"]) >= position(written), f"the word did not come to {name}"
-    assert postgres.looked_together(seen), "not every site looked while the word was written"
-    assert INTERFACE in own["sealed"], "no encrypted packet of the databases passed by: silence proves nothing"
+    wrong = [f"the word can be read on {', '.join(own['open'])}"] if own["open"] else []
+    wrong += [
+        f"the word did not come to {name}"
+        for name, found in seen.items()
+        if not found["leads"] and position(found["there"]) < position(written)
+    ]
+    if not postgres.looked_together(seen):
+        wrong.append("not every site looked while the word was written")
+    if INTERFACE not in own["sealed"]:
+        wrong.append("no encrypted packet of the databases passed by: silence proves nothing")
+    judge(wrong)
     note(f"the word was written on {leaders[0]} and read on the way nowhere; TLS records in {INTERFACE}")
 
 
@@ -92,9 +117,13 @@ def test_a_word_is_not_read_on_the_way(observation: Observation, machine: Machin
 def test_checksums_are_on(observation: Observation, settings: Settings, note: Note) -> None:
     """The running server writes and compares checksums, and has found none that was wrong."""
     facts = own_of(settings, observation)["sql"]
-    assert facts["settings"]["data_checksums"] == "on", "pages carry no checksum"
-    assert facts["page_version"] == 1, "the cluster was made without checksums"
-    assert facts["broken"] == 0, f"{count(int(facts['broken']), 'page')} had a wrong checksum"
+    wrong = [] if facts["settings"]["data_checksums"] == "on" else ["pages carry no checksum"]
+    if facts["page_version"] != 1:
+        wrong.append("the cluster was made without checksums")
+    # nobody counts where there are none
+    if facts["broken"] != 0:
+        wrong.append(f"{count(int(facts['broken'] or 0), 'page')} had a wrong checksum")
+    judge(wrong)
     note("on; no page was found wrong")
 
 
@@ -104,14 +133,24 @@ def test_one_server_leads(observation: Observation, settings: Settings, note: No
     """One server takes writes, and every Patroni names the same one."""
     leader = leader_of(settings, observation)
     said = own_of(settings, observation)["api"]["said"]
-    for name, one in said.items():
-        assert one, f"Patroni on {name} does not answer"
-        role = "leader" if one["role"] in ("primary", "master") else "replica"
-        assert role == ("leader" if name == leader else "replica"), f"{name} is {role} for Patroni, and {leader} leads"
-        assert not one.get("pause"), "nobody would take over: Patroni is paused"
-        assert one["state"] == "running", f"{name} is {one['state']}"
-        assert not one.get("pending_restart"), f"{name} runs with older settings until it is restarted"
+    judge(text for name, one in said.items() for text in _unlike(name, one, leader))
     note(f"{leader} leads, as {count(len(said), 'Patroni', 'Patronis')} and the servers say")
+
+
+def _unlike(name: str, said: dict[str, Any] | None, leader: str) -> Iterator[str]:
+    """What the Patroni of one site says otherwise than it should."""
+    if not said:
+        yield f"Patroni on {name} does not answer"
+        return
+    role = "leader" if said["role"] in ("primary", "master") else "replica"
+    if role != ("leader" if name == leader else "replica"):
+        yield f"{name} is {role} for Patroni, and {leader} leads"
+    if said.get("pause"):
+        yield "nobody would take over: Patroni is paused"
+    if said["state"] != "running":
+        yield f"{name} is {said['state']}"
+    if said.get("pending_restart"):
+        yield f"{name} runs with older settings until it is restarted"
 
 
 @pytest.mark.control("postgres-07")
@@ -120,10 +159,8 @@ def test_the_rules_of_leading_are_the_declared(observation: Observation, setting
     """What all members share is as declared: how soon a leader gives up, and that nobody leads without votes."""
     found = own_of(settings, observation)["api"]["config"]
     assert settings.postgres
-    wanted = shared_settings(settings.postgres)
     assert found, "Patroni does not say what all members share"
-    problem = differs(found, wanted)
-    assert not problem, f"what all members share: {problem}"
+    judge(f"what all members share: {text}" for text in differences(found, shared_settings(settings.postgres)))
     note(f"ttl {found['ttl']} s, failsafe off, synchronous {'on' if found['synchronous_mode'] else 'off'}")
 
 
@@ -132,11 +169,17 @@ def test_the_rules_of_leading_are_the_declared(observation: Observation, setting
 def test_changing_the_leader_takes_more(observation: Observation, settings: Settings, note: Note) -> None:
     """Patroni's API answers over TLS, and refuses to change something without a certificate, or without a password."""
     api = own_of(settings, observation)["api"]
-    assert api["read"]["status"] == "200", f"it answers nobody ({api['read']['why'] or api['read']['status']})"
-    assert api["no TLS"]["status"] != "200", "it answers without TLS"
-    for what in ("no certificate", "no password"):
-        status = api[what]["status"]
-        assert status in ("401", "403"), f"it takes a change with {what} ({status or api[what]['why']})"
+    read, wrong = api["read"], list[str]()
+    if read["status"] != "200":
+        wrong.append(f"it answers nobody ({read['why'] or read['status']})")
+    if api["no TLS"]["status"] == "200":
+        wrong.append("it answers without TLS")
+    wrong += [
+        f"it takes a change with {what} ({api[what]['status'] or api[what]['why']})"
+        for what in ("no certificate", "no password")
+        if api[what]["status"] not in ("401", "403")
+    ]
+    judge(wrong)
     note("refused: no certificate, no password")
 
 
@@ -145,19 +188,20 @@ def test_changing_the_leader_takes_more(observation: Observation, settings: Sett
 def test_changes_are_logged(observation: Observation, settings: Settings, note: Note) -> None:
     """pgaudit is loaded and logs changes of tables, roles and rights; nobody is exempt; who connects is logged."""
     facts = own_of(settings, observation)["sql"]
-    values = facts["settings"]
-    assert "pgaudit" in values["shared_preload_libraries"].split(","), "pgaudit is not loaded"
+    values, pool = facts["settings"], own_of(settings, observation)["pool_config"]
+    wrong = [] if "pgaudit" in values["shared_preload_libraries"].split(",") else ["pgaudit is not loaded"]
     kinds = {word.strip() for word in (values["pgaudit.log"] or "").split(",")}
-    assert {"ddl", "role"} <= kinds or "all" in kinds, f"pgaudit logs {values['pgaudit.log'] or 'nothing'}"
-    for name, wanted in _LOGGED.items():
-        assert values[name] == wanted, f"{name} is {values[name]}"
-    pool = own_of(settings, observation)["pool_config"]
-    assert pool, "PgBouncer does not say what it goes by"
-    for name in _LOGGED:
+    if not ({"ddl", "role"} <= kinds or "all" in kinds):
+        wrong.append(f"pgaudit logs {values['pgaudit.log'] or 'nothing'}")
+    wrong += [f"{name} is {values[name]}" for name, wanted in _LOGGED.items() if values[name] != wanted]
+    if not pool:
+        wrong.append("PgBouncer does not say what it goes by")
+    for name in _LOGGED if pool else ():
         value = pool.get(name, [None])[0]
-        assert value == "1", f"applications meet the pool, and its {name} is {value}"
-    others = exempt(facts["overrides"] or ())
-    assert not others, f"somebody is logged otherwise: {others[0]}"
+        if value != "1":
+            wrong.append(f"applications meet the pool, and its {name} is {value}")
+    wrong += [f"somebody is logged otherwise: {line}" for line in exempt(facts["overrides"] or ())]
+    judge(wrong)
     note(f"pgaudit: {values['pgaudit.log']}")
 
 
@@ -169,9 +213,10 @@ def test_the_votes_run_nothing(observation: Observation, settings: Settings, mac
     Its Patroni is the one for which only numbers and plain words count of what stands in the votes.
     """
     own = own_of(settings, observation)
-    problem = runs_nothing_else(own["sql"]["settings"], DATA, settings.mesh[machine.name])
-    assert not problem, problem
-    assert PROGRAM in own["program"], f"its Patroni takes whatever stands in the votes: {' '.join(own['program'][:2])}"
+    wrong = runs_something_else(own["sql"]["settings"], DATA, settings.mesh[machine.name])
+    if PROGRAM not in own["program"]:
+        wrong.append(f"its Patroni takes whatever stands in the votes: {' '.join(own['program'][:2])}")
+    judge(wrong)
     note(f"{count(len(own['sql']['settings']), 'setting')}, {PROGRAM}")
 
 
@@ -186,8 +231,6 @@ def test_nothing_else_stands_in_the_votes(observation: Observation, settings: Se
         return
     found = json.loads(text) if text.startswith("{") else {}
     assert found, f"the voters do not say what all members share: {text[-80:]}"
-    problem = differs(
-        {key: value for key, value in found.items() if key != "pause"}, shared_settings(settings.postgres)
-    )
-    assert not problem, f"in the votes: {problem}"
+    kept = {key: value for key, value in found.items() if key != "pause"}
+    judge(f"in the votes: {text}" for text in differences(kept, shared_settings(settings.postgres)))
     note(f"{count(len(found), 'name')}, all declared")

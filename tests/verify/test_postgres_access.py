@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from bastide.controls.postgres import CERTIFICATE_DAYS
 from bastide.layout.postgres import LEADER_PORT, PATRONI_PORT, POOL_FOLDER, POOL_PORT, PORT, REPLICA_PORT
 from bastide.machines import Machine
 from bastide.settings import Settings
+from tests.verify.findings import judge
 from tests.verify.probes import cluster, postgres
 from tests.verify.probes.cluster import LOCAL_PORTS, POSTGRES_PORTS, judge_silence
 from tests.verify.probes.postgres import TLS, leader_of, own_of
@@ -26,17 +28,25 @@ Note = Callable[[str], None]
 def test_no_way_in_with_less(observation: Observation, settings: Settings, note: Note) -> None:
     """The server refuses what is plain or TLS 1.1, wrong roles and passwords, and the superuser; it asks for scram."""
     tries = own_of(settings, observation)["tries"]
-    right = tries["right"]
-    assert right["answer"] == "asks for scram", f"whoever may come is not asked for a password: {right['answer']}"
-    assert right["tls"] in TLS, f"it speaks {right['tls']}"
-    for what in ("no TLS", "superuser", "elsewhere", "nobody", "wrong password"):
-        answer = tries.get(what, right)["answer"]
-        if what in tries:
-            assert answer.startswith("refuses"), f"it does not refuse ({what}): {answer}"
-    old = tries["TLS 1.1"]["answer"]
-    assert old.startswith("no TLS") or old.startswith("refuses"), f"it takes TLS 1.1: {old}"
-    assert "ALERT" in old, f"TLS 1.1 could not be tried: {old}"
+    right, old = tries["right"], tries["TLS 1.1"]["answer"]
+    wrong = []
+    if right["answer"] != "asks for scram":
+        wrong.append(f"whoever may come is not asked for a password: {right['answer']}")
+    if right.get("tls") not in TLS:
+        wrong.append(f"it speaks {right.get('tls') or 'no TLS'}")
+    wrong += _not_refused(tries, ("no TLS", "superuser", "elsewhere", "nobody", "wrong password"), "it does not refuse")
+    if not old.startswith(("no TLS", "refuses")):
+        wrong.append(f"it takes TLS 1.1: {old}")
+    elif "ALERT" not in old:
+        wrong.append(f"TLS 1.1 could not be tried: {old}")
+    judge(wrong)
     note(f"refused: {', '.join(what for what in tries if what != 'right' and not what.startswith('pool'))}")
+
+
+def _not_refused(tries: dict[str, Any], ways: tuple[str, ...], says: str) -> list[str]:
+    """Those of the ways that were tried and not refused."""
+    answers = {what: tries[what]["answer"] for what in ways if what in tries}
+    return [f"{says} ({what}): {answer}" for what, answer in answers.items() if not answer.startswith("refuses")]
 
 
 @pytest.mark.control("postgres-02")
@@ -49,9 +59,11 @@ def test_other_servers_are_refused(observation: Observation, settings: Settings,
         return
     assert seen, "nobody tried from elsewhere"
     assert seen["reach"] == "open", "it gets no connection at all: its refusal proves nothing"
-    for what, answer in seen.items():
-        if what != "reach":
-            assert "pg_hba.conf" in answer, f"a machine without databases is not refused {what}: {answer}"
+    judge(
+        f"a machine without databases is not refused {what}: {answer}"
+        for what, answer in seen.items()
+        if what != "reach" and "pg_hba.conf" not in answer
+    )
     note("refused by pg_hba.conf, over TLS, without, and as a superuser")
 
 
@@ -61,8 +73,7 @@ def test_the_rules_in_force_are_the_declared(observation: Observation, settings:
     """pg_hba.conf holds the declared lines, in their order, and no others."""
     own = own_of(settings, observation)
     rules = [rule_of(row) for row in own["sql"]["hba"]]
-    problem = rules_differ(rules, declared_rules(settings))
-    assert not problem, f"pg_hba.conf: {problem}"
+    judge(f"pg_hba.conf: {text}" for text in rules_differ(rules, declared_rules(settings)))
     note(count(len(rules), "line"))
 
 
@@ -88,11 +99,13 @@ def test_it_listens_inside_only(observation: Observation, settings: Settings, ma
         f"haproxy 127.0.0.1:{REPLICA_PORT}",
         f"pgbouncer 127.0.0.1:{POOL_PORT}",
     }
-    there = set(own["listening"])
-    assert not (more := sorted(there - allowed)), f"also listening: {', '.join(more)}"
-    assert not (missing := sorted(allowed - there)), f"not listening: {', '.join(missing)}"
-    sockets = [path for path in own["sockets"] if not path.endswith(f".s.PGSQL.{PORT}")]
-    assert not sockets, f"another server listens at {sockets[0]}"
+    there, wrong = set(own["listening"]), list[str]()
+    if more := sorted(there - allowed):
+        wrong.append(f"also listening: {', '.join(more)}")
+    if missing := sorted(allowed - there):
+        wrong.append(f"not listening: {', '.join(missing)}")
+    wrong += [f"another server listens at {path}" for path in own["sockets"] if not path.endswith(f".s.PGSQL.{PORT}")]
+    judge(wrong)
     note(", ".join(word.split()[1] for word in sorted(there)))
 
 
@@ -100,13 +113,9 @@ def test_it_listens_inside_only(observation: Observation, settings: Settings, ma
 @pytest.mark.probe(postgres.servers)
 def test_other_accounts_reach_no_api(observation: Observation, settings: Settings, note: Note) -> None:
     """root reaches the API of every Patroni, accounts without a right on the same machine reach none."""
-    root, *others = own_of(settings, observation)["accounts"].items()
-    assert set(root[1].values()) == {"open"}, "root reaches not every API either: silence proves nothing"
-    for number, found in others:
-        assert found, f"nothing could be tried as account {number}"
-        reached = sorted(port for port, state in found.items() if state == "open")
-        assert not reached, f"account {number} of this machine gets through to {reached[0]}"
-    note(f"{', '.join(root[1])}: root alone gets through")
+    accounts = own_of(settings, observation)["accounts"]
+    judge(cluster.reached_by_accounts(accounts, "API"))
+    note(f"{', '.join(next(iter(accounts.values())))}: root alone gets through")
 
 
 @pytest.mark.control("postgres-03")
@@ -123,8 +132,13 @@ def test_neighbours_reach_no_database_past_the_mesh(observation: Observation, se
     """Another server reaches none of these ports but in the mesh, and there neither HAProxy nor PgBouncer."""
     if cluster.nobody_else(settings, note):
         return
-    judge_silence(settings, {"another server": observation.data.get("outside", {})}, POSTGRES_PORTS, note)
-    judge_silence(settings, {"another server, in the mesh": observation.data["mesh"]}, LOCAL_PORTS, note)
+    asked = (
+        ({"another server": observation.data.get("outside", {})}, POSTGRES_PORTS),
+        ({"another server, in the mesh": observation.data.get("mesh", {})}, LOCAL_PORTS),
+    )
+    judge(text for seen, ports in asked for text in cluster.answers_of(seen, ports))
+    for seen, ports in asked:
+        note(f"no answer from {', '.join(map(str, ports))} ({', '.join(seen)})")
 
 
 @pytest.mark.control("postgres-08")
@@ -135,24 +149,29 @@ def test_certificates_are_good_for_weeks(
     """What server, Patroni and pool show is signed by the authority that all sites trust, and good for weeks."""
     own = own_of(settings, observation)
     shown = {"server": own["tries"]["right"], "Patroni": own["api"]["read"], "pool": own["tries"]["pool: right"]}
-    left = []
+    left, wrong = dict[str, float](), list[str]()
     for what, plate in shown.items():
-        assert plate.get("ends"), f"{what} shows no certificate of the authority ({plate.get('answer', '')})"
-        left.append((plate["ends"] - observation.at.timestamp()) / 86400)
-        assert left[-1] >= CERTIFICATE_DAYS, f"the certificate of {what} is good for {left[-1]:.0f} more days"
+        if not plate.get("ends"):
+            wrong.append(f"{what} shows no certificate of the authority ({plate.get('answer', '')})")
+            continue
+        left[f"the certificate of {what}"] = (plate["ends"] - observation.at.timestamp()) / 86400
         name = f"{machine.name}-pool" if what == "pool" else machine.name
-        assert plate["name"] == name, f"{what} calls itself {plate['name']}"
+        if plate["name"] != name:
+            wrong.append(f"{what} calls itself {plate['name']}")
         # what a site calls itself tells it from every other one; the pool is where its clients are
         names = {"127.0.0.1", "localhost"} if what == "pool" else {machine.name, settings.mesh[machine.name]}
-        assert set(plate["names"]) == names, f"{what} is also {', '.join(sorted(set(plate['names']) ^ names))}"
+        if differ := sorted(set(plate["names"]) ^ names):
+            wrong.append(f"{what} is also {', '.join(differ)}")
     for path, one in own["certificates"].items():
-        assert one["signed"].endswith(": OK"), f"{path} is not signed by the authority"
+        if not one["signed"].endswith(": OK"):
+            wrong.append(f"{path} is not signed by the authority")
         ends = datetime.strptime(one["ends"].removeprefix("notAfter="), "%Y-%m-%d %H:%M:%SZ").replace(tzinfo=UTC)
-        left.append((ends - observation.at).total_seconds() / 86400)
-        assert left[-1] >= CERTIFICATE_DAYS, f"{path} is good for {left[-1]:.0f} more days"
-        others = {said["certificates"][path]["authority"] for said in observation.data.all.values() if said}
-        assert len(others) == 1, f"the sites trust other authorities for {path}"
-    note(f"good for {min(left):.0f} days")
+        left[path] = (ends - observation.at).total_seconds() / 86400
+        if len({said["certificates"][path]["authority"] for said in observation.data.all.values() if said}) != 1:
+            wrong.append(f"the sites trust other authorities for {path}")
+    wrong += [f"{what} is good for {days:.0f} more days" for what, days in left.items() if days < CERTIFICATE_DAYS]
+    judge(wrong)
+    note(f"good for {min(left.values()):.0f} days")
 
 
 @pytest.mark.control("postgres-08")
@@ -161,8 +180,7 @@ def test_keys_and_passwords_are_closed(observation: Observation, settings: Setti
     """Nobody but their owner can read keys and files with passwords."""
     keys = own_of(settings, observation)["keys"]
     assert keys, "there is no file with its key"
-    for path, (mode, _) in keys.items():
-        assert not int(mode, 8) & 0o077, f"others can read {path} ({mode})"
+    judge(f"others can read {path} ({mode})" for path, (mode, _) in keys.items() if int(mode, 8) & 0o077)
     note(", ".join(keys))
 
 
@@ -174,14 +192,20 @@ def test_the_routes_end_at_the_leader(
     """HAProxy leads to the server that takes writes, and its other port to one that does not; PgBouncer comes by it."""
     leader, own = leader_of(settings, observation), own_of(settings, observation)
     assert settings.postgres
-    led = {route.get("name") or route["answer"] for route in own["routes"]["leader"]}
-    assert led == {leader}, f"the way to the leader ({leader}) ends at {', '.join(sorted(led - {leader}))}"
+    led, wrong = {route.get("name") or route["answer"] for route in own["routes"]["leader"]}, list[str]()
+    if led != {leader}:
+        wrong.append(f"the way to the leader ({leader}) ends at {', '.join(sorted(led - {leader})) or 'nobody'}")
     aside = own["routes"]["replicas"][0]
-    if any((row or {}).get("state") == "streaming" for row in observation.data.all[leader]["sql"]["standbys"] or ()):
-        assert aside.get("name") in set(observation.data.all) - {leader}, f"the way to replicas ends at {aside}"
-    for name in settings.postgres.databases:
-        there = own["pool"].get(name, [])[:3]
-        assert there == ["127.0.0.1", str(LEADER_PORT), name], f"the pool leads {name} elsewhere"
+    rows = observation.data.all[leader]["sql"]["standbys"] or ()
+    streams = any((row or {}).get("state") == "streaming" for row in rows)
+    if streams and aside.get("name") not in set(observation.data.all) - {leader}:
+        wrong.append(f"the way to replicas ends at {aside.get('name') or aside['answer']}")
+    wrong += [
+        f"the pool leads {name} elsewhere"
+        for name in settings.postgres.databases
+        if own["pool"].get(name, [])[:3] != ["127.0.0.1", str(LEADER_PORT), name]
+    ]
+    judge(wrong)
     note(f"127.0.0.1:{LEADER_PORT} to {leader}, {REPLICA_PORT} to {aside.get('name', 'nobody')}")
 
 
@@ -194,9 +218,12 @@ def test_the_pool_takes_as_many_as_it_says_and_can_read_nothing_else(
     own = own_of(settings, observation)
     limits = own["pool_limits"]
     files, clients, account = int(limits["files"]), int(limits["clients"]), limits["account"]
-    assert files > clients, f"PgBouncer may open {files} files, and promises {clients} clients"
-    assert account == "pgbouncer", f"PgBouncer runs as {account}"
-    assert f"{POOL_FOLDER}/server.key" in own["keys"], "PgBouncer has no key of its own"
+    wrong = [] if files > clients else [f"PgBouncer may open {files} files, and promises {clients} clients"]
+    if account != "pgbouncer":
+        wrong.append(f"PgBouncer runs as {account}")
+    if f"{POOL_FOLDER}/server.key" not in own["keys"]:
+        wrong.append("PgBouncer has no key of its own")
+    judge(wrong)
     note(f"{files} files, as {account}")
 
 
@@ -206,11 +233,15 @@ def test_the_pool_asks_for_tls_and_password(observation: Observation, settings: 
     """PgBouncer refuses what is plain, TLS 1.1 and a wrong password; over TLS it asks for scram."""
     tries = own_of(settings, observation)["tries"]
     right, old = tries["pool: right"], tries["pool: TLS 1.1"]["answer"]
-    assert right["answer"] == "asks for scram", f"the pool does not ask for a password: {right['answer']}"
-    assert right["tls"] in TLS, f"the pool speaks {right['tls']}"
-    for what in ("pool: no TLS", "pool: wrong password"):
-        answer = tries[what]["answer"] if what in tries else "refuses"
-        assert answer.startswith("refuses"), f"the pool does not refuse ({what}): {answer}"
-    assert old.startswith("no TLS"), f"the pool takes TLS 1.1: {old}"
-    assert "ALERT" in old, f"TLS 1.1 could not be tried: {old}"
+    wrong = []
+    if right["answer"] != "asks for scram":
+        wrong.append(f"the pool does not ask for a password: {right['answer']}")
+    if right.get("tls") not in TLS:
+        wrong.append(f"the pool speaks {right.get('tls') or 'no TLS'}")
+    wrong += _not_refused(tries, ("pool: no TLS", "pool: wrong password"), "the pool does not refuse")
+    if not old.startswith("no TLS"):
+        wrong.append(f"the pool takes TLS 1.1: {old}")
+    elif "ALERT" not in old:
+        wrong.append(f"TLS 1.1 could not be tried: {old}")
+    judge(wrong)
     note("refused: no TLS, TLS 1.1, a wrong password")

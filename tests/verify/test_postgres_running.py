@@ -11,12 +11,12 @@ from bastide.controls import count
 from bastide.layout.postgres import PORT, ROUTER_CONFIG
 from bastide.machines import Inventory, Machine
 from bastide.settings import Settings
+from tests.verify.findings import judge
 from tests.verify.probes import postgres
 from tests.verify.probes.postgres import leader_of, own_of, roles_of
 from tests.verify.probes.postgres_running import (
     day,
     declared_settings,
-    few,
     let_in,
     not_durable,
     not_waiting,
@@ -39,9 +39,11 @@ def test_every_table_is_sent(observation: Observation, settings: Settings, note:
     assert settings.postgres
     declared = {name: set(one.unlogged) for name, one in settings.postgres.databases.items()}
     seen = {name: one["unlogged"] for name, one in found.items() if one is not None}
-    assert set(seen) >= set(declared), f"it does not say which tables are in {few(sorted(set(declared) - set(seen)))}"
+    wrong = [f"it does not say which tables are in {name}" for name in sorted(set(declared) - set(seen))]
     stray = [f"{name}: {table}" for name in seen for table in seen[name] if table not in declared.get(name, set())]
-    assert not stray, f"unlogged, so that no other site has it: {few(stray)}"
+    if stray:
+        wrong.append(f"unlogged, so that no other site has it: {', '.join(stray)}")
+    judge(wrong)
     note(f"{count(sum(map(len, seen.values())), 'unlogged table')} in {count(len(seen), 'database')}")
 
 
@@ -68,13 +70,13 @@ def test_no_role_or_database_waits_less(observation: Observation, settings: Sett
     own = own_of(settings, observation)
     running = _running(observation, settings)
     waits = _waits(settings)
-    problem = not_durable(running["held"], waits=waits)
-    assert not problem, f"what is acknowledged may be lost: {problem}"
-    less = not_waiting(own["sql"]["overrides"] or ()) if waits else []
-    assert not less, f"whose commits do not wait: {few(less)}"
-    assert not waits or not running["subscriptions"], (
-        f"a subscription that tells of rows before the other site has them: {few(running['subscriptions'])}"
-    )
+    wrong = [f"what is acknowledged may be lost: {text}" for text in not_durable(running["held"], waits=waits)]
+    if waits and (less := not_waiting(own["sql"]["overrides"] or ())):
+        wrong.append(f"whose commits do not wait: {', '.join(less)}")
+    if waits and running["subscriptions"]:
+        names = ", ".join(running["subscriptions"])
+        wrong.append(f"a subscription that tells of rows before the other site has them: {names}")
+    judge(wrong)
     note(
         ", ".join(
             f"{name} {value}" for name, value in running["held"].items() if name in ("synchronous_commit", "fsync")
@@ -90,13 +92,18 @@ def test_nobody_was_seen_to_decline(observation: Observation, settings: Settings
     if not _waits(settings):
         note("commits wait for nobody")
         return
-    statements = running["statements"]
-    assert statements is not None, "the server keeps no statistics of statements: nobody would be seen"
-    assert not statements["declines"], f"seen to decline to wait: {few(statements['declines'])}"
+    statements, wrong = running["statements"], list[str]()
+    if statements is None:
+        wrong.append("the server keeps no statistics of statements: nobody would be seen")
+    elif statements["declines"]:
+        wrong.append(f"seen to decline to wait: {', '.join(statements['declines'])}")
     inside = [f"{name}: {what}" for name, one in running["databases"].items() if one for what in one["declines"]]
-    assert not inside, f"a function that declines to wait: {few(inside)}"
+    if inside:
+        wrong.append(f"a function that declines to wait: {', '.join(inside)}")
     answer = own_of(settings, observation)["tries"]["pool: does not wait"]["answer"]
-    assert answer.startswith("refuses"), f"the pool takes a session whose commits do not wait: {answer}"
+    if not answer.startswith("refuses"):
+        wrong.append(f"the pool takes a session whose commits do not wait: {answer}")
+    judge(wrong)
     note("no statement, no function, none through the pool at its start")
 
 
@@ -108,15 +115,19 @@ def test_the_settings_in_force_are_the_declared(
     """Every setting that somebody gave the running server is declared, has that value, and came from Patroni."""
     running = _running(observation, settings)
     rows = running["settings"]
-    by_hand = running["by_hand"]
-    assert not by_hand, f"set by hand (ALTER SYSTEM): {few(by_hand)}"
-    problem = settings_differ(rows, declared_settings(settings, machine.name, inventory.stack))
-    assert not problem, problem
+    wrong = list(settings_differ(rows, declared_settings(settings, machine.name, inventory.stack)))
     told = told_otherwise(own_of(settings, observation)["sql"]["overrides"] or ())
-    assert not told, f"told otherwise than all: {few(told)}"
-    assert not running["wrong"], f"its files hold what it cannot read: {few(running['wrong'])}"
-    assert not running["waits"], f"it runs with older settings until it is restarted: {few(running['waits'])}"
-    assert running["held"]["allow_alter_system"] == "off", "ALTER SYSTEM may change any of it"
+    for what, found in (
+        ("set by hand (ALTER SYSTEM)", running["by_hand"]),
+        ("told otherwise than all", told),
+        ("its files hold what it cannot read", running["wrong"]),
+        ("it runs with older settings until it is restarted", running["waits"]),
+    ):
+        if found:
+            wrong.append(f"{what}: {', '.join(found)}")
+    if running["held"]["allow_alter_system"] != "off":
+        wrong.append("ALTER SYSTEM may change any of it")
+    judge(wrong)
     note(f"{count(len(rows), 'setting')}, none by hand")
 
 
@@ -125,12 +136,15 @@ def test_the_settings_in_force_are_the_declared(
 def test_nothing_was_read_and_put_back(observation: Observation, settings: Settings, note: Note) -> None:
     """No file was changed after the server, Patroni or HAProxy last read it: what they read is what stands there."""
     running = _running(observation, settings)
-    for who, unread in (
-        ("the server", running["unread"]),
-        ("Patroni", running["patroni_unread"]),
-        ("HAProxy", running["router"]["unread"]),
-    ):
-        assert not unread, f"changed after {who} last read it: {few(unread)}"
+    judge(
+        f"changed after {who} last read it: {', '.join(unread)}"
+        for who, unread in (
+            ("the server", running["unread"]),
+            ("Patroni", running["patroni_unread"]),
+            ("HAProxy", running["router"]["unread"]),
+        )
+        if unread
+    )
     note(f"{count(len(running['files']), 'file')} of the server, Patroni's and HAProxy's")
 
 
@@ -139,10 +153,11 @@ def test_nothing_was_read_and_put_back(observation: Observation, settings: Setti
 def test_patroni_treats_all_members_alike(observation: Observation, settings: Settings, note: Note) -> None:
     """No running Patroni has a tag: it would not take over, or no commit would wait for it."""
     said = own_of(settings, observation)["api"]["said"]
+    wrong = [f"Patroni on {name} does not answer" for name, one in said.items() if not one]
     for name, one in said.items():
-        assert one, f"Patroni on {name} does not answer"
-        tags = [f"{tag}: {value}" for tag, value in (one.get("tags") or {}).items()]
-        assert not tags, f"{name} is set apart by Patroni's tag {few(tags)}"
+        if tags := [f"{tag}: {value}" for tag, value in ((one or {}).get("tags") or {}).items()]:
+            wrong.append(f"{name} is set apart by Patroni's tag {', '.join(tags)}")
+    judge(wrong)
     note(f"no tags at {count(len(said), 'Patroni', 'Patronis')}")
 
 
@@ -151,12 +166,14 @@ def test_patroni_treats_all_members_alike(observation: Observation, settings: Se
 def test_the_pool_goes_by_what_is_declared(observation: Observation, settings: Settings, note: Note) -> None:
     """PgBouncer's settings in memory are the declared ones or its defaults, and each name leads where it should."""
     own = own_of(settings, observation)
-    problem = pool_differs(own["pool_config"], pool_settings(own["pool_limits"]["clients"]))
-    assert not problem, f"the pool: {problem}"
-    declared = pool_ways(settings)
-    for name in sorted({*declared, *own["pool"]}):
-        there, wanted = own["pool"].get(name), declared.get(name)
-        assert there == wanted, f"the pool leads {name} to {' '.join(there or ['nowhere'])}"
+    declared, wanted = pool_ways(settings), pool_settings(own["pool_limits"]["clients"])
+    wrong = [f"the pool: {text}" for text in pool_differs(own["pool_config"], wanted)]
+    wrong += [
+        f"the pool leads {name} to {' '.join(own['pool'].get(name) or ['nowhere'])}"
+        for name in sorted({*declared, *own["pool"]})
+        if own["pool"].get(name) != declared.get(name)
+    ]
+    judge(wrong)
     note(f"{count(len(own['pool_config']), 'setting')}, {count(len(declared), 'name')}")
 
 
@@ -165,16 +182,21 @@ def test_the_pool_goes_by_what_is_declared(observation: Observation, settings: S
 def test_haproxy_leads_to_the_sites_alone(observation: Observation, settings: Settings, note: Note) -> None:
     """HAProxy's worker leads to every site's server, to nobody else, and nobody has put one out of use."""
     router = _running(observation, settings)["router"]
-    assert router["files"] == [ROUTER_CONFIG], f"HAProxy reads {few(router['files']) or 'nothing'}"
+    wrong = []
+    if router["files"] != [ROUTER_CONFIG]:
+        wrong.append(f"HAProxy reads {', '.join(router['files']) or 'nothing'}")
     wanted = sorted(
         [way, name, f"{settings.mesh[name]}:{PORT}", "0"] for way in ("leader", "replicas") for name in settings.sites
     )
     found = sorted(router["servers"])
-    assert found, "HAProxy does not say whom it leads to"
-    stray = [" ".join(row) for row in found if row not in wanted] or [
-        " ".join(row) for row in wanted if row not in found
-    ]
-    assert not stray, f"HAProxy leads otherwise: {few(stray)}"
+    if not found:
+        wrong.append("HAProxy does not say whom it leads to")
+    # a server that is there and is not as it should be is named once, by what it is
+    named = [row[:2] for row in found]
+    missing = [row for row in wanted if row[:2] not in named] if found else []
+    if stray := [" ".join(row) for row in (*(row for row in found if row not in wanted), *missing)]:
+        wrong.append(f"HAProxy leads otherwise: {', '.join(stray)}")
+    judge(wrong)
     note(f"to {count(len(settings.sites), 'server')}")
 
 
@@ -187,10 +209,10 @@ def test_everybody_else_is_refused(observation: Observation, settings: Settings,
     """
     own = own_of(settings, observation)
     ways = own["ways"]
-    problem = let_in(ways, roles_of(settings), settings.mesh[machine.name])
-    assert not problem, f"it does not refuse {problem}"
-    running = _running(observation, settings)
-    assert not running["mapped"], "pg_ident.conf lets somebody pass for somebody else"
+    wrong = [f"it does not refuse {text}" for text in let_in(ways, roles_of(settings), settings.mesh[machine.name])]
+    if _running(observation, settings)["mapped"]:
+        wrong.append("pg_ident.conf lets somebody pass for somebody else")
+    judge(wrong)
     sources = {way["source"] for way in ways if not way["source"].startswith("the socket")}
     note(f"{count(len(ways), 'way')} tried, from {count(len(sources), 'address', 'addresses')} and the socket")
 
@@ -201,7 +223,9 @@ def test_the_rules_were_not_read_and_put_back(observation: Observation, settings
     """pg_hba.conf shows the file: it was not changed after the server last read it."""
     running = _running(observation, settings)
     unread = [name for name in running["unread"] if not name.startswith("postgresql.")]
-    assert not unread, f"changed after the server last read it, so that nobody can say what it goes by: {few(unread)}"
+    assert not unread, (
+        f"changed after the server last read it, so that nobody can say what it goes by: {', '.join(unread)}"
+    )
     note(f"read at {day(running['loaded'])} UTC")
 
 
@@ -210,14 +234,17 @@ def test_the_rules_were_not_read_and_put_back(observation: Observation, settings
 def test_no_password_is_in_log_or_statistics(observation: Observation, settings: Settings, note: Note) -> None:
     """Neither the servers' log nor the statistics of statements hold a password or a verifier. None of it is shown."""
     running = _running(observation, settings)
-    statements, logged = running["statements"], running["logged"]
-    assert statements is not None, "the server keeps no statistics of statements"
-    assert not statements["passwords"], (
-        f"the statistics of statements hold a password, from {few(statements['passwords'])}"
-    )
-    assert logged["asked"], "the log could not be read in time"
-    lines = count(logged["lines"], "line")
-    assert not logged["lines"], f"the servers' log holds a password in {lines}, the last of {day(logged['last'])} UTC"
+    statements, logged, wrong = running["statements"], running["logged"], list[str]()
+    if statements is None:
+        wrong.append("the server keeps no statistics of statements")
+    elif statements["passwords"]:
+        wrong.append(f"the statistics of statements hold a password, from {', '.join(statements['passwords'])}")
+    if not logged["asked"]:
+        wrong.append("the log could not be read in time")
+    elif logged["lines"]:
+        lines = count(logged["lines"], "line")
+        wrong.append(f"the servers' log holds a password in {lines}, the last of {day(logged['last'])} UTC")
+    judge(wrong)
     note("none")
 
 

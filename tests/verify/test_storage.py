@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from bastide.machines import Machine
 from bastide.settings import Settings
 from bastide.settings.storage import Bucket
 from tests.verify.evidence_plugin import not_provable_here
+from tests.verify.findings import judge
 from tests.verify.probes import storage
 from tests.verify.probes.world import Observation, declared
 
@@ -34,20 +36,25 @@ def test_strangers_are_refused(
     observation: Observation, machine: Machine, settings: Settings, note: Callable[[str], None]
 ) -> None:
     """Without a key, listing, reading, writing and deleting are refused in every bucket, and no policy allows them."""
+    wrong = []
     for bucket in _buckets(settings, keys=False):
         found = observation.data[bucket]
         note(f"{bucket}: " + ", ".join(f"{what} {code or 'let through'}" for what, code in found["attempts"].items()))
-        open_ = [what for what, code in found["attempts"].items() if code not in REFUSED]
-        assert not open_, f"{bucket} lets strangers {' and '.join(open_)}"
+        if open_ := [what for what, code in found["attempts"].items() if code not in REFUSED]:
+            wrong.append(f"{bucket} lets strangers {' and '.join(open_)}")
         if "policy" not in found:
             continue
         # an attempt is made at one name: what holds for others, or for another action, stands in the policy alone
         extra, lost = _differences(found["policy"], _tls_only(bucket))
-        assert not extra, f"{bucket}: its policy says more than the declared one: {extra[0]}"
-        assert not lost, f"{bucket}: its policy no longer refuses whoever comes without TLS"
-        assert not found["others"], f"{bucket}: its access list has {', '.join(found['others'])}"
+        wrong += [f"{bucket}: its policy says more than the declared one: {statement}" for statement in extra]
+        if lost:
+            wrong.append(f"{bucket}: its policy no longer refuses whoever comes without TLS")
+        if found["others"]:
+            wrong.append(f"{bucket}: its access list has {', '.join(found['others'])}")
         listed = "not told" if found["others"] is None else "of the owner alone"
-        note(f"{bucket}: policy as declared, access list {listed}")
+        if not (extra or lost or found["others"]):
+            note(f"{bucket}: policy as declared, access list {listed}")
+    judge(wrong)
     if storage.KEYS is None:
         not_provable_here(f"{storage.NO_KEYS}: {TRIED}")
 
@@ -76,18 +83,28 @@ def test_locked_objects_stay(
     locked = {name: bucket for name, bucket in _buckets(settings, keys=True).items() if bucket.lock_days}
     if not locked:
         not_provable_here("no bucket of this stack has a lock")
-    for name, wanted in locked.items():
-        found, days = observation.data[name], wanted.lock_days or 0
-        rule = {"Mode": wanted.lock_mode.upper(), "Days": days}
-        assert found["lock"] == rule, f"{name}: the default lock is not {days} days of {wanted.lock_mode}"
-        until = found["held"].get("RetainUntilDate")
-        assert until, f"{name}: a new object is not locked"
-        # the storage's clock and this one need not agree to the minute
-        assert until - found["written"] > timedelta(days=days, hours=-1), (
-            f"{name}: a new object is locked until {until}"
-        )
-        assert found["delete"] in HELD, f"{name}: a locked object could be deleted"
-        note(f"{name}: locked until {until:%Y-%m-%d}, deleting it gives {found['delete']}")
+    judge(text for name, wanted in locked.items() for text in _unlocked(name, wanted, observation.data[name]))
+    for name in locked:
+        found = observation.data[name]
+        note(f"{name}: locked until {found['held']['RetainUntilDate']:%Y-%m-%d}, deleting it gives {found['delete']}")
+
+
+def _unlocked(name: str, wanted: Bucket, found: dict[str, Any]) -> Iterator[str]:
+    """Why a bucket does not hold what is written to it."""
+    days = wanted.lock_days or 0
+    if found["lock"] != {"Mode": wanted.lock_mode.upper(), "Days": days}:
+        yield f"{name}: the default lock is not {days} days of {wanted.lock_mode}"
+    if "held" not in found:
+        yield f"{name}: no object was tried, without a lock or without versions"
+        return
+    until = found["held"].get("RetainUntilDate")
+    if not until:
+        yield f"{name}: a new object is not locked"
+    # the storage's clock and this one need not agree to the minute
+    elif until - found["written"] <= timedelta(days=days, hours=-1):
+        yield f"{name}: a new object is locked until {until}"
+    if found["delete"] not in HELD:
+        yield f"{name}: a locked object could be deleted"
 
 
 @pytest.mark.control("storage-03")
@@ -99,15 +116,30 @@ def test_deleted_objects_can_be_had_back(
     versioned = {name: bucket for name, bucket in _buckets(settings, keys=True).items() if bucket.versioning}
     if not versioned:
         not_provable_here("no bucket of this stack keeps versions")
-    for name, wanted in versioned.items():
-        found = observation.data[name]
-        assert found["versioning"] == "Enabled", f"{name}: versioning is {found['versioning'] or 'off'}"
-        assert found["gone"] == "NoSuchKey", f"{name}: a deleted object can still be read"
-        assert found["readable"] == "", f"{name}: the version of a deleted object is {found['readable']}"
-        rules = [rule for rule in found["rules"] if rule["Status"] == "Enabled"]
-        days = [rule["NoncurrentVersionExpiration"].get("NoncurrentDays", 0) for rule in rules
-                if "NoncurrentVersionExpiration" in rule]  # fmt: skip
-        soonest = min(days, default=None)
-        wrong = soonest is not None and (wanted.expire_old_days is None or soonest < wanted.expire_old_days)
-        assert not wrong, f"{name}: older versions are removed after {soonest} days"
+    judge(text for name, wanted in versioned.items() for text in _lost(name, wanted, observation.data[name]))
+    for name in versioned:
+        soonest = _soonest(observation.data[name])
         note(f"{name}: a deleted object was read by its version; rules remove after {soonest or 'no'} days")
+
+
+def _lost(name: str, wanted: Bucket, found: dict[str, Any]) -> Iterator[str]:
+    """Why what is deleted from a bucket cannot be had back, or not for long."""
+    if found["versioning"] != "Enabled":
+        # nothing was deleted to see it: there would be nothing left to look at
+        yield f"{name}: versioning is {found['versioning'] or 'off'}"
+    else:
+        if found["gone"] != "NoSuchKey":
+            yield f"{name}: a deleted object can still be read"
+        if found["readable"]:
+            yield f"{name}: the version of a deleted object is {found['readable']}"
+    soonest = _soonest(found)
+    if soonest is not None and (wanted.expire_old_days is None or soonest < wanted.expire_old_days):
+        yield f"{name}: older versions are removed after {soonest} days"
+
+
+def _soonest(found: dict[str, Any]) -> int | None:
+    """After how many days a rule removes older versions; None where none does."""
+    rules = [rule for rule in found["rules"] if rule["Status"] == "Enabled"]
+    days = [int(rule["NoncurrentVersionExpiration"].get("NoncurrentDays", 0)) for rule in rules
+            if "NoncurrentVersionExpiration" in rule]  # fmt: skip
+    return min(days, default=None)

@@ -13,7 +13,7 @@ def _ordered(
     control: str, what: str, says: str, order: Order, back: Order, machines: tuple[str, ...] = STANDBY
 ) -> Sabotage:
     """One order to the provider, and the order that takes it back."""
-    # of all that is wrong with where the sites' names lead, the first is the reason
+    # two of them change the same record sets
     everywhere = ("names of the sites",) if control == "dns-01" else ()
     return Sabotage(
         control, what, says, _NONE, _NONE, machines, everywhere=everywhere, orders=(order,), taken_back=(back,)

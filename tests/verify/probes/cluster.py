@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from bastide.layout import etcd, postgres
 from bastide.machines import Machine
 from bastide.settings import Settings
+from tests.verify.findings import judge
 from tests.verify.probes.engine import Once, probe
 from tests.verify.probes.listed import Listed
 from tests.verify.probes.reach import knock
@@ -68,12 +69,33 @@ def judge_silence(
     """None of the ports gave an answer. `seen`: what the knocks of reach.py gave, by whom or where it was tried."""
     declared(settings.postgres)
     assert seen, "nothing was tried"
-    for where, found in seen.items():
-        assert found.get("ping"), f"no answer to a ping ({where}): silence proves nothing"
-        states = {port: found["ports"].get(str(port), "not tried") for port in ports}
-        reached = [f"{port} ({state})" for port, state in states.items() if state != "filtered"]
-        assert not reached, f"{where}: port {', '.join(reached)} can be reached"
+    judge(answers_of(seen, ports))
     note(f"no answer from {', '.join(map(str, ports))} ({', '.join(seen)})")
+
+
+def answers_of(seen: Mapping[str, dict[str, Any]], ports: Iterable[int]) -> Iterator[str]:
+    """Each place from which one of the ports can be reached, or from which silence would prove nothing."""
+    for where, found in seen.items():
+        if not found.get("ping"):
+            yield f"no answer to a ping ({where}): silence proves nothing"
+        states = {port: found.get("ports", {}).get(str(port), "not tried") for port in ports}
+        if reached := [f"{port} ({state})" for port, state in states.items() if state != "filtered"]:
+            yield f"{where}: port {', '.join(reached)} can be reached"
+
+
+def reached_by_accounts(found: Mapping[str, dict[str, str]], what: str) -> Iterator[str]:
+    """Each account without a right that reaches what root alone may, and why silence would prove nothing.
+
+    `found`: by account, root first, what became of a connection to each port; `what`: what listens there.
+    """
+    root, *others = found.items()
+    if set(root[1].values()) != {"open"}:
+        yield f"root reaches not every {what} either: silence proves nothing"
+    for number, ports in others:
+        if not ports:
+            yield f"nothing could be tried as account {number}"
+        if reached := sorted(port for port, state in ports.items() if state == "open"):
+            yield f"account {number} of this machine gets through to {', '.join(reached)}"
 
 
 def nobody_else(settings: Settings, note: Callable[[str], None]) -> bool:

@@ -100,8 +100,8 @@ _RIGHTS: dict[str, dict[Right, tuple[str, ...]]] = {
 }
 
 
-def roles_differ(there: dict[str, dict[str, Any]], postgres: Postgres, sites: int) -> str:
-    """Why the roles are not the declared ones; "" when they are. `sites`: how many have a pool of connections."""
+def roles_differ(there: dict[str, dict[str, Any]], postgres: Postgres, sites: int) -> Iterator[str]:
+    """Each reason why the roles are not the declared ones. `sites`: how many have a pool of connections."""
     declared = set(postgres.roles)
     for name, role in there.items():
         powers = sorted([*role["powers"], *(["superuser"] if role["super"] else [])])
@@ -109,19 +109,20 @@ def roles_differ(there: dict[str, dict[str, Any]], postgres: Postgres, sites: in
             # made by initdb with all powers; it has no password, and no way in but the socket
             powers = [word for word in powers if word == "superuser"]
         if name not in declared and name not in _OWN and role["login"]:
-            return f"a role that nobody declared may log in{' as a superuser' if role['super'] else ''}: {name}"
+            yield f"a role that nobody declared may log in{' as a superuser' if role['super'] else ''}: {name}"
+            continue
         if powers != list(_OWN.get(name, ())):
-            return f"{name} may do more than is declared: {', '.join(powers) or 'nothing'}"
+            yield f"{name} may do more than is declared: {', '.join(powers) or 'nothing'}"
         if role["groups"]:
-            return f"{name} has the rights of {', '.join(role['groups'])}"
+            yield f"{name} has the rights of {', '.join(role['groups'])}"
         if role["login"] and name != "postgres" and role["password"] != _SCRAM:
-            return f"the password of {name} is kept as {role['password']}"
+            yield f"the password of {name} is kept as {role['password']}"
         if name in declared and role["limit"] != (limit := _connections(postgres, name) * sites):
-            return f"{name} may open {role['limit']} connections, not {limit}"
+            yield f"{name} may open {role['limit']} connections, not {limit}"
         if name in declared and role["comment"] != _COMMENT:
-            return f"{name} is not marked as made by the platform, and would keep its login when it is not declared"
+            yield f"{name} is not marked as made by the platform, and would keep its login when it is not declared"
     missing = sorted((declared | set(_OWN)) - {name for name, role in there.items() if role["login"]})
-    return f"no role that may log in: {missing[0]}" if missing else ""
+    yield from (f"no role that may log in: {name}" for name in missing)
 
 
 def rights_differ(postgres: Postgres, seen: dict[str, Any]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from bastide.settings import Postgres, Settings
@@ -55,13 +56,12 @@ def declared_rules(settings: Settings) -> list[Rule]:
     ]
 
 
-def rules_differ(there: list[Rule], declared: list[Rule]) -> str:
-    """The first line that is one too many or missing, or that they stand in another order; "" when they are equal."""
-    if more := [rule for rule in there if rule not in declared]:
-        return f"a line that nobody declared: {more[0]}"
-    if less := [rule for rule in declared if rule not in there]:
-        return f"a line is missing: {less[0]}"
-    return "" if there == declared else "its lines stand in another order"
+def rules_differ(there: list[Rule], declared: list[Rule]) -> Iterator[str]:
+    """Each line that is one too many or missing, and whether those that are left stand in another order."""
+    yield from (f"a line that nobody declared: {rule}" for rule in there if rule not in declared)
+    yield from (f"a line is missing: {rule}" for rule in declared if rule not in there)
+    if [rule for rule in there if rule in declared] != [rule for rule in declared if rule in there]:
+        yield "its lines stand in another order"
 
 
 def shared_settings(postgres: Postgres) -> dict[str, Any]:
@@ -145,9 +145,11 @@ _LOADS = (
 )
 
 
-def runs_nothing_else(found: dict[str, str], data: str, address: str) -> str:
-    """The first setting of a running server by which it would run, load or read what nobody declared, or listen
-    elsewhere; "" for none. `found`: as pg_settings shows it; `data`: its folder; `address`: its own in the mesh."""
+def runs_something_else(found: dict[str, str], data: str, address: str) -> list[str]:
+    """Each setting of a running server by which it would run, load or read what nobody declared, or listen elsewhere.
+
+    `found`: as pg_settings shows it; `data`: its folder; `address`: its own in the mesh.
+    """
     wanted = {
         "archive_command": ("", "(disabled)"),
         **dict.fromkeys(
@@ -162,20 +164,16 @@ def runs_nothing_else(found: dict[str, str], data: str, address: str) -> str:
         "listen_addresses": (address,),
         "unix_socket_directories": ("/var/run/postgresql",),
     }
-    for name, values in wanted.items():
-        if found.get(name) not in values:
-            return f"{name} is {found.get(name)!r}"
-    return ""
+    return [f"{name} is {found.get(name)!r}" for name, values in wanted.items() if found.get(name) not in values]
 
 
-def differs(found: Any, wanted: Any, path: str = "") -> str:
-    """Where two settings differ first, and how; "" when they are equal."""
+def differences(found: Any, wanted: Any, path: str = "") -> Iterator[str]:
+    """Each place where two settings differ, and how."""
     if isinstance(found, dict) and isinstance(wanted, dict):
         for key in [*wanted, *(key for key in found if key not in wanted)]:
-            if problem := differs(found.get(key), wanted.get(key), f"{path}.{key}".lstrip(".")):
-                return problem
-        return ""
-    return "" if found == wanted else f"{path} is {found}, not {wanted}"
+            yield from differences(found.get(key), wanted.get(key), f"{path}.{key}".lstrip("."))
+    elif found != wanted:
+        yield f"{path} is {found}, not {wanted}"
 
 
 def position(text: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 from bastide.layout.postgres import DATA, FOLDER, LEADER_PORT, POOL_FOLDER, POOL_PORT, PORT, REPLICA_PORT
@@ -33,7 +33,6 @@ _COMMAND_LINE = (  # what Patroni keeps equal among members (Patroni 4.0 manual,
 )
 _FILES = ("postgresql.conf", "postgresql.base.conf")
 _UNITS = {"B": 1, "kB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40, "us": 1, "ms": 1000, "s": 10**6, "min": 6 * 10**7}
-_SHOWN = 3
 
 
 def declared_settings(settings: Settings, machine: str, stack: str) -> dict[str, str | None]:
@@ -66,33 +65,32 @@ def declared_settings(settings: Settings, machine: str, stack: str) -> dict[str,
     }
 
 
-def settings_differ(rows: Iterable[dict[str, str]], declared: dict[str, str | None]) -> str:
-    """The first setting in force that nobody declared, that has another value, or that came by another way; "" for
-    none. `rows`: of pg_settings, those that somebody set."""
+def settings_differ(rows: Iterable[dict[str, str]], declared: dict[str, str | None]) -> Iterator[str]:
+    """Each setting in force that nobody declared, that has another value, or that came by another way. `rows`: of
+    pg_settings, those that somebody set."""
     for row in rows:
         name, value = row["name"], row["value"]
         if row["file"] == "postgresql.auto.conf":
-            return f"{name} was set by hand (ALTER SYSTEM)"
-        if row["source"] == "command line" and name not in _COMMAND_LINE:
-            return f"{name} was given on the server's command line"
-        if row["source"] not in ("command line", "configuration file"):
-            return f"{name} is set for everybody, for the superuser, or by the environment ({row['source']})"
-        if row["source"] == "configuration file" and row["file"] not in _FILES:
-            return f"{name} comes from {row['file'] or 'another file'}"
+            yield f"{name} was set by hand (ALTER SYSTEM)"
+        elif row["source"] == "command line" and name not in _COMMAND_LINE:
+            yield f"{name} was given on the server's command line"
+        elif row["source"] not in ("command line", "configuration file"):
+            yield f"{name} is set for everybody, for the superuser, or by the environment ({row['source']})"
+        elif row["source"] == "configuration file" and row["file"] not in _FILES:
+            yield f"{name} comes from {row['file'] or 'another file'}"
         if name not in declared:
-            return f"{name} is set, and nobody declared it"
-        wanted = declared[name]
-        if wanted is not None and not _same(value, row["unit"], wanted):
-            return f"{name} is {value}{row['unit']}, not {wanted}"
-    return ""
+            yield f"{name} is set, and nobody declared it"
+        elif (wanted := declared[name]) is not None and not _same(value, row["unit"], wanted):
+            yield f"{name} is {value}{row['unit']}, not {wanted}"
 
 
-def not_durable(held: dict[str, str], *, waits: bool) -> str:
-    """The first setting by which a server keeps less than what it acknowledged; "" for none."""
-    for name, good in DURABLE.items():
-        if (waits or name != "synchronous_commit") and held.get(name) not in good:
-            return f"{name} is {held.get(name)}"
-    return ""
+def not_durable(held: dict[str, str], *, waits: bool) -> list[str]:
+    """Each setting by which a server keeps less than what it acknowledged."""
+    return [
+        f"{name} is {held.get(name)}"
+        for name, good in DURABLE.items()
+        if (waits or name != "synchronous_commit") and held.get(name) not in good
+    ]
 
 
 def not_waiting(overrides: Iterable[str]) -> list[str]:
@@ -149,13 +147,13 @@ def pool_settings(clients: str) -> dict[str, str]:
     }
 
 
-def pool_differs(found: dict[str, list[str]], declared: dict[str, str]) -> str:
-    """The first setting of PgBouncer that is not as declared; what is not declared has PgBouncer's default."""
+def pool_differs(found: dict[str, list[str]], declared: dict[str, str]) -> Iterator[str]:
+    """Each setting of PgBouncer that is not as declared; what is not declared has PgBouncer's default."""
     for name, (value, default) in found.items():
         wanted = declared.get(name, default)
         if value != wanted:
-            return f"{name} is {value or 'nothing'}, not {wanted or 'nothing'}"
-    return next((f"{name} is not known to it" for name in declared if name not in found), "")
+            yield f"{name} is {value or 'nothing'}, not {wanted or 'nothing'}"
+    yield from (f"{name} is not known to it" for name in declared if name not in found)
 
 
 def pool_ways(settings: Settings) -> dict[str, list[str]]:
@@ -172,27 +170,22 @@ def pool_ways(settings: Settings) -> dict[str, list[str]]:
     return found
 
 
-def let_in(ways: Iterable[dict[str, str]], roles: dict[str, list[str]], own: str) -> str:
-    """The first who came another way than the declared ones and was not refused, or that was asked for no password.
+def let_in(ways: Iterable[dict[str, str]], roles: dict[str, list[str]], own: str) -> list[str]:
+    """All who came another way than the declared ones and were not refused, or that were asked for no password; who
+    got the same answer from several addresses is named once.
 
     `roles`: each with the databases that it may use, over TLS and from a site's address in the mesh (`own`) alone.
     """
+    found: dict[tuple[str, str, str], list[str]] = {}
     for way in ways:
         user, database, answer = way["user"], way["database"], way["answer"]
         may = database in roles.get(user, ()) or (user, database) == ("replicator", "replication")
         may = may and way["source"] == own and way["tls"] == "TLS"
         fine = answer == "asks for scram" if may else answer.startswith("refuses")
         if not fine:
-            to = f" to {database}" if database else ""
-            return f"{user}{to} from {way['source']} {'over TLS' if way['tls'] else 'without TLS'}: {answer}"
-    return ""
-
-
-def few(names: Iterable[str]) -> str:
-    """The first of them, and how many more there are."""
-    listed = list(names)
-    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
-    return ", ".join(listed[:_SHOWN]) + more
+            who = f"{user} to {database}" if database else user
+            found.setdefault((who, "over TLS" if way["tls"] else "without TLS", answer), []).append(way["source"])
+    return [f"{who} from {', '.join(sources)} {how}: {answer}" for (who, how, answer), sources in found.items()]
 
 
 def day(at: float) -> str:

@@ -111,6 +111,37 @@ def test_what_is_wrong_is_said(name: str, more: dict[str, Any], says: str) -> No
     assert judge(name, **more).startswith(says)
 
 
+@pytest.mark.parametrize(
+    ("name", "more", "says"),
+    [
+        (
+            "test_a_machine_looks_at_itself",
+            {"round": None, "blind": ["units"], "digest": "x"},
+            "it remembers no look at itself; it cannot look at its units; the program is another one",
+        ),
+        (
+            "test_every_way_is_open",
+            {"ways": {"webhook": {**BROKEN, "at": None, "checked": None}}, "config": {}},
+            "mail was never tried; no message gets out by webhook: 535 no; webhook was tried ",
+        ),
+        (
+            "test_it_reads_every_other_machine",
+            {"pages": {"primary": {"sees": {}}}, "config": {}},
+            "it does not read standby; standby shows nothing here; it does not read witness; "
+            "witness shows nothing here; it does not look at every other machine; it has another order of who tells; "
+            "it looks at the databases of other sites; it waits for another time",
+        ),
+        (
+            "test_nobody_else_reads_it",
+            {"listening": ["*:7070"], "elsewhere": {"a": True, "b": True}, "posted": 200},
+            "it listens at *:7070; it is reached outside of the mesh: a, b; it takes what is sent to it (200)",
+        ),
+    ],
+)
+def test_all_that_is_wrong_is_said(name: str, more: dict[str, Any], says: str) -> None:
+    assert judge(name, **more).startswith(says)
+
+
 def test_the_example_declares_alerts() -> None:
     assert isinstance(SETTINGS, Settings)
     assert SETTINGS.alerts is not None

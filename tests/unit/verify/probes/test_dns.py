@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import dns.exception
 import dns.flags
@@ -12,10 +13,15 @@ import dns.rcode
 import dns.rrset
 import pytest
 
+from bastide.machines import Machine
 from bastide.settings import RecordSet
+from tests.unit.bastide.proofs import SETTINGS, inventory
+from tests.verify import test_dns as checked
 from tests.verify.probes import dns as names
-from tests.verify.probes.world import NotSeen
+from tests.verify.probes.world import NotSeen, Observation, now
 
+ZONE = "example.eu"
+SITES = [machine for machine in inventory() if machine.role != "witness"]
 Answer = Callable[[dns.message.Message], dns.message.Message]
 
 
@@ -73,8 +79,90 @@ def test_a_silent_server_is_asked_once(answering: Callable[[Answer], list[str]])
     found = names._ask_all("ns1.example", "192.0.2.53", "example.eu", [("www.example.eu", "A"), ("example.eu", "CAA")])
     assert len(asked) == 1
     for name, kind in (("www.example.eu", "A"), ("example.eu", "CAA"), ("example.eu", "SOA")):
-        with pytest.raises(AssertionError, match=f"ns1.example does not answer for {name} {kind}"):
-            found.of(name, kind)
+        assert found.silence(name, kind).startswith(f"ns1.example does not answer for {name} {kind}")
+
+
+def answers(server: str, **changed: frozenset[str]) -> names.Answers:
+    """What is declared, as a name server gives it; `changed`: values by "www_A" and the like ("at": the zone)."""
+    assert SETTINGS.dns
+    (zone,) = SETTINGS.dns.zones.values()
+    given = {("example.eu", "CAA"): names.expected(RecordSet(name="@", type="CAA", values=zone.caa.values()), ZONE)}
+    given[("www.example.eu", "CAA")] = frozenset()
+    for name in ("example.eu", "www.example.eu"):
+        given[(name, "A")] = frozenset(one.address for one in SITES)
+        given[(name, "AAAA")] = frozenset(one.address6 for one in SITES)
+    for one in zone.records:
+        given[(names.whole(one.name, ZONE), one.type)] = names.expected(one, ZONE)
+    for key, values in changed.items():
+        name, _, kind = key.rpartition("_")
+        given[(names.whole(name.replace("at", "@"), ZONE), kind)] = values
+    return names.Answers(server, 7, given, {})
+
+
+def said(check: Callable[..., None], *found: names.Answers, **more: object) -> list[str]:
+    """What a check finds wrong."""
+    try:
+        check(Observation("dig", {ZONE: found}, now(), 0.1), settings=SETTINGS, note=print, **more)
+    except AssertionError as error:
+        return str(error).splitlines()[0].split("; ")
+    return []
+
+
+def test_every_name_server_and_every_name_is_judged() -> None:
+    check, here = checked.test_names_lead_to_both_sites, {"machine": SITES[0], "inventory": inventory()}
+    assert said(check, answers("ns1"), **here) == []
+    silent = replace(answers("ns3"), trouble={("www.example.eu", "A"): "timed out"})
+    wrong = answers("ns2", at_A=frozenset({"203.0.113.66"}), www_AAAA=frozenset())
+    assert said(check, answers("ns1"), wrong, silent, **here) == [
+        f"ns2 does not give {SITES[0].address} for example.eu",
+        "ns2 gives 203.0.113.66 for example.eu, which is no site's",
+        f"ns2 does not give {SITES[0].address6} for www.example.eu",
+        "ns3 does not answer for www.example.eu A: timed out",
+    ]
+
+
+def test_every_record_set_is_judged() -> None:
+    check = checked.test_name_servers_agree_and_give_what_is_declared
+    assert said(check, answers("ns1"), answers("ns2")) == []
+    wrong = replace(answers("ns2", at_TXT=frozenset({'"other"'}), _dmarc_TXT=frozenset()), serial=8)
+    assert said(check, answers("ns1"), wrong)[0].startswith("the name servers of example.eu have several versions")
+    found = [text.partition(" TXT ")[0] for text in said(check, answers("ns1"), wrong)]
+    assert found[1:3] == ["ns2 does not give example.eu", "ns2 gives example.eu"]
+    assert found[3].startswith("ns2 does not give _dmarc.example.eu")
+
+
+def test_an_authority_is_named_wherever_it_may_issue() -> None:
+    check, other = checked.test_only_the_declared_may_issue_certificates, frozenset({'0 issue "other.example"'})
+    assert said(check, answers("ns1")) == []
+    assert len(said(check, answers("ns1", www_CAA=other), answers("ns2", www_CAA=other))) == 2
+
+
+def test_reverse_names_are_judged_over_both_protocols() -> None:
+    own, there = SITES[0], frozenset({"primary.example.eu."})
+
+    def found(machine: Machine, *rows: names.Reverse) -> list[str]:
+        try:
+            seen = Observation("dig", rows, now(), 0.1)
+            checked.test_its_addresses_have_its_name_and_back(seen, machine, SETTINGS, print)
+        except AssertionError as error:
+            return str(error).splitlines()[0].split("; ")
+        return []
+
+    def row(address: str, given: frozenset[str] = there, back: str = "") -> names.Reverse:
+        leads = frozenset({back or address})
+        return names.Reverse(address, {"ns1": given}, {name.rstrip("."): leads for name in given})
+
+    assert found(own, row(own.address), row(own.address6)) == []
+    wrong = row(own.address, frozenset({"static.provider.example."})), row(own.address6, back="2001:db8::66")
+    assert found(own, *wrong) == [
+        f"ns1 gives static.provider.example. for {own.address}, not primary.example.eu",
+        f"primary.example.eu leads to 2001:db8::66, not to {own.address6}",
+    ]
+    # whose address it is has to set it, which is no proof; that our own name leads elsewhere is ours all the same
+    theirs = replace(own, provider="existing", hoster="OVH")
+    with pytest.raises(pytest.skip.Exception, match="OVH has to set the reverse names"):
+        found(theirs, wrong[0])
+    assert found(theirs, *wrong) == [f"primary.example.eu leads to 2001:db8::66, not to {own.address6}"]
 
 
 def test_declared_values_are_spelt_as_answers_are() -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.unit.bastide.proofs import SETTINGS, inventory
 from tests.verify import test_etcd as checked
 from tests.verify.probes import etcd
-from tests.verify.probes.cluster import Said
+from tests.verify.probes.cluster import Said, reached_by_accounts
 from tests.verify.probes.world import Observation, now
 
 PRIMARY, STANDBY, WITNESS = inventory().machines
@@ -123,6 +123,54 @@ def test_whose_certificate_is_worth_what() -> None:
             judge(**{what: good})
     with pytest.raises(AssertionError, match="other voters get no answer"):
         judge(**{"a voter's certificate, as a voter": none})
+
+
+def test_every_way_in_with_less_is_named() -> None:
+    answers, could_not = {"status": "200", "tls": "TLSv1.1", "why": ""}, {"status": "", "why": "NO_PROTOCOLS_AVAILABLE"}
+    tries = {
+        "certificate": answers,
+        "no TLS": answers,
+        "TLS 1.1": could_not,
+        # who comes without one in the clear may be told so, who comes over TLS may not
+        "no certificate": {"status": "400", "why": ""},
+        "no certificate, as a voter": could_not,
+        "a voter's certificate, as a voter": could_not,
+        "a client's certificate, as a voter": could_not,
+        "a voter's certificate, as a client": answers,
+        "no password": "patroni-v1",
+        "wrong password": "1 context deadline exceeded",
+    }
+    assert list(checked._ways_in(tries)) == [
+        "it speaks TLSv1.1",
+        "it answers whoever comes with no TLS",
+        "TLS 1.1 could not be tried (NO_PROTOCOLS_AVAILABLE)",
+        "other voters get no answer either (NO_PROTOCOLS_AVAILABLE)",
+        "it answers whoever comes with no certificate",
+        "it answers whoever comes with a voter's certificate, as a client",
+        "it lets in whoever comes with no password",
+        "wrong password could not be tried: 1 context deadline exceeded",
+    ]
+
+
+def test_all_that_voters_do_not_agree_on_is_named() -> None:
+    one, other = {"header": {"cluster_id": 1}, "leader": 1, "errors": ["NOSPACE"]}, {"header": {"cluster_id": 2}}
+    assert list(checked._disagreements({"a": one, "b": other, "c": {}})) == [
+        "the voters belong to several clusters",
+        "the voters do not agree on who leads them",
+        "a voter raised an alarm: a",
+    ]
+    assert list(checked._disagreements({})) == ["nobody says which voters there are"]
+
+
+def test_every_account_that_gets_through_is_named() -> None:
+    closed = {"10.21.0.11:2379": "refused", "10.21.0.11:2380": "refused"}
+    fine = {"0": dict.fromkeys(closed, "open"), "65534": closed, "41000": closed}
+    assert not list(reached_by_accounts(fine, "voter"))
+    assert list(reached_by_accounts({"0": closed, "65534": {}, "41000": fine["0"]}, "voter")) == [
+        "root reaches not every voter either: silence proves nothing",
+        "nothing could be tried as account 65534",
+        "account 41000 of this machine gets through to 10.21.0.11:2379, 10.21.0.11:2380",
+    ]
 
 
 def test_rights_of_patroni_are_its_prefix_alone() -> None:

@@ -80,6 +80,33 @@ def test_a_standby_that_may_wait_for_a_read_may_be_as_far_behind() -> None:
             checked_postgres.test_the_standby_streams(seen, settings, PRIMARY, inventory(), [].append)
 
 
+def test_all_that_is_wrong_with_a_standby_is_named() -> None:
+    assert POSTGRES
+    row = {**ROW, "state": "catchup", "tls": "", "bytes": 2**40, "seconds": 9999}
+    assert list(checked_postgres._lags(row, POSTGRES)) == [
+        "standby does not stream: catchup",
+        "standby streams by no TLS",
+        f"standby is {2**40} bytes behind",
+        "standby is 9999 seconds behind",
+    ]
+    assert list(checked_postgres._lags({**ROW, "bytes": None}, POSTGRES)) == [
+        "standby does not say how far behind it is"
+    ]
+
+
+def test_all_that_a_patroni_says_otherwise_is_named() -> None:
+    fine = {"role": "replica", "state": "running"}
+    assert not list(checked_postgres._unlike("standby", fine, "primary"))
+    wrong = {"role": "master", "state": "starting", "pause": True, "pending_restart": True}
+    assert list(checked_postgres._unlike("standby", wrong, "primary")) == [
+        "standby is leader for Patroni, and primary leads",
+        "nobody would take over: Patroni is paused",
+        "standby is starting",
+        "standby runs with older settings until it is restarted",
+    ]
+    assert list(checked_postgres._unlike("standby", None, "primary")) == ["Patroni on standby does not answer"]
+
+
 def test_two_leaders_are_named() -> None:
     both = {"sql": {"recovery": False}}
     with pytest.raises(AssertionError, match="primary and standby both take writes"):

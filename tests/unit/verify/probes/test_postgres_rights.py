@@ -84,7 +84,7 @@ def seen() -> dict[str, Any]:
 
 
 def test_what_is_as_declared_is_no_difference() -> None:
-    assert roles_differ(ROLES, DECLARED, SITES) == ""
+    assert not list(roles_differ(ROLES, DECLARED, SITES))
     assert rights_differ(DECLARED, seen()) == []
     # before anything was made in it
     fresh = seen()
@@ -111,7 +111,18 @@ def test_what_is_as_declared_is_no_difference() -> None:
     ],
 )
 def test_roles_with_more_or_less_are_named(name: str, changed: dict[str, Any], says: str) -> None:
-    assert says in roles_differ({**ROLES, name: changed}, DECLARED, SITES)
+    assert any(says in text for text in roles_differ({**ROLES, name: changed}, DECLARED, SITES))
+
+
+def test_every_role_is_named_and_all_that_is_wrong_with_it() -> None:
+    changed = {"app": {**OURS, "groups": ["pg_monitor"], "password": "md5"}, "visitor": {**NO_POWER, "super": True}}
+    there = {name: role for name, role in {**ROLES, **changed}.items() if name != "stats"}
+    assert list(roles_differ(there, DECLARED, SITES)) == [
+        "app has the rights of pg_monitor",
+        "the password of app is kept as md5",
+        "a role that nobody declared may log in as a superuser: visitor",
+        "no role that may log in: stats",
+    ]
 
 
 def table(inside: dict[str, Any]) -> list[str]:

@@ -13,10 +13,10 @@ from tests.unit.bastide.proofs import SETTINGS, inventory
 from tests.verify.probes.postgres_rules import (
     Rule,
     declared_rules,
-    differs,
+    differences,
     rule_of,
     rules_differ,
-    runs_nothing_else,
+    runs_something_else,
     shared_settings,
 )
 
@@ -51,12 +51,12 @@ def test_what_a_deploy_writes_is_what_a_check_expects() -> None:
     assert [str(rule) for rule in DECLARED] == [line.replace('"', "") for line in lines]
     for changed in (POSTGRES, FAST, STOP):
         settings = SETTINGS.model_copy(update={"postgres": changed})
-        assert differs(shared(cluster_of(settings, PRIMARY, "example")), shared_settings(changed)) == ""
+        assert not list(differences(shared(cluster_of(settings, PRIMARY, "example")), shared_settings(changed)))
 
 
 def test_rules_are_read_back_as_they_were_written() -> None:
     assert [rule_of(row(rule)) for rule in DECLARED] == DECLARED
-    assert rules_differ(DECLARED, DECLARED) == ""
+    assert not list(rules_differ(DECLARED, DECLARED))
 
 
 @pytest.mark.parametrize(
@@ -74,18 +74,31 @@ def test_rules_are_read_back_as_they_were_written() -> None:
     ],
 )
 def test_another_rule_is_named(there: list[Rule], says: str) -> None:
-    assert says in rules_differ(there, DECLARED)
+    assert any(says in text for text in rules_differ(there, DECLARED))
 
 
-def test_the_first_difference_of_settings_is_named_with_its_place() -> None:
+def test_every_rule_and_their_order_are_named() -> None:
+    there = [TRUST, *reversed(DECLARED[1:])]
+    assert list(rules_differ(there, DECLARED)) == [
+        f"a line that nobody declared: {TRUST}",
+        f"a line is missing: {DECLARED[0]}",
+        "its lines stand in another order",
+    ]
+    # what is missing or too much does not by itself change the order
+    assert "its lines stand in another order" not in list(rules_differ([TRUST, *DECLARED[1:]], DECLARED))
+
+
+def test_every_difference_of_settings_is_named_with_its_place() -> None:
     assert POSTGRES
     wanted = shared_settings(POSTGRES)
-    assert differs(copy.deepcopy(wanted), wanted) == ""
-    assert differs({**wanted, "failsafe_mode": True}, wanted) == "failsafe_mode is True, not False"
-    assert differs({**wanted, "more": 1}, wanted) == "more is 1, not None"
-    inner = copy.deepcopy(wanted)
-    inner["postgresql"]["parameters"]["wal_level"] = "minimal"
-    assert differs(inner, wanted) == "postgresql.parameters.wal_level is minimal, not replica"
+    assert not list(differences(copy.deepcopy(wanted), wanted))
+    changed = copy.deepcopy({**wanted, "failsafe_mode": True, "more": 1})
+    changed["postgresql"]["parameters"]["wal_level"] = "minimal"
+    assert list(differences(changed, wanted)) == [
+        "failsafe_mode is True, not False",
+        "postgresql.parameters.wal_level is minimal, not replica",
+        "more is 1, not None",
+    ]
 
 
 def test_what_runs_loads_or_reads_something_else_is_named() -> None:
@@ -108,7 +121,8 @@ def test_what_runs_loads_or_reads_something_else_is_named() -> None:
         "unix_socket_directories": "/var/run/postgresql",
         "password_encryption": "scram-sha-256",
     }
-    assert runs_nothing_else(fine, "/data", "10.21.0.11") == ""
+    assert runs_something_else(fine, "/data", "10.21.0.11") == []
     for name in fine:
-        assert runs_nothing_else({**fine, name: "touch /tmp/x"}, "/data", "10.21.0.11").startswith(f"{name} is ")
-    assert runs_nothing_else({}, "/data", "10.21.0.11"), "what nobody says is not proven"
+        assert runs_something_else({**fine, name: "x"}, "/data", "10.21.0.11") == [f"{name} is 'x'"]
+    # what nobody says is not proven
+    assert len(runs_something_else({}, "/data", "10.21.0.11")) == len(fine)

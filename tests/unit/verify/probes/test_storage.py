@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
 from bastide.secrets import StorageKeys
+from bastide.settings.storage import Bucket
 from stacks.buckets import tls_only
 from tests.unit.bastide.proofs import SETTINGS, inventory
 from tests.verify import test_storage as checked
@@ -80,3 +82,57 @@ def test_a_policy_is_the_same_in_another_spelling() -> None:
 def test_who_else_is_in_an_access_list(grants: list[Any], found: list[str]) -> None:
     others = storage.others({"Owner": {"ID": "us"}, "Grants": grants})
     assert [one.startswith(start) for one, start in zip(others, found, strict=True)] == [True] * len(found)
+
+
+def test_all_that_is_wrong_with_a_bucket_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    attempts = {**REFUSED, "list": ""}
+    with pytest.raises(AssertionError) as wrong:
+        judged(monkeypatch, attempts=attempts, policy=allowing("s3:GetObject", "*"), others=["READ for everybody"])
+    for says in ("lets strangers list", "says more than the declared one", "its access list has READ"):
+        assert says in str(wrong.value).splitlines()[0]
+
+
+def held(**changed: Any) -> dict[str, Any]:
+    """A bucket with a lock of 7 days and versions for 30, and what became of the probe."""
+    written = datetime(2026, 11, 1, tzinfo=UTC)
+    until = {"RetainUntilDate": written + timedelta(days=7)}
+    rules = [{"Status": "Enabled", "NoncurrentVersionExpiration": {"NoncurrentDays": 30}}]
+    found = {"versioning": "Enabled", "lock": {"Mode": "GOVERNANCE", "Days": 7}, "rules": rules, "gone": "NoSuchKey",
+             "readable": "", "written": written, "held": until, "delete": "AccessDenied"}  # fmt: skip
+    return {**found, **changed}
+
+
+WANTED = Bucket(lock_days=7, expire_old_days=30)
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({}, []),
+        ({"held": {}, "delete": ""}, ["a new object is not locked", "a locked object could be deleted"]),
+        ({"lock": {}, "delete": ""}, ["the default lock is not 7 days", "a locked object could be deleted"]),
+        ({"held": {"RetainUntilDate": datetime(2026, 11, 2, tzinfo=UTC)}}, ["a new object is locked until 2026-11-02"]),
+    ],
+)
+def test_every_hole_in_a_lock_is_named(changed: dict[str, Any], says: list[str]) -> None:
+    found = list(checked._unlocked(BUCKET, WANTED, held(**changed)))
+    assert len(found) == len(says)
+    assert all(text.startswith(f"{BUCKET}: {start}") for text, start in zip(found, says, strict=True))
+
+
+def test_a_bucket_that_no_object_could_be_tried_in_holds_nothing() -> None:
+    bare = {"versioning": "Suspended", "lock": held()["lock"], "rules": []}
+    assert list(checked._unlocked(BUCKET, WANTED, bare)) == [
+        f"{BUCKET}: no object was tried, without a lock or without versions"
+    ]
+    assert list(checked._lost(BUCKET, WANTED, bare)) == [f"{BUCKET}: versioning is Suspended"]
+
+
+def test_every_way_to_lose_what_was_deleted_is_named() -> None:
+    assert not list(checked._lost(BUCKET, WANTED, held()))
+    rules = [{"Status": "Enabled", "NoncurrentVersionExpiration": {"NoncurrentDays": 1}}]
+    assert list(checked._lost(BUCKET, WANTED, held(gone="", readable="NoSuchVersion", rules=rules))) == [
+        f"{BUCKET}: a deleted object can still be read",
+        f"{BUCKET}: the version of a deleted object is NoSuchVersion",
+        f"{BUCKET}: older versions are removed after 1 days",
+    ]
