@@ -16,8 +16,8 @@ _STREAMS = "state = 'streaming'"
 _AUTO = "/var/lib/postgresql/17/bastide/postgresql.auto.conf"
 _PATH = "select pg_relation_filepath('sabotage')"
 _READER = "/var/lib/postgresql/sabotage"
-# What several of them change. Patroni writes pg_hba.conf anew when its own settings change; with a second server beside,
-# nobody can tell who leads.
+# What several of them change. Patroni writes pg_hba.conf anew when its own settings change; with a second server
+# beside, nobody can tell who leads.
 _RULES, _ROLES, _SERVER, _LEADER = "pg_hba.conf", "roles", "server", "who leads"
 # and what several of them put into the server's own files, or into PgBouncer and HAProxy
 _BY_HAND, _STATISTICS, _ROUTER = "postgresql.auto.conf", "statistics of statements", "haproxy.cfg"
