@@ -7,25 +7,24 @@ inherits it. Nothing is changed.
 
 from __future__ import annotations
 
-import json
 import os
-import urllib.error
-import urllib.request
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from bastide.machines import Machine
-from bastide.provider import UPSTREAM_ENDPOINT
+from bastide.provider import UPSTREAM_ENDPOINT, Access
 from tests.verify.openings import PORTS, Area, Span, areas, everything, spans
 from tests.verify.probes.engine import Once, probe
 from tests.verify.probes.world import NotSeen, World
 
+if TYPE_CHECKING:
+    from hcloud.firewalls.domain import FirewallRule
+
 NOT_ASKED = "the provider's API was not asked: no token is at hand here (BASTIDE_PROVIDER_TOKEN)"
-_SECONDS = 15.0
-_PAGE = 50  # docs.hetzner.cloud, "Pagination": the largest page
+_SECONDS = 10.0
 
 _token = SecretStr(os.environ.pop("BASTIDE_PROVIDER_TOKEN", ""))
 _endpoint = os.environ.pop("BASTIDE_PROVIDER_ENDPOINT", "") or UPSTREAM_ENDPOINT
@@ -44,7 +43,7 @@ class Told:
     country: str
     zone: str
     addresses: tuple[str, ...]
-    rules: list[dict[str, Any]] | None = field(default=None)
+    rules: list[FirewallRule] | None = field(default=None)
 
 
 @probe()
@@ -58,32 +57,29 @@ def asked(world: World, machine: Machine) -> tuple[str, Told | None]:
     """What the provider's API says of a machine; None when it was not asked, or is not the machine's provider."""
     if not _token.get_secret_value() or machine.provider == "existing":
         return "", None
-    servers, firewalls = _once(world.stack, lambda: (_all("servers"), _all("firewalls")))
-    server = next((one for one in servers if str(one["id"]) == machine.id), None)
-    host = urlsplit(_endpoint).hostname
+    servers, rules = _once(world.stack, _all)
+    server = next((one for one in servers if str(one.id) == machine.id), None)
     if server is None:
         raise NotSeen(f"the provider knows no server {machine.id} ({machine.name})", "is the token of this project?")
-    net = server["public_net"]
-    applied = {one["id"] for one in net["firewalls"] if one["status"] == "applied"}
-    rules = [rule for one in firewalls if one["id"] in applied for rule in one["rules"]] if applied else None
-    place = server.get("location") or server["datacenter"]["location"]
-    return f"curl https://{host}/v1/{{servers/{machine.id},firewalls}}", Told(
-        location=place["name"],
-        country=place["country"],
-        zone=place["network_zone"],
-        addresses=tuple(net[kind]["ip"] for kind in ("ipv4", "ipv6") if net[kind]),
-        rules=rules,
+    net, place = server.public_net, server.location
+    applied = {one.firewall.id for one in net.firewalls if one.status == one.STATUS_APPLIED}
+    return f"curl https://{urlsplit(_endpoint).hostname}/v1/{{servers/{machine.id},firewalls}}", Told(
+        location=place.name,
+        country=place.country,
+        zone=place.network_zone,
+        addresses=tuple(one.ip for one in (net.ipv4, net.ipv6) if one),
+        rules=[rule for number in sorted(applied) for rule in rules[number]] if applied else None,
     )
 
 
-def let_in(rules: list[dict[str, Any]] | None, protocol: str, family: str) -> list[Area]:
+def let_in(rules: list[FirewallRule] | None, protocol: str, family: str) -> list[Area]:
     """What a firewall of the provider's lets in from outside (docs.hetzner.cloud, "Firewalls"): what any rule names."""
     if rules is None:
         return [Area(everything(family), PORTS)]
     found: list[Area] = []
     for rule in rules:
-        if rule["direction"] == "in" and rule["protocol"] == protocol:
-            found += areas(spans(rule["source_ips"], family), [_ports(rule.get("port"))])
+        if rule.direction == "in" and rule.protocol == protocol:
+            found += areas(spans(rule.source_ips, family), [_ports(rule.port)])
     return found
 
 
@@ -93,24 +89,18 @@ def _ports(word: str | None) -> Span:
     return (int(first), int(last or first)) if first.isdigit() and (last or first).isdigit() else PORTS
 
 
-def _all(what: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    page: int | None = 1
-    while page:
-        data = _get(f"/{what}?per_page={_PAGE}&page={page}")
-        found += data[what]
-        page = data["meta"]["pagination"]["next_page"]
-    return found
+def _all() -> tuple[list[Any], dict[Any, list[FirewallRule]]]:
+    """All servers of the project, and the rules of its firewalls by number. Raises `NotSeen` without an answer."""
+    # who has no token need not wait for the client to be imported
+    import hcloud
+    import requests
 
+    from bastide.provider_api import provider_api
 
-def _get(path: str) -> dict[str, Any]:
-    """One request. Raises `NotSeen` without an answer."""
-    request = urllib.request.Request(_endpoint + path)
-    request.add_header("Authorization", f"Bearer {_token.get_secret_value()}")
+    api = provider_api(Access(_endpoint, _token.get_secret_value()), seconds=_SECONDS)
     try:
-        with urllib.request.urlopen(request, timeout=_SECONDS) as response:
-            return dict(json.loads(response.read()))
-    except urllib.error.HTTPError as error:
+        return list(api.servers.get_all()), {one.id: list(one.rules or ()) for one in api.firewalls.get_all()}
+    except hcloud.APIException as error:
         raise NotSeen(f"{_endpoint} answers {error.code}", "is BASTIDE_PROVIDER_TOKEN of this project?") from None
-    except (OSError, ValueError):
+    except (hcloud.HCloudException, requests.RequestException):
         raise NotSeen(f"{_endpoint} does not answer", "has the provider a fault?") from None

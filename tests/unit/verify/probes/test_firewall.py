@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hcloud.firewalls.domain import FirewallRule
 
 from tests.unit.bastide.proofs import SETTINGS as EXAMPLE
 from tests.unit.bastide.proofs import inventory, with_existing
@@ -120,7 +121,7 @@ def test_every_neighbour_is_judged_and_everything_that_it_reaches() -> None:
 
 def _told(*rules: tuple[str, str, str]) -> Told:
     named = [
-        {"direction": "in", "protocol": kind, "port": port or None, "source_ips": sources.split()}
+        FirewallRule(direction="in", protocol=kind, port=port or None, source_ips=sources.split())
         for kind, port, sources in rules
     ]
     return Told("hel1", "FI", "eu-central", (), named)
