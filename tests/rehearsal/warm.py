@@ -20,7 +20,10 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 # What the checks import; not the checks themselves, which pytest rewrites when it imports them, and no module that
 # takes keys out of the environment (tests.verify.probes.storage). Found from the repository's root only.
 _CONTEXT.set_forkserver_preload(
-    ["pytest", "tests.verify.evidence_plugin", "tests.verify.probes.engine", "tests.verify.probes.world"]
+    [
+        *("pytest", "tests.verify.evidence_plugin", "tests.verify.probes.engine", "tests.verify.probes.world"),
+        "bastide.provider_api",
+    ]
 )
 
 
