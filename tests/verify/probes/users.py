@@ -32,8 +32,8 @@ brought() {{ cat {" ".join(f"{name}.md5sums" for name in _BRING)} 2>/dev/null | 
 for shell in {" ".join(NO_SHELL)}; do
   [ -e "$shell" ] || continue
   path=$(readlink -f "$(dirname "$shell")")/$(basename "$shell")
-  echo "$shell $(md5sum < "$shell" | cut -d' ' -f1)" $(brought "$path" | cut -d' ' -f1)
-done"""
+  echo "$path $(md5sum < "$path" | cut -d' ' -f1)" $(brought "$path" | cut -d' ' -f1)
+done | sort -u"""
 
 accounts = command("accounts", "getent passwd")
 shells = command("shells", _SHELLS, shows=f"md5sum {' '.join(NO_SHELL)}; cat /var/lib/dpkg/info/login.md5sums")
