@@ -19,6 +19,8 @@ from typing import Any, NoReturn
 from bastide.patroni import ClusterState, Member, ServerState, cluster_state, server_state
 
 _SECONDS = 90
+# /usr/bin/psql is Debian's wrapper in Perl around it, which takes three times as long (pg_wrapper(1))
+_PSQL = "/usr/lib/postgresql/17/bin/psql"
 # settings that a standby must not have below its leader's (PostgreSQL 17 manual, 26.4.2)
 _LEADER_FIRST = (
     *("max_connections", "max_worker_processes", "max_wal_senders"),
@@ -132,7 +134,7 @@ def pause(plan: dict[str, Any], wanted: bool) -> None:
 def execute(statements: list[list[str]]) -> None:
     """Run statements, each in its database, by the socket as the superuser; stops at the first that fails."""
     for database, text in statements:
-        words = ("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", f"dbname='{database}' user=postgres", "-f", "-")
+        words = (_PSQL, "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", f"dbname='{database}' user=postgres", "-f", "-")
         done = subprocess.run(
             ("runuser", "-u", "postgres", "--", *words),
             input=f"{_QUIET}\n{text};\n",

@@ -17,7 +17,7 @@ DIGESTS = {
         "124cd2d848ff326e45d991998c73bab44ada7050ba05d4c9637cb8f7bc63ef9c",
         "57ad4b96dc95299553cec6f7649fa7cd495abe0966a9b511bde0aa61198d1c2c",
     ),
-    "/etc/bastide/turn.d/20-postgres": ("08b468a18d69eaee2289e0c3425333ab568ae7c50a86402f3142e519db5b4bad",),
+    "/etc/bastide/turn.d/20-postgres": ("5a47fa83eb7426561e5612841ca01d93d6b0bd9cfed8759a4e502084eaedfd95",),
     "/usr/local/lib/bastide/alerts": ("7320d95ad582572653d42221e88eb4f1e687fa4b52a68c920acd69e3af09c7d1",),
     "/usr/local/lib/bastide/checks": ("3e6ef5acd7d00232bbcabf50b38f2ff7accb63fecd4ed4ae28914449093176c1",),
     "/usr/local/lib/bastide/etcd-lead": ("0d187432b6aca413d84aae17421796365979ca13219682d676a093d886a4065b",),

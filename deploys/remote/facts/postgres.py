@@ -22,6 +22,8 @@ _IN_FORCE = """select json_build_object('loaded', extract(epoch from pg_conf_loa
 # what our own statements hold of a password, in the superuser's statistics of statements (PostgreSQL 17 manual, F.32)
 _VERIFIERS = """select count(*) from public.pg_stat_statements
   where userid = 10 and query ~* 'scram-sha-256\\$[0-9]'"""
+# /usr/bin/psql is Debian's wrapper in Perl around it, which takes three times as long (pg_wrapper(1))
+_PSQL = "/usr/lib/postgresql/17/bin/psql"
 _READ = ("postgresql.conf", "postgresql.base.conf", "postgresql.auto.conf", "pg_hba.conf", "pg_ident.conf")
 _OWN_NAMES = "set search_path = pg_catalog, pg_temp;"
 
@@ -44,11 +46,13 @@ def replication(query: str) -> ReplicationState | None:
 
 def in_force(data: str) -> InForce | None:
     """What was set by hand in this machine's server, its rules of access, and what it has not read; None without."""
-    found = json.loads(_sql("postgres", _IN_FORCE) or "null")
-    if found is None:
+    # where the extension is not there yet only the first one is answered
+    said = _sql("postgres", f"{_IN_FORCE};\n{_VERIFIERS}", stops=False).splitlines()
+    if not said:
         return None
+    found = json.loads(said[0])
     unread = [name for name in _READ if _changed(at(data) / name) > found["loaded"]]
-    verifiers = int(_sql("postgres", _VERIFIERS) or 0)
+    verifiers = int(said[1]) if len(said) > 1 else 0
     return {"by_hand": found["by_hand"], "rules": found["rules"], "unread": unread, "verifiers": verifiers}
 
 
@@ -65,8 +69,8 @@ def _as_leader(query: str) -> str:
     return _sql("postgres", f"select case when pg_is_in_recovery() then 'null' else ({query}) end") or "null"
 
 
-def _sql(database: str, query: str) -> str:
-    words = ("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", f"dbname='{database}' user=postgres", "-f", "-")
+def _sql(database: str, query: str, *, stops: bool = True) -> str:
+    words = (_PSQL, "-XAtq", "-v", f"ON_ERROR_STOP={int(stops)}", "-d", f"dbname='{database}' user=postgres", "-f", "-")
     try:
         done = subprocess.run(
             ("runuser", "-u", "postgres", "--", *words),

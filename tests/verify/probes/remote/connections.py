@@ -14,6 +14,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+# /usr/bin/psql is Debian's wrapper in Perl around it, which takes three times as long (pg_wrapper(1))
+PSQL = "/usr/lib/postgresql/17/bin/psql"
 SECONDS = 3
 """How long a connection may take to come about: a closed port is silent for as long."""
 ANSWER_SECONDS = 20

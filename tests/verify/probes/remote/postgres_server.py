@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tests.verify.probes.remote.connections import (
+        PSQL,
         client,
         https,
         key_files,
@@ -105,7 +106,7 @@ def server(plan: dict[str, Any]) -> dict[str, Any]:
 
 def sql(database: str, query: str) -> str:
     """What the superuser gets for a query, by the socket."""
-    words = ("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", f"dbname='{database}' user=postgres", "-f", "-")
+    words = (PSQL, "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", f"dbname='{database}' user=postgres", "-f", "-")
     # no name is looked up where somebody else may make things: the superuser would run his functions
     own = "set search_path = pg_catalog, pg_temp;"
     return output("runuser", "-u", "postgres", "--", *words, input_=f"{own}\n{query}").strip()
@@ -186,7 +187,7 @@ def _wrong_password(plan: dict[str, Any], address: str, port: int) -> dict[str, 
     where = f"host={address} port={port} user='{role}' dbname='{database}' connect_timeout=3"
     tls = f"sslmode=verify-full sslrootcert={plan['folder']}/ca.crt"
     env = {"PATH": os.environ["PATH"], "PGPASSWORD": "wrong", "HOME": "/nonexistent"}
-    said = output("psql", "-XAtq", "-d", f"{where} {tls}", "-c", "select 1", env=env)
+    said = output(PSQL, "-XAtq", "-d", f"{where} {tls}", "-c", "select 1", env=env)
     return {"answer": "lets in" if said.startswith("1\n") else f"refuses: {said.strip().splitlines()[-1]}"}
 
 
@@ -220,7 +221,7 @@ def _pool_databases(port: int) -> dict[str, list[str]]:
 
 def _pool_says(port: int, command: str) -> list[dict[str, str]]:
     """The rows that PgBouncer answers with at its socket; its own account may ask."""
-    words = ("psql", "-XAq", "-P", "footer=off", "-h", "/run/pgbouncer", "-p", str(port), "-U", "pgbouncer")
+    words = (PSQL, "-XAq", "-P", "footer=off", "-h", "/run/pgbouncer", "-p", str(port), "-U", "pgbouncer")
     said = output("runuser", "-u", "pgbouncer", "--", *words, "-d", "pgbouncer", "-c", command).splitlines()
     names = said[0].split("|") if said else []
     return [dict(zip(names, line.split("|"), strict=False)) for line in said[1:] if line.count("|") >= len(names) - 1]

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tests.verify.probes.remote.connections import client, output, postgres
+    from tests.verify.probes.remote.connections import PSQL, client, output, postgres
 
 # an account of the machine, and who it says that it is: the superuser is known by his account alone
 _AT_THE_SOCKET = (("nobody", "postgres"), ("root", "postgres"), ("haproxy", "postgres"))
@@ -64,7 +64,7 @@ def _own_addresses() -> list[str]:
 
 def _at_the_socket(plan: dict[str, Any]) -> list[dict[str, str]]:
     callers = [*_AT_THE_SOCKET, *(("postgres", role) for role in plan["roles"] if role not in ("postgres",))]
-    words = ("psql", "-XAtqw", "-h", "/var/run/postgresql", "-p", str(plan["ports"]["server"]), "-c", "select 1")
+    words = (PSQL, "-XAtqw", "-h", "/var/run/postgresql", "-p", str(plan["ports"]["server"]), "-c", "select 1")
     found = []
     for account, user in callers:
         said = output(
