@@ -130,6 +130,8 @@ def test_a_fault_without_sense_is_refused(api: Api) -> None:
         {"action": "paint_server"},
         {"action": "start_server", "how": "slow"},
         {"action": "start_server", "progress": 100},
+        {"stands_in": "atlantis"},
+        {"stands_in": "ash", "count": 1},
     ):
         assert api.error("POST", "/_lab/faults", fault) == (422, "invalid_input")
 
