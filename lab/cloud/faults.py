@@ -71,6 +71,7 @@ class Faults:
         self._actions: list[ActionFault] = []
         self._places: list[PlaceFault] = []
         self._counts: Counter[str] = Counter()
+        self._cleared = threading.Event()
 
     def add(self, body: dict[str, Any]) -> None:
         """Set a fault from the JSON of POST /_lab/faults. Raises `invalid_input`."""
@@ -124,6 +125,8 @@ class Faults:
             self._boots.clear()
             self._actions.clear()
             self._places.clear()
+            self._cleared.set()
+            self._cleared = threading.Event()
 
     def show(self) -> list[dict[str, Any]]:
         """All that are not used up."""
@@ -136,6 +139,12 @@ class Faults:
         """The fault for this request, if any; it is used up by one."""
         with self._lock:
             return _use([fault for fault in self._requests if fault.matches(method, path)])
+
+    def wait(self, fault: RequestFault) -> None:
+        """Wait as long as a slow request has to, or until the faults are cleared."""
+        with self._lock:
+            cleared = self._cleared
+        cleared.wait(fault.delay_ms / 1000)
 
     def take_boot(self, name: str) -> Literal["error", "silent"] | None:
         """How the machine of this name must fail to come up now, if it must."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import hcloud
@@ -119,6 +120,17 @@ def test_slow_and_cut_answers(api: Api) -> None:
     with pytest.raises(requests.ConnectionError):
         api.ask("GET", "/images")
     assert api.ok("GET", "/images")
+
+
+def test_a_slow_answer_comes_when_the_faults_are_cleared(api: Api) -> None:
+    api.ask("POST", "/_lab/faults", {"path": "/v1/images", "delay_ms": 60_000, "count": 1})
+    began = time.monotonic()
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(api.ok, "GET", "/images")
+        while api.ok("GET", "/_lab/faults")["faults"]:
+            assert time.monotonic() - began < 20, "nobody asked"
+        api.ask("DELETE", "/_lab/faults")
+        assert slow.result(timeout=20)["images"]
 
 
 def test_a_fault_without_sense_is_refused(api: Api) -> None:
