@@ -26,6 +26,8 @@ from lab.services import sink
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
+    from lab.cloud.faults import Faults
+
 _GROUP = "daemon"
 _START_SECONDS = 30.0
 
@@ -39,11 +41,14 @@ def serve(name: str) -> int:
     # imported here: `up` uses this module, too, and has no use for a web server
     import uvicorn
 
+    from lab.cloud.faults import Faults
+
+    faults = Faults()
     listener = bind(settings["port"])
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     proxy.serve(here)
-    metadata.serve(here)
-    app = _app(here, settings)
+    metadata.serve(here, faults.metadata)
+    app = _app(here, settings, faults)
     config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="auto", timeout_graceful_shutdown=5)
     uvicorn.Server(config).run(sockets=[listener])
     return 0
@@ -106,11 +111,10 @@ def bind(port: int) -> socket.socket:
         ) from error
 
 
-def _app(here: Place, settings: dict[str, Any]) -> Starlette:
+def _app(here: Place, settings: dict[str, Any], faults: Faults) -> Starlette:
     from lab.cloud.app import create_app
 
     admin = admin_token.digest(here)
     taker = partial(sink.ask, here) if settings.get("sink") else None
-    return create_app(
-        here.folder / "cloud.json", settings["token_sha256"], Driver(here), admin_sha256=admin, sink=taker
-    )
+    state = here.folder / "cloud.json"
+    return create_app(state, settings["token_sha256"], Driver(here), admin_sha256=admin, sink=taker, faults=faults)

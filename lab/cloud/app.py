@@ -32,6 +32,7 @@ def create_app(
     clock: Clock = wall_clock,
     action_delay: float = 0.0,
     sink: Sink | None = None,
+    faults: Faults | None = None,
 ) -> Starlette:
     """Make the API under /v1 and the lab's admin API under /_lab.
 
@@ -40,6 +41,7 @@ def create_app(
       of the admin API's ("": nobody is).
     - `machines` is asked for what the records say; at once for what was interrupted or has gone missing.
     - `sink` is asked for what mail and webhooks came, None where there is none.
+    - `faults` are those that the admin API sets, for whoever shares them.
     - `clock` gives the time in UTC; `action_delay` (seconds) makes actions take at least that long.
 
     The application is returned before the machines are in order; requests wait for theirs. Raises `LabError` when
@@ -47,7 +49,7 @@ def create_app(
     """
     state = State(state_file)
     actions = Actions(state, lambda: rfc3339(clock()), action_delay)
-    cloud = Cloud(state, machines, actions, Faults(), clock=clock, sink=sink)
+    cloud = Cloud(state, machines, actions, faults or Faults(), clock=clock, sink=sink)
     actions.use(verbs(cloud))
     public = Endpoints(cloud, token_sha256)
     routes = [Route(f"/v1{path}", public.api(path, do), methods=[method]) for method, path, do in operations()]

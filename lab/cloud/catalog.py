@@ -1,4 +1,4 @@
-"""What the cloud sells: locations, server types and images, as published in 2026.
+"""What the cloud sells: server types and images, as published in 2026.
 
 Prices are of spring 2026, without VAT, in euro; they are here because clients read them, not to be relied on.
 """
@@ -12,18 +12,10 @@ from lab.cloud.call import Call, Reply
 from lab.cloud.context import Cloud
 from lab.cloud.errors import invalid_input, not_found
 from lab.cloud.listing import listed
+from lab.cloud.locations import LOCATIONS, locations
 
 Item = dict[str, Any]
 
-# id, name, description, country, city, latitude, longitude, network zone, availability zone in the metadata
-_LOCATIONS = (
-    (1, "fsn1", "Falkenstein DC Park 1", "DE", "Falkenstein", 50.47612, 12.370071, "eu-central", "fsn1-dc14"),
-    (2, "nbg1", "Nuremberg DC Park 1", "DE", "Nuremberg", 49.452102, 11.076665, "eu-central", "nbg1-dc3"),
-    (3, "hel1", "Helsinki DC Park 1", "FI", "Helsinki", 60.169855, 24.938379, "eu-central", "hel1-dc2"),
-    (4, "ash", "Ashburn, VA", "US", "Ashburn, VA", 39.045821, -77.487073, "us-east", "ash-dc1"),
-    (5, "hil", "Hillsboro, OR", "US", "Hillsboro, OR", 45.54222, -122.951924, "us-west", "hil-dc1"),
-    (6, "sin", "Singapore", "SG", "Singapore", 1.283333, 103.833333, "ap-southeast", "sin-dc1"),
-)
 _EU = "fsn1 nbg1 hel1"
 _FAR = "ash hil sin"
 _GONE = {"announced": "2025-10-16T06:00:00+00:00", "unavailable_after": "2026-01-01T00:00:00+00:00"}
@@ -77,18 +69,6 @@ _IMAGES = (
 )
 # the one image that the machines can be made from
 BOOTABLE = "debian-13"
-
-
-@cache
-def locations() -> list[Item]:
-    """All locations, as the API shows them."""
-    names = ("id", "name", "description", "country", "city", "latitude", "longitude", "network_zone")
-    return [dict(zip(names, row[:-1], strict=True)) for row in _LOCATIONS]
-
-
-def availability_zone(location: str) -> str:
-    """What a machine at this location reads in its metadata ("fsn1-dc14"): it outlived the datacenters of the API."""
-    return next(row[-1] for row in _LOCATIONS if row[1] == location)
 
 
 @cache
@@ -158,7 +138,7 @@ def _by_id(items: list[Item], call: Call, what: str) -> Item:
 def _server_type(
     key: int, name: str, category: str, cores: int, memory: int, disk: int, month: float, where: str, gone: bool
 ) -> Item:
-    ids = {row[1]: row[0] for row in _LOCATIONS}
+    ids = {row[1]: row[0] for row in LOCATIONS}
     deprecation = _GONE if gone else None
     return {
         "id": key,

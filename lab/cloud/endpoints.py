@@ -47,8 +47,7 @@ class Endpoints:
             self._cloud.faults.count(f"{request.method} {f'/v1{path}' if path else request.url.path}")
             fault = self._cloud.faults.take(request.method, request.url.path)
             if fault is not None:
-                # a slow answer is the fault itself here, not a wait for something
-                await asyncio.sleep(fault.delay_ms / 1000)
+                await run_in_threadpool(self._cloud.faults.wait, fault)
                 if fault.drop:
                     return _Dropped()
                 if fault.status is not None:

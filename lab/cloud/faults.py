@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 from lab.cloud import action_faults
 from lab.cloud.action_faults import ActionFault
 from lab.cloud.fields import Fields
+from lab.cloud.locations import availability_zone, locations
 
 _CODES = {
     401: "unauthorized", 403: "forbidden", 404: "not_found", 409: "conflict", 410: "deprecated_api_endpoint",
@@ -48,6 +49,15 @@ class BootFault:
     how: Literal["error", "silent"]
 
 
+@dataclass
+class PlaceFault:
+    """A server of this name (or *) stands in another location than it was ordered in; `left` is None: until cleared."""
+
+    server: str
+    stands_in: str
+    left: None = None
+
+
 F = TypeVar("F", RequestFault, BootFault, ActionFault)
 
 
@@ -59,7 +69,9 @@ class Faults:
         self._requests: list[RequestFault] = []
         self._boots: list[BootFault] = []
         self._actions: list[ActionFault] = []
+        self._places: list[PlaceFault] = []
         self._counts: Counter[str] = Counter()
+        self._cleared = threading.Event()
 
     def add(self, body: dict[str, Any]) -> None:
         """Set a fault from the JSON of POST /_lab/faults. Raises `invalid_input`."""
@@ -71,6 +83,14 @@ class Faults:
             fields.check()
             with self._lock:
                 self._boots.append(BootFault(name, count, "silent" if how == "silent" else "error"))
+            return
+        if fields.has("stands_in"):
+            place = fields.text("stands_in", choices=[known["name"] for known in locations()])
+            fields.refuse("count", "a server stands there until the fault is cleared")
+            name = fields.maybe_text("server") or "*"
+            fields.check()
+            with self._lock:
+                self._places.append(PlaceFault(name, place))
             return
         if fields.has("action"):
             action = action_faults.read(fields, count)
@@ -93,7 +113,7 @@ class Faults:
         if status is not None and not 400 <= status <= 599:
             fields.wrong("status", "must be from 400 to 599")
         if status is None and not fault.drop and not fault.delay_ms:
-            fields.wrong("status", "give a status, delay_ms, drop, action or machine_does_not_boot")
+            fields.wrong("status", "give a status, delay_ms, drop, action, machine_does_not_boot or stands_in")
         fields.check()
         with self._lock:
             self._requests.append(fault)
@@ -104,17 +124,27 @@ class Faults:
             self._requests.clear()
             self._boots.clear()
             self._actions.clear()
+            self._places.clear()
+            self._cleared.set()
+            self._cleared = threading.Event()
 
     def show(self) -> list[dict[str, Any]]:
         """All that are not used up."""
         with self._lock:
-            known: list[RequestFault | BootFault | ActionFault] = [*self._requests, *self._boots, *self._actions]
+            known: list[RequestFault | BootFault | ActionFault | PlaceFault]
+            known = [*self._requests, *self._boots, *self._actions, *self._places]
             return [asdict(fault) for fault in known if fault.left != 0]
 
     def take(self, method: str, path: str) -> RequestFault | None:
         """The fault for this request, if any; it is used up by one."""
         with self._lock:
             return _use([fault for fault in self._requests if fault.matches(method, path)])
+
+    def wait(self, fault: RequestFault) -> None:
+        """Wait as long as a slow request has to, or until the faults are cleared."""
+        with self._lock:
+            cleared = self._cleared
+        cleared.wait(fault.delay_ms / 1000)
 
     def take_boot(self, name: str) -> Literal["error", "silent"] | None:
         """How the machine of this name must fail to come up now, if it must."""
@@ -126,6 +156,19 @@ class Faults:
         """The fault for this action, if any; it is used up by one. `server` is a name, "" for none."""
         with self._lock:
             return _use([fault for fault in self._actions if fault.matches(command, server)])
+
+    def stands_in(self, server: str) -> str | None:
+        """The location in which the server of this name stands, if that is another than it was ordered in."""
+        with self._lock:
+            return next((fault.stands_in for fault in self._places if fnmatchcase(server, fault.server)), None)
+
+    def metadata(self, server: str) -> dict[str, str]:
+        """What the metadata service says otherwise to the server of this name than it was made with."""
+        place = self.stands_in(server)
+        if place is None:
+            return {}
+        region = next(known["network_zone"] for known in locations() if known["name"] == place)
+        return {"availability-zone": availability_zone(place), "region": region}
 
     def count(self, operation: str) -> None:
         """Note a request: "GET /v1/servers/{id}"."""

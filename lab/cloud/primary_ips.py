@@ -12,6 +12,7 @@ from lab.cloud.context import Cloud
 from lab.cloud.errors import ApiError, invalid_input, protected
 from lab.cloud.fields import Fields
 from lab.cloud.listing import listed
+from lab.cloud.locations import locations
 from lab.cloud.power import power_of
 from lab.cloud.publishing import publish, publish_soon
 from lab.cloud.state import Record, Tables
@@ -40,7 +41,7 @@ def create(cloud: Cloud, call: Call) -> Reply:
         if assignee is not None:
             server = get(tables, "servers", "server", assignee)
             location = server["location"]
-        place = catalog.find(catalog.locations(), str(location), "location")["name"]
+        place = catalog.find(locations(), str(location), "location")["name"]
         record = add(cloud, tables, kind, place, name=name, auto_delete=auto_delete, labels=labels or {})
         reply: Record = {}
         if server is not None:
@@ -201,7 +202,7 @@ def shown(record: Record) -> Record:
         **shown,
         "assignee_id": record["assignee"],
         "assignee_type": "server" if record["assignee"] is not None else "unassigned",
-        "location": catalog.find(catalog.locations(), record["location"], "location"),
+        "location": catalog.find(locations(), record["location"], "location"),
     }
 
 

@@ -13,6 +13,7 @@ from lab.cloud.context import Cloud
 from lab.cloud.errors import ApiError, invalid_input, limit_exceeded, unsupported
 from lab.cloud.fields import Fields
 from lab.cloud.firewall_targets import apply
+from lab.cloud.locations import locations
 from lab.cloud.placement_groups import check_room
 from lab.cloud.primary_ips import DATACENTER, add
 from lab.cloud.server_networks import MOST_NETWORKS, begin_attach
@@ -136,7 +137,7 @@ def _location(tables: Tables, kind: Record, order: dict[str, Any]) -> str:
     sold = [str(place["name"]) for place in kind["locations"]]
     held = [tables.primary_ips[order[f]]["location"] for f in ("ipv4", "ipv6") if order[f] in tables.primary_ips]
     wanted = order["location"] or next(iter(held), sold[0])
-    location = str(catalog.find(catalog.locations(), wanted, "location")["name"])
+    location = str(catalog.find(locations(), wanted, "location")["name"])
     if location not in sold:
         raise invalid_input("server_type", f"{kind['name']} is not available in {location}")
     return location
@@ -167,7 +168,7 @@ def _public(cloud: Cloud, tables: Tables, server: Record, family: str, order: di
 
 
 def _private(tables: Tables, server: Record, networks: list[int]) -> None:
-    zone = catalog.find(catalog.locations(), server["location"], "location")["network_zone"]
+    zone = catalog.find(locations(), server["location"], "location")["network_zone"]
     if len(networks) > MOST_NETWORKS:
         raise limit_exceeded(f"a server is in at most {MOST_NETWORKS} networks", "server_network_limit")
     if len(set(networks)) != len(networks):

@@ -11,6 +11,7 @@ from lab.cloud.collection import get
 from lab.cloud.context import Cloud
 from lab.cloud.errors import ApiError, invalid_input, limit_exceeded
 from lab.cloud.fields import Fields
+from lab.cloud.locations import locations
 from lab.cloud.power import check_free
 from lab.cloud.state import Record, Tables
 
@@ -34,7 +35,7 @@ def attach(cloud: Cloud, call: Call) -> Reply:
         if len(server["private_net"]) >= MOST_NETWORKS:
             raise limit_exceeded(f"a server is in at most {MOST_NETWORKS} networks", "server_network_limit")
         _check_overlap(tables, server, network)
-        zone = catalog.find(catalog.locations(), server["location"], "location")["network_zone"]
+        zone = catalog.find(locations(), server["location"], "location")["network_zone"]
         ip = private_address(tables, network, zone, ip or None, str(within) if within else None)
         _check_aliases(tables, network, aliases, [])
         mac = private_mac(server["id"], network_id)

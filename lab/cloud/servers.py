@@ -12,6 +12,7 @@ from lab.cloud.errors import invalid_input, protected
 from lab.cloud.fields import Fields
 from lab.cloud.firewall_targets import firewalls_of
 from lab.cloud.listing import listed
+from lab.cloud.locations import locations
 from lab.cloud.placement_groups import shown as shown_group
 from lab.cloud.power import LOCKING, check_free, statuses
 from lab.cloud.primary_ips import owns, set_dns_ptr
@@ -30,7 +31,8 @@ def show_all(cloud: Cloud, call: Call) -> Reply:
         keys = list(tables.servers)
     now = statuses(cloud, keys)
     with cloud.state.read() as tables:
-        items = [shown(tables, tables.servers[key], now[key]) for key in keys if key in tables.servers]
+        known = [tables.servers[key] for key in keys if key in tables.servers]
+        items = [shown(tables, server, now[server["id"]], _location(cloud, server)) for server in known]
         return listed(call, "servers", items, among=("status",))
 
 
@@ -113,11 +115,11 @@ def shown_now(cloud: Cloud, key: int) -> Record:
     now = statuses(cloud, [key])
     with cloud.state.read() as tables:
         server = get(tables, "servers", "server", key)
-        return shown(tables, server, now.get(key, "off"))
+        return shown(tables, server, now.get(key, "off"), _location(cloud, server))
 
 
-def shown(tables: Tables, server: Record, status: str) -> Record:
-    """A server as the API shows it."""
+def shown(tables: Tables, server: Record, status: str, location: str) -> Record:
+    """A server as the API shows it. `location` is where it says that the server stands."""
     kind = catalog.find(catalog.server_types(), server["server_type"], "server_type")
     group = server["placement_group"]
     return {
@@ -126,7 +128,7 @@ def shown(tables: Tables, server: Record, status: str) -> Record:
         "status": status,
         "created": server["created"],
         "server_type": kind,
-        "location": catalog.find(catalog.locations(), server["location"], "location"),
+        "location": catalog.find(locations(), location, "location"),
         "image": catalog.find(catalog.images(), str(server["image"]), "image"),
         "labels": server["labels"],
         "protection": server["protection"],
@@ -152,6 +154,11 @@ def shown(tables: Tables, server: Record, status: str) -> Record:
         "volumes": attached(tables, server["id"]),
         "load_balancers": [],
     }
+
+
+def _location(cloud: Cloud, server: Record) -> str:
+    """Where it was ordered, or where a fault says that it stands."""
+    return cloud.faults.stands_in(server["name"]) or str(server["location"])
 
 
 def _public(tables: Tables, key: int | None) -> Record | None:

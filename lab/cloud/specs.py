@@ -6,6 +6,7 @@ from lab.backend import MachineSpec, PrivateNic, VolumeSpec
 from lab.cloud import catalog
 from lab.cloud.addresses import public_mac
 from lab.cloud.context import Cloud
+from lab.cloud.locations import availability_zone, locations
 from lab.cloud.state import Record, Tables
 
 
@@ -13,7 +14,7 @@ def machine_spec(cloud: Cloud, server: Record) -> MachineSpec:
     """What the server's machine is made from."""
     key = server["id"]
     kind = catalog.find(catalog.server_types(), server["server_type"], "server_type")
-    place = catalog.find(catalog.locations(), server["location"], "location")
+    place = catalog.find(locations(), server["location"], "location")
     with cloud.state.read() as tables:
         public4, public6 = public_addresses(tables, server)
     return MachineSpec(
@@ -30,7 +31,7 @@ def machine_spec(cloud: Cloud, server: Record) -> MachineSpec:
         metadata={
             "hostname": server["name"],
             "instance-id": str(key),
-            "availability-zone": catalog.availability_zone(place["name"]),
+            "availability-zone": availability_zone(place["name"]),
             "region": place["network_zone"],
         },
         ssh_keys=tuple(server["ssh_keys"]),

@@ -9,11 +9,11 @@ import ipaddress
 
 from lab.cloud.addresses import gateway
 from lab.cloud.call import Call, Reply
-from lab.cloud.catalog import locations
 from lab.cloud.collection import get
 from lab.cloud.context import Cloud
 from lab.cloud.errors import ApiError, invalid_input, limit_exceeded
 from lab.cloud.fields import Fields
+from lab.cloud.locations import locations
 from lab.cloud.state import Record, Tables
 
 # docs.hetzner.com, "Networks FAQ"

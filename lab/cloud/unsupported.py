@@ -7,6 +7,7 @@ from lab.cloud.call import Call, Handler, Reply
 from lab.cloud.context import Cloud
 from lab.cloud.errors import not_found, removed, unsupported
 from lab.cloud.listing import listed
+from lab.cloud.locations import locations
 
 # collections that clients list although they use none of them
 EMPTY = (
@@ -46,7 +47,7 @@ def datacenters(cloud: Cloud, call: Call) -> Reply:
 
 def pricing(cloud: Cloud, call: Call) -> Reply:
     """GET /pricing: what this cloud has at its catalog's prices, the rest at the provider's of spring 2026."""
-    places = [place["name"] for place in catalog.locations()]
+    places = [place["name"] for place in locations()]
     monthly = {"ipv4": 0.50, "ipv6": 0.0}
     addresses = [
         {

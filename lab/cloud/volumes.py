@@ -12,6 +12,7 @@ from lab.cloud.context import Cloud
 from lab.cloud.errors import ApiError, invalid_input, limit_exceeded, locked, protected
 from lab.cloud.fields import Fields
 from lab.cloud.listing import listed
+from lab.cloud.locations import locations
 from lab.cloud.state import Record, Tables
 
 # docs.hetzner.cloud, POST /volumes; 16 volumes a server: docs.hetzner.com, "Volumes FAQ"
@@ -49,7 +50,7 @@ def create(cloud: Cloud, call: Call) -> Reply:
             "name": name,
             "created": cloud.now(),
             "size": size,
-            "location": catalog.find(catalog.locations(), str(location), "location")["name"],
+            "location": catalog.find(locations(), str(location), "location")["name"],
             "server": None,
             "format": file_system,
             "labels": labels or {},
@@ -130,7 +131,7 @@ def shown(record: Record) -> Record:
     shown = {key: value for key, value in record.items() if key != "made"}
     return {
         **shown,
-        "location": catalog.find(catalog.locations(), record["location"], "location"),
+        "location": catalog.find(locations(), record["location"], "location"),
         "linux_device": volume_device(record["id"]),
         "status": "available" if record["made"] else "creating",
     }

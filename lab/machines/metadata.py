@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address, ip_network
 from typing import Any
@@ -15,23 +17,26 @@ from lab.machines import links, seed
 from lab.machines.store import Record, records
 from lab.place import METADATA, STRANGERS, Place
 
+Otherwise = Callable[[str], Mapping[str, str]]
+"""A server's name to the keys that it is told otherwise now than when it was made."""
 _PREFIX = "/hetzner/v1"
 
 
-def serve(here: Place) -> tuple[ThreadingHTTPServer, ...]:
+def serve(here: Place, otherwise: Otherwise) -> tuple[ThreadingHTTPServer, ...]:
     """Serve in threads, from inside the router, whose rules let nothing else in at these addresses."""
     four = links.inside(here.router, lambda: socket.create_server((METADATA, 80), backlog=64))
     # a cable comes and goes with its machine: the socket is for all of them
     six = links.inside(here.router, lambda: socket.create_server(("::", 80), family=socket.AF_INET6, backlog=64))
-    servers = tuple(_Server(here, listener) for listener in (four, six))
+    servers = tuple(_Server(here, listener, otherwise) for listener in (four, six))
     for server in servers:
         threading.Thread(target=server.serve_forever, daemon=True, name="metadata").start()
     return servers
 
 
-def answer(record: Record, path: str) -> str | None:
+def answer(record: Record, path: str, otherwise: Otherwise = lambda name: {}) -> str | None:
     """The text at `path` for this machine; None when there is no such thing."""
     spec = record.spec()
+    spec = replace(spec, metadata={**spec.metadata, **otherwise(spec.name)})
     path = path.rstrip("/")
     if record.id >= STRANGERS:
         # another provider's service, which knows nothing of Hetzner's paths nor of its places
@@ -50,11 +55,12 @@ def answer(record: Record, path: str) -> str | None:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, here: Place, listener: socket.socket) -> None:
+    def __init__(self, here: Place, listener: socket.socket, otherwise: Otherwise) -> None:
         super().__init__((METADATA, 80), _Handler, bind_and_activate=False)
         self.socket.close()
         self.socket = listener
         self.here = here
+        self.otherwise = otherwise
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -66,7 +72,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer one request."""
         caller = next(filter(self._asks, records(self.server.here)), None)
-        text = answer(caller, self.path) if caller else None
+        text = answer(caller, self.path, self.server.otherwise) if caller else None
         body = (text if text is not None else "not found").encode()
         self.send_response(200 if text is not None else 404)
         self.send_header("Content-Type", "text/plain; charset=utf-8")

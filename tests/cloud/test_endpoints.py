@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import hcloud
@@ -121,6 +122,17 @@ def test_slow_and_cut_answers(api: Api) -> None:
     assert api.ok("GET", "/images")
 
 
+def test_a_slow_answer_comes_when_the_faults_are_cleared(api: Api) -> None:
+    api.ask("POST", "/_lab/faults", {"path": "/v1/images", "delay_ms": 60_000, "count": 1})
+    began = time.monotonic()
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(api.ok, "GET", "/images")
+        while api.ok("GET", "/_lab/faults")["faults"]:
+            assert time.monotonic() - began < 20, "nobody asked"
+        api.ask("DELETE", "/_lab/faults")
+        assert slow.result(timeout=20)["images"]
+
+
 def test_a_fault_without_sense_is_refused(api: Api) -> None:
     for fault in (
         {},
@@ -130,6 +142,8 @@ def test_a_fault_without_sense_is_refused(api: Api) -> None:
         {"action": "paint_server"},
         {"action": "start_server", "how": "slow"},
         {"action": "start_server", "progress": 100},
+        {"stands_in": "atlantis"},
+        {"stands_in": "ash", "count": 1},
     ):
         assert api.error("POST", "/_lab/faults", fault) == (422, "invalid_input")
 

@@ -46,6 +46,23 @@ def test_the_order_reaches_the_machine(client: Any, api: Api) -> None:
     assert [action.command for action in client.servers.get_actions(server)] == ["create_server", "start_server"]
 
 
+def test_a_server_may_be_said_to_stand_elsewhere(client: Any, api: Api) -> None:
+    """As the provider would say of one that had been made there: everything but its place is as it was."""
+    key, other = api.server()["id"], api.server("other")["id"]
+    before = {one: api.ok("GET", f"/servers/{one}")["server"] for one in (key, other)}
+    assert api.ask("POST", "/_lab/faults", {"stands_in": "ash", "server": "web"}).status_code == 201
+    found = client.servers.get_by_id(key)
+    assert (found.location.name, found.location.country, found.location.network_zone) == ("ash", "US", "us-east")
+    assert {one["id"]: one["location"]["name"] for one in api.ok("GET", "/servers")["servers"]} == {
+        key: "ash",
+        other: before[other]["location"]["name"],
+    }
+    assert {**api.ok("GET", f"/servers/{key}")["server"], "location": ""} == {**before[key], "location": ""}
+    assert len(api.ok("GET", "/_lab/faults")["faults"]) == 1
+    api.ask("DELETE", "/_lab/faults")
+    assert api.ok("GET", f"/servers/{key}")["server"] == before[key]
+
+
 def test_power(client: Any, api: Api) -> None:
     server = client.servers.get_by_id(api.server()["id"])
     told = api.machines.machines[server.id]

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import base64
 import os
+import stat
 import threading
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
+# after a look as long again: two looks that never pause would slow down what they look at, and neighbours
 _PAUSE_SECONDS = 0.01
+# what was written a moment ago may be written again within the same tick of the file system's clock
+_SETTLED_SECONDS = 2.0
 _LARGEST = 1 << 20
 _DULL = {"systemd", "udev", "node_modules", "plugins"}
 # where programs put what they do not mean to keep
@@ -24,7 +29,8 @@ _ON_MACHINES = ("tmp", "run", "var/tmp", "etc/bastide", "var/lib/bastide")
 class Watcher:
     """Samples until its block ends; `found` are the places where a canary was seen, each once.
 
-    `rounds` counts how often all processes were looked at, `machines` are those whose files were looked through.
+    `rounds` counts how often all processes were looked at, `machines` are those whose files were looked through. What
+    is as it was when it was last looked at is not searched again.
     """
 
     def __init__(
@@ -54,6 +60,8 @@ class Watcher:
         self.seen_allowed: set[str] = set()
         self.machines: set[Path] = set()
         self.rounds = 0
+        self._processes_known: dict[Path, tuple[bytes, bytes]] = {}
+        self._files_known: dict[Path, tuple[int, ...]] = {}
 
     def __enter__(self) -> Watcher:
         for thread in self._threads:
@@ -68,8 +76,11 @@ class Watcher:
             thread.join(timeout=30)
 
     def _repeat(self, look: Callable[[], None]) -> None:
-        while not self._done.wait(_PAUSE_SECONDS):
+        took = 0.0
+        while not self._done.wait(max(_PAUSE_SECONDS, took)):
+            began = time.monotonic()
             look()
+            took = time.monotonic() - began
 
     def _processes(self) -> None:
         for process in Path("/proc").glob("[0-9]*"):
@@ -87,26 +98,36 @@ class Watcher:
                     self._judge(path, readable_by_all=True)
 
     def _look_at(self, process: Path) -> None:
-        if self._in((process / "cmdline").read_bytes()):
+        command, environ = (process / "cmdline").read_bytes(), (process / "environ").read_bytes()
+        if self._processes_known.get(process) == (command, environ):
+            return
+        if self._in(command):
             self.found.add(f"argv: {(process / 'comm').read_text().strip()}")
-        if self._in(environ := (process / "environ").read_bytes()):
+        if self._in(environ):
             names = {line.partition(b"=")[0].decode() for line in environ.split(b"\0") if self._in(line)}
             if names - self._allowed:
                 self.found.add(f"environ: {(process / 'comm').read_text().strip()} {','.join(sorted(names))}")
             self.seen_allowed |= names & self._allowed
         if process not in self.machines and _is_machine(process, self._lab):
             self.machines.add(process)
+        self._processes_known[process] = command, environ
 
     def _judge(self, path: Path, *, readable_by_all: bool) -> None:
         """On a machine a secret may lie where root alone can read it; here it may lie nowhere."""
         with suppress(OSError):
             info = path.lstat()
-            if info.st_size > _LARGEST or not path.is_file() or path.is_symlink():
+            if info.st_size > _LARGEST or not stat.S_ISREG(info.st_mode):
+                return
+            now = info.st_dev, info.st_ino, info.st_size, info.st_ctime_ns
+            if self._files_known.get(path) == now:
                 return
             if readable_by_all and (not info.st_mode & 0o077 or _is_credential(path, info.st_mode)):
                 return
             if self._in(path.read_bytes()):
                 self.found.add(f"file: {path} {info.st_mode & 0o7777:04o}")
+            # any change of content or mode sets the time of the change (inode(7)), and nobody can set that one back
+            if time.time() - info.st_ctime > _SETTLED_SECONDS:
+                self._files_known[path] = now
 
     def _in(self, data: bytes) -> bool:
         return any(needle in data for needle in self._needles)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.rehearsal.sabotages.model import ANY, STANDBY, Sabotage
+from tests.rehearsal.sabotages.model import ANY, PRIMARY, STANDBY, Order, Sabotage
 
 _LIAR = """import http.server
 class Liar(http.server.BaseHTTPRequestHandler):
@@ -30,7 +30,20 @@ def _liar(control: str, what: str, says: str, region: str, zone: str, machines: 
     )
 
 
+def _elsewhere(control: str, what: str, says: str, place: str) -> Sabotage:
+    """The provider says that the primary stands in another place: as of one that was really made there, which takes
+    minutes. Its API and the machine's metadata tell the same."""
+    fault = Order("POST", "/_lab/faults", {"stands_in": place, "server": "{primary.name}"})
+    cleared = Order("DELETE", "/_lab/faults")
+    return Sabotage(
+        control, what, f"{says} (the provider says so)", "true", "true", PRIMARY, touches=("metadata",),
+        orders=(fault,), taken_back=(cleared,),
+    )  # fmt: skip
+
+
 SABOTAGES = (
     _liar("site-01", "a server in the United States", "it stands in ash", "us-east", "ash-dc1"),
     _liar("site-02", "the standby in the primary's country", "both stand in", "eu-central", "nbg1-dc3", STANDBY),
+    _elsewhere("site-01", "the primary in Oregon", "it stands in hil, which is not a location in the EU", "hil"),
+    _elsewhere("site-02", "the primary in the standby's country", "both stand in Finland", "hel1"),
 )

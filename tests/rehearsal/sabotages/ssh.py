@@ -37,7 +37,7 @@ SABOTAGES = (
         # times of files go by a clock that ticks a hundred times a second or more (inode(7))
         f"echo 'PermitRootLogin yes' > {early('ssh-02')} && {_RESTART} && sleep 0.1 && rm {early('ssh-02')}",
         _RESTART,
-        touches=_DAEMON,
+        alone="a reload for others would have sshd read what was put back",
     ),
     sshd_says(
         "ssh-02",

@@ -94,6 +94,16 @@ def test_its_metadata_is_another_providers(made: Any) -> None:
     assert metadata.answer(Record(made.here, 1001), paths[0]) == "eu-central"
 
 
+def test_metadata_may_be_told_otherwise_than_it_was_made(made: Any) -> None:
+    made.create(replace(SPEC, metadata={"region": "eu-central", "hostname": "web"}))
+    told = [
+        metadata.answer(Record(made.here, SPEC.id), f"/hetzner/v1/metadata{key}", lambda name: {"region": f"of-{name}"})
+        for key in ("/region", "/hostname", "")
+    ]
+    assert told[:2] == ["of-web", "web"]
+    assert 'region: "of-web"' in (told[2] or "")
+
+
 def test_a_link_in_place_of_its_host_key_is_not_followed(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def start(record: Record) -> None:
         outside = made.here.folder / "outside"

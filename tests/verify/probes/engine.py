@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ class Engine:
 
         The pool is first in, first out, so a probe may wait for one of an earlier order.
         """
-        pairs = sorted(wanted, key=lambda pair: pair[0].order)
+        pairs = _side_by_side(wanted)
         self._world.asked.update(name for item, _ in pairs for name in item.asks)
         names = {machine.name for _, machine in pairs}
         if self._world.inventory.prober and any(item.active for item, _ in pairs):
@@ -94,6 +95,18 @@ class Engine:
     def _take(self, item: Probe, machine: Machine, before: list[Future[Observation]]) -> Observation:
         wait(before)
         return item.take(self._world, machine)
+
+
+def _side_by_side(wanted: Iterable[tuple[Probe, Machine]]) -> list[tuple[Probe, Machine]]:
+    """By their order, and within one by turns of the machines: those of one machine wait for its first one, and would
+    keep all of the pool until it is there."""
+    turns: Counter[tuple[int, str]] = Counter()
+    places: list[tuple[int, int]] = []
+    pairs = list(wanted)
+    for item, machine in pairs:
+        places.append((item.order, turns[item.order, machine.name]))
+        turns[item.order, machine.name] += 1
+    return [pair for _, pair in sorted(zip(places, pairs, strict=True), key=lambda placed: placed[0])]
 
 
 class Once:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from bastide.console import run
 from tests.unit.bastide.proofs import SETTINGS, inventory
 from tests.verify.probes import batch, listed, users
-from tests.verify.probes.engine import Engine, probe
+from tests.verify.probes.engine import _WORKERS, Engine, probe
 from tests.verify.probes.world import Call, Output, World
 
 PRIMARY, STANDBY, _ = inventory().machines
@@ -70,6 +71,24 @@ def test_a_capability_adds_a_command_by_itself_and_is_asked_in_the_one_round_tri
     assert engine.get(both, PRIMARY).data.startswith("uname -r # primary")
     engine.close()
     assert told.trips == [("primary", ["accounts", "groups", "kernel"])]
+
+
+def test_all_machines_are_asked_at_once_however_many_probes_wait_for_one(told: Told) -> None:
+    """Each machine answers when the other one has been asked as well."""
+    both_asked = threading.Barrier(2)
+    each = told.each
+
+    def answered_together(name: str, commands: Any) -> dict[str, Any]:
+        both_asked.wait(timeout=20)
+        return each(name, commands)
+
+    object.__setattr__(told, "each", answered_together)
+    probes = [batch.command(f"many {number}", "true") for number in range(_WORKERS + 1)]
+    engine = Engine(told)
+    engine.start((one, machine) for machine in (PRIMARY, STANDBY) for one in probes)
+    assert all(engine.get(one, machine).data.code == 0 for machine in (PRIMARY, STANDBY) for one in probes)
+    engine.close()
+    assert sorted(name for name, _ in told.trips) == ["primary", "standby"]
 
 
 def test_two_commands_of_one_name_are_a_mistake(told: Told) -> None:

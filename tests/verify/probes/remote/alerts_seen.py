@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 
@@ -26,6 +27,11 @@ def main(plan: dict[str, Any]) -> None:
         for name, state in memory.get("channels", {}).items()
     }
     own = plan["pages"].get(plan["name"])
+    elsewhere = {f"{name} {address}": address for name, addresses in plan["elsewhere"].items() for address in addresses}
+    # all at once: of what is closed each is waited for
+    with ThreadPoolExecutor(32) as pool:
+        pages = pool.map(lambda address: _page(address, plan["port"]), plan["pages"].values())
+        connects = pool.map(lambda address: _connects(address, plan["port"]), elsewhere.values())
     listening = subprocess.run(["ss", "-Hltn"], capture_output=True, text=True, check=False).stdout.splitlines()
     print(
         json.dumps(
@@ -36,12 +42,8 @@ def main(plan: dict[str, Any]) -> None:
                 "ways": ways,
                 "digest": digest.hexdigest(),
                 "config": _json(plan["config"]),
-                "pages": {name: _page(address, plan["port"]) for name, address in plan["pages"].items()},
-                "elsewhere": {
-                    f"{name} {address}": _connects(address, plan["port"])
-                    for name, addresses in plan["elsewhere"].items()
-                    for address in addresses
-                },
+                "pages": dict(zip(plan["pages"], pages, strict=True)),
+                "elsewhere": dict(zip(elsewhere, connects, strict=True)),
                 "posted": _status("POST", own, plan["port"]) if own else None,
                 "listening": [line.split()[3] for line in listening if line.split()[3].endswith(f":{plan['port']}")],
             }
