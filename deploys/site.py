@@ -46,9 +46,6 @@ with for_people():
 # before the first change on any machine: nobody else may be at it
 hold(name="no other deploy")
 
-# always: any setting may change what checks run as root, and the list must be there before the account that asks for it
-checks.checks(listed=may_run, _sudo=True)
-
 # first: packages and names that everything else may need
 if "base" in only:
     base.base(wanted=base.wanted_of(here), fitness=fitness, _sudo=True)
@@ -88,6 +85,10 @@ if "updates" in only:
 # after all that it looks at: what is not there yet is nothing to tell
 if "alerts" in only:
     alerts.alerts(wanted=alerts.wanted_of(here), _sudo=True)
+
+# always: any setting may change what checks run as root. After all that may be refused and taken back: it would be the
+# list of settings that are not in force. Until there is a list the account of the checks runs nothing
+checks.checks(listed=may_run, _sudo=True)
 
 # what follows needs all machines to be hardened, not only this one
 phase(name="every machine is hardened")

@@ -61,7 +61,9 @@ def _confirm(state: State, host: Host, name: str, port: int | None) -> bool:
     """Log in anew and confirm; else see to it that the old state is back, and say so."""
     # paramiko prints a traceback for each connection that breaks off; here that is expected and told in words
     logging.getLogger("paramiko.transport").setLevel(logging.CRITICAL)
-    problem = _try_login(host, port or _port_in_use(host), remote.call("change", "confirm", name))
+    # asked now: a session that is cut off meanwhile says nothing any more
+    before = _port_in_use(host)
+    problem = _try_login(host, port or before, remote.call("change", "confirm", name))
     if problem is None:
         return True
     _say(host, f"{name}: no new login within {LOGIN_SECONDS} s ({problem}); taking it back")
@@ -70,13 +72,13 @@ def _confirm(state: State, host: Host, name: str, port: int | None) -> bool:
         host.run_shell_command(
             StringCommand(remote.AS_ROOT), _stdin=remote.call("change", "restore", name, "no new login")
         )
-    reason = _wait_until_back(host, name)
+    reason = _wait_until_back(host, name, before)
     if reason is None:
         _say(host, f"{name}: the old state could not be seen within {_BACK_SECONDS} s")
         _say(host, f" next: log in over the provider's console and read `journalctl -u bastide-guard-{name}`")
     else:
         # the session that holds the machine may have been cut off meanwhile: the next run must not wait for its end
-        _over_new_login(host, _port_in_use(host), released(), 5)
+        _over_new_login(host, before, released(), 5)
         _say(host, f"{name}: the old state is back ({reason})")
         _say(
             host,
@@ -89,10 +91,9 @@ def _say(host: Host, sentence: str) -> None:
     host.log_styled(sentence, fg="red", log_func=logger.error)
 
 
-def _wait_until_back(host: Host, name: str) -> str | None:
+def _wait_until_back(host: Host, name: str, port: int) -> str | None:
     """Poll with new logins, at the port of the old state, until the machine says that it has gone back, and why."""
     deadline = time.monotonic() + _BACK_SECONDS
-    port = _port_in_use(host)
     while time.monotonic() < deadline:
         lines = _over_new_login(host, port, remote.call("change", "report", name), 5)
         if isinstance(lines, list) and lines:

@@ -33,7 +33,7 @@ def test_what_was_not_deployed_is_refused_and_named(rehearsal: Rehearsal) -> Non
     finally:
         rehearsal.exec("standby", f"cp -p /run/listed {LISTED}; rm /run/listed")
     assert "standby does not run accounts for verify: it is not listed" in done.stdout
-    assert re.search(r"\b2 passed\b.*\b1 error\b", done.stdout), "what is listed runs all the same"
+    assert re.search(r"\b[1-9]\d* passed\b.*\b1 error\b", done.stdout), "what is listed runs all the same"
 
 
 @pytest.mark.full("by-hand")
