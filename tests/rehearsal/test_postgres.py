@@ -88,6 +88,13 @@ def test_a_leader_with_a_full_disk_can_hand_over_and_its_etcd_member_votes_on(wr
     assert outage.notes["members agree"]
 
 
+def test_after_all_that_what_runs_is_what_is_declared(writers: Writers) -> None:
+    """What leaderships, crashes, rewinds and a full disk leave behind is nothing that somebody set by hand."""
+    controls = ("etcd-01", "postgres-02", "postgres-03", "postgres-11", "postgres-12")
+    words = [word for control in controls for word in ("--control", control)]
+    writers.rehearsal.verify(*words, "--evidence", str(writers.rehearsal.build / "afterwards.json"))
+
+
 @pytest.mark.full("outages")
 def test_when_the_leader_of_both_loses_power_it_only_takes_longer(writers: Writers) -> None:
     """etcd elects first, and lets every lease live its whole time again."""

@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 
 def etcd_member(wanted: MemberRequest) -> MemberState:
     """This machine's member. Who may come in, and who the members are, is only told where `ctl` is given."""
+    told = output("systemctl", "show", "-p", "ActiveState,MainPID", "etcd.service")
+    unit = dict(line.split("=", 1) for line in told.splitlines())
     found: MemberState = {
         "data": (at(wanted["data"]) / "member").is_dir(),
         "forming": at(wanted["forming"]).exists(),
-        "active": output("systemctl", "is-active", "etcd.service").strip() == "active",
+        "active": unit.get("ActiveState") == "active",
         "healthy": False,
-        "apart": _shows(wanted["peer"]),
+        "apart": _shows(unit.get("MainPID", "0"), wanted["peer"]),
         "trusts_both": len({read(path) for path in wanted["authorities"]} - {""}) == 1,
         "auth": False,
         "opens": False,
@@ -42,10 +44,9 @@ def etcd_member(wanted: MemberRequest) -> MemberState:
     return found
 
 
-def _shows(certificate: str) -> bool:
-    """Whether the member that runs was started with this certificate for others; one that does not run shows none."""
-    pid = output("systemctl", "show", "-P", "MainPID", "etcd.service").strip()
-    environ = read(f"/proc/{pid}/environ") if pid.isdigit() and pid != "0" else ""
+def _shows(pid: str, certificate: str) -> bool:
+    """Whether a member that runs ("0": it does not) was started with this certificate for others, or shows none."""
+    environ = read(f"/proc/{pid}/environ") if pid != "0" else ""
     return not environ or f"ETCD_PEER_CERT_FILE={certificate}" in environ.split("\0")
 
 

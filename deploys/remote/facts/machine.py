@@ -98,10 +98,11 @@ def _holders(ports: list[tuple[str, int]]) -> dict[str, list[Holder]]:
     for process in at("/proc").glob("[0-9]*") if sockets else ():
         held = sockets.keys() & set(_opened(process))
         owned |= held
+        # what systemd holds it holds for a unit, whose process may be another one in a moment
+        units = _activated() if held and process.name == "1" else {}
         for port in {sockets[one] for one in held}:
-            # what systemd holds it holds for a unit, whose process may be another one in a moment
-            unit = _activated().get(port) if process.name == "1" else None
-            _add(found, port, {"program": read(process / "comm").strip(), "unit": unit or _unit(process)})
+            holder: Holder = {"program": read(process / "comm").strip(), "unit": units.get(port) or _unit(process)}
+            _add(found, port, holder)
     for one in sockets.keys() - owned:
         _add(found, sockets[one], {"program": "the kernel", "unit": "the kernel"})
     return found

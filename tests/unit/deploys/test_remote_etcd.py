@@ -325,7 +325,7 @@ def test_what_a_member_shows_others_is_told_by_the_one_that_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environ: str, apart: bool
 ) -> None:
     monkeypatch.setattr(common, "ROOT", tmp_path)
-    monkeypatch.setattr(on_machine, "output", lambda *words: "12\n" if "MainPID" in words else "")
+    monkeypatch.setattr(on_machine, "output", lambda *_words: "ActiveState=active\nMainPID=12\n")
     (tmp_path / "proc/12").mkdir(parents=True)
     (tmp_path / "proc/12/environ").write_text(environ)
     (tmp_path / "etc/etcd").mkdir(parents=True)
