@@ -43,6 +43,8 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("postgres", "How the databases are kept", "machines"),
     Capability("dns", "Which names lead here", "provider"),
     Capability("updates", "How the machines are kept up to date", "machines"),
+    # what a service may is no setting
+    Capability("sandbox", "What a service may do", "machines", settings=False),
     Capability("alerts", "Who hears of what goes wrong", "machines"),
     Capability("base", "How the machines are kept", "machines"),
     Capability("storage", "What is kept outside of them", "provider"),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pyinfra.api.deploy import deploy
 
 from bastide.layout.fail2ban import DATABASE, UNIT
+from bastide.layout.sandbox import FAIL2BAN as SANDBOX
 from bastide.machines import Machine
 from bastide.mesh import Mesh
 from bastide.settings import Fail2ban, Firewall, Network
@@ -101,7 +102,8 @@ def spared(wanted: Wanted) -> tuple[str, ...]:
 
 
 def jail_files(wanted: Fail2ban, networks: tuple[str, ...]) -> tuple[File, ...]:
-    """The server's values, what all jails share, and a file for each capability that has something to watch."""
+    """What the server may, its values, what all jails share, and a file for each capability that has something to
+    watch."""
     common = render(
         "fail2ban/bastide.local.j2",
         spared=networks,
@@ -112,6 +114,7 @@ def jail_files(wanted: Fail2ban, networks: tuple[str, ...]) -> tuple[File, ...]:
     )
     server = render("fail2ban/bastide-server.local.j2", database=DATABASE, remember_days=wanted.remember_days)
     return (
+        File(f"/etc/systemd/system/{UNIT}.d/bastide.conf", render("fail2ban/bastide.conf.j2", sandbox=SANDBOX)),
         File("/etc/fail2ban/fail2ban.d/bastide.local", server),
         File(COMMON, common),
         *(File(_jail_path(jail), render("fail2ban/bastide-jail.local.j2", jail=jail)) for jail in jails()),
@@ -122,6 +125,7 @@ def jail_files(wanted: Fail2ban, networks: tuple[str, ...]) -> tuple[File, ...]:
 # networks that are spared by now (seen with 1.1.0). Without our files fail2ban must not run: Debian's own jail knows no
 # operators. Before the package is installed there is nothing to do: it then starts with our files.
 _SETTLE = """\
+systemctl daemon-reload
 command -v fail2ban-client >/dev/null || exit 0
 if [ ! -e @COMMON@ ]; then systemctl -q disable --now @UNIT@; exit 0; fi
 problem=$(fail2ban-client -t 2>&1) || { echo "$problem" >&2; exit 1; }

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from pyinfra.context import host
 
-from deploys import base, checks, fail2ban, firewall, ssh, users
+from deploys import base, checks, fail2ban, firewall, sandbox, ssh, users
 from deploys.alerts import deploy as alerts
 from deploys.etcd import deploy as etcd
 from deploys.etcd.beginning import beginning_of
@@ -81,6 +81,10 @@ if "postgres" in only and (cluster := postgres.wanted_of(here)):
 # the way in is proven by now: this only says when packages change and when a machine may reboot
 if "updates" in only:
     updates.updates(wanted=updates.wanted_of(here), _sudo=True)
+
+# what belongs to no capability: the others see to their own services
+if "sandbox" in only:
+    sandbox.sandbox(wanted=sandbox.wanted_of(here), _sudo=True)
 
 # after all that it looks at: what is not there yet is nothing to tell
 if "alerts" in only:

@@ -7,7 +7,7 @@ Each machine shows the others what is wrong with it, in the mesh; the first in a
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -30,6 +30,7 @@ from bastide.layout.alerts import (
     TEST_UNIT,
     UNIT,
 )
+from bastide.layout.sandbox import ALERTS, PINGS
 from bastide.secrets import AlertSecrets
 from bastide.settings import Alerts
 from deploys.facts.fact import FactRequest, merged
@@ -156,9 +157,10 @@ def program_files(wanted: Wanted) -> tuple[File, ...]:
     texts[f"{PROGRAM}/bastide/__init__.py"] = '"""What the program shares with the rest of the project."""\n'
     texts[f"{PROGRAM}/bastide/patroni.py"] = Path(patroni.__file__).read_text(encoding="utf-8")
     pings = bool(wanted.config and wanted.config["peers"] and not wanted.config["port"])
-    for name, word in ((UNIT, "watch"), (TEST_UNIT, "test")):
+    may = PINGS if pings else ALERTS
+    for name, word, sandbox in ((UNIT, "watch", may), (TEST_UNIT, "test", replace(may, writes=()))):
         values = {"program": PROGRAM, "account": ACCOUNT, "folder": FOLDER, "word": word, "secrets": secrets}
-        texts[f"{_UNITS}/{name}"] = render("alerts/bastide-alerts.service.j2", pings=pings, **values)
+        texts[f"{_UNITS}/{name}"] = render("alerts/bastide-alerts.service.j2", sandbox=sandbox, **values)
     # sysusers.d(5): locked, without a home and a shell
     texts[_SYSUSERS] = f'u! {ACCOUNT} - "Tells people what needs attention" /\n'
     texts[CONFIG] = json.dumps(wanted.config, indent=1) + "\n"

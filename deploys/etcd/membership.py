@@ -29,6 +29,7 @@ from bastide.layout.etcd import (
     UNIT,
     prefix,
 )
+from bastide.layout.sandbox import ETCD, ETCD_KEEP, ETCD_LEAD
 from bastide.layout.updates import TURNS
 from bastide.layout.wireguard import UNIT as MESH_UNIT
 from bastide.machines import Machine
@@ -142,7 +143,7 @@ def config_files(members: Members) -> tuple[File, ...]:
         File(ENVIRONMENT, text),
         File(
             f"/etc/systemd/system/{UNIT}.d/bastide.conf",
-            render("etcd/bastide.conf.j2", folder=FOLDER, forming=FORMING, mesh_unit=MESH_UNIT),
+            render("etcd/bastide.conf.j2", folder=FOLDER, forming=FORMING, mesh_unit=MESH_UNIT, sandbox=ETCD),
         ),
     )
 
@@ -272,13 +273,19 @@ def upkeep_files(wanted: Etcd, members: Members) -> tuple[File, ...]:
         "minute": 7 + 10 * list(members.addresses).index(members.name),
     }
     found = timers(members)
-    units = [f"{name}.{kind}" for name in (KEEP, LEAD) for kind in ("service", "timer")]
+    units = [
+        (f"{name}.{kind}", sandbox)
+        for name, sandbox in ((KEEP, ETCD_KEEP), (LEAD, ETCD_LEAD))
+        for kind in ("service", "timer")
+    ]
     written = [
         File(
             f"/etc/systemd/system/{unit}",
-            render(f"etcd/{unit}.j2", **values) if f"{unit.partition('.')[0]}.timer" in found else None,
+            render(f"etcd/{unit}.j2", sandbox=sandbox, **values)
+            if f"{unit.partition('.')[0]}.timer" in found
+            else None,
         )
-        for unit in units
+        for unit, sandbox in units
     ]
     script = None
     if f"{LEAD}.timer" in found:

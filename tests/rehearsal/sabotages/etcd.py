@@ -14,6 +14,7 @@ _FOLDER = "/etc/etcd"
 _CTL = "bastide-etcdctl"
 _OWN = f"$({READ_OWN_ENDPOINT})"
 _ELSEWHERE = "/srv/sabotage"
+_DROPIN = "/etc/systemd/system/etcd.service.d/zz-sabotage-data.conf"
 
 
 def _started_with(what: str, says: str, edit: str, first: str = "true") -> Sabotage:
@@ -88,11 +89,12 @@ SABOTAGES = (
         "its data lies on the system's disk",
         "shares its file system with /",
         f"systemctl stop etcd && cp -a /var/lib/etcd/bastide {_ELSEWHERE} && chown etcd: {_ELSEWHERE}"
+        f" && printf '[Service]\\nReadWritePaths={_ELSEWHERE}\\n' > {_DROPIN} && systemctl daemon-reload"
         f" && sed -i 's,^ETCD_DATA_DIR=.*,ETCD_DATA_DIR={_ELSEWHERE},' {_ENV} && systemctl start etcd",
         # what it was told meanwhile must not be lost: a voter that forgets what it promised is none
         f"systemctl stop etcd && rm -rf /var/lib/etcd/bastide && cp -a {_ELSEWHERE} /var/lib/etcd/bastide"
         f" && sed -i 's,^ETCD_DATA_DIR=.*,ETCD_DATA_DIR=/var/lib/etcd/bastide,' {_ENV} && systemctl start etcd"
-        f" && rm -rf {_ELSEWHERE}",
+        f" && rm -rf {_ELSEWHERE} {_DROPIN}; systemctl daemon-reload",
         STANDBY,
         everywhere=_UNSTEADY,
     ),

@@ -21,7 +21,7 @@ from bastide.layout.model import OpenPort
 from bastide.open_ports import opened
 from bastide.secrets import Keyring
 from bastide.settings import Settings
-from deploys import base, fail2ban, firewall, ssh, users
+from deploys import base, fail2ban, firewall, sandbox, ssh, users
 from deploys.alerts import deploy as alerts
 from deploys.etcd import deploy as etcd
 from deploys.etcd import membership
@@ -87,6 +87,7 @@ def written() -> dict[str, File]:
         *users.key_files(SETTINGS.users),
         *firewall.rule_files(rules),
         *fail2ban.jail_files(SETTINGS.fail2ban, fail2ban.spared(fail2ban.wanted_of(here()))),
+        *sandbox.sandbox_files(sandbox.wanted_of(here())),
         *base.name_files(MACHINES[0], MACHINES, True),
         *base.locale_files(SETTINGS.base),
         base.journal_file(SETTINGS.base),
