@@ -58,6 +58,7 @@ BY_NAME: Answers = {
     "devices": lambda path: "",
     "room": lambda path: 0,
     "outdated": lambda unit: "",
+    "sysctls": lambda path: {"values": {path: ""}, "settable": True},
     "tables": lambda name: {"live": "", "loaded": "", "ssh_ports": [], "udp_ports": []},
 }
 # and to the rest
@@ -65,6 +66,7 @@ NEW: Answers = {
     "unfinished": lambda _: {"pending": [], "guard": []},
     "half_way": lambda _: [],
     "sshd": lambda _: {},
+    "advertised": lambda _: [],
     "fail2ban": lambda _: {"files": [], "server": None},
     "wireguard": lambda ends: {"sizes": dict.fromkeys(ends, 1500), "kernel": False, "running": None},
     "accounts": lambda _: {"accounts": {}, "key_files": [], "sudoers": [], "homes": [], "next_uid": 1000},

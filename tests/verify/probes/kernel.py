@@ -1,0 +1,121 @@
+"""What a kernel says of itself, what it will be told at the next boot, and what it does with modules and crashes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from bastide.layout.kernel import MODULES, SYSCTL_UNIT, path_of, wanted_at, wanted_sysctls
+from bastide.settings import Settings
+from tests.verify.probes.batch import command
+from tests.verify.probes.scripts import script
+from tests.verify.probes.world import Output
+
+values = command(
+    "kernelvalues",
+    lambda world, machine: script({"paths": [*paths(world.settings)], "unit": SYSCTL_UNIT}, "kernel_seen"),
+    shows="sysctl -a; /usr/lib/systemd/systemd-sysctl --cat-config",
+)
+modules = command(
+    "kernelmodules",
+    "systemd-detect-virt --container; "
+    f"for name in {' '.join(MODULES)}; do echo \"= $name $(modprobe -n -v $name 2>&1 | tr '\\n' ' ')\"; done; "
+    "cut -d' ' -f1 /proc/modules | sed 's/^/+ /'",
+    shows=f"modprobe -n -v {MODULES[0]} (and each other); cat /proc/modules",
+)
+# a session of somebody without rights, by PAM as at a login; root's limits, too, which `*` does not name
+cores = command(
+    "kernelcores",
+    "for name in nobody root; do echo \"= $name $(su -s /bin/sh -c 'ulimit -Hc' $name 2>&1)\"; done; "
+    "systemd-analyze cat-config systemd/coredump.conf 2>&1 | grep -v '^#'",
+    shows="su -s /bin/sh -c 'ulimit -Hc' nobody; systemd-analyze cat-config systemd/coredump.conf",
+)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What `kernel_seen.py` found, by paths below /proc/sys. `next_boot`: what the files of sysctl.d(5) give then."""
+
+    values: dict[str, str]
+    missing: tuple[str, ...]
+    container: bool
+    next_boot: dict[str, str]
+    unit: str
+
+
+def seen(output: Output) -> Seen:
+    """The probe's answer."""
+    found: dict[str, Any] = json.loads(output.text)
+    return Seen(
+        found["values"],
+        tuple(found["missing"]),
+        found["container"] != "none",
+        at_boot(found["files"], found["values"]),
+        found["unit"],
+    )
+
+
+def paths(settings: Settings) -> dict[str, str]:
+    """What is declared, by path."""
+    return {path_of(name): value for name, value in wanted_sysctls(settings).items()}
+
+
+def wrong_now(found: Seen, wanted: dict[str, str]) -> list[str]:
+    """What the kernel says otherwise now."""
+    return [
+        f"{path} is {value} instead of {expected}"
+        for path, value in found.values.items()
+        if (expected := wanted_at(path, wanted)) not in (value, None)
+    ]
+
+
+def wrong_at_boot(found: Seen, wanted: dict[str, str]) -> list[str]:
+    """What the files give otherwise at the next boot, or not at all."""
+    # masked, or somebody else's unit in its place
+    wrong = [] if found.unit == "loaded" else [f"{SYSCTL_UNIT} is {found.unit}: nothing is set at the next boot"]
+    for path in found.values:
+        expected, will_be = wanted_at(path, wanted), found.next_boot.get(path)
+        if expected not in (will_be, None):
+            wrong.append(f"{path} will be {will_be or 'unset'} after a reboot instead of {expected}")
+    return wrong
+
+
+def at_boot(files: str, there: dict[str, str]) -> dict[str, str]:
+    """What sysctl.d(5) makes of all files in their order, for the paths that are there: the last word counts, and what
+    is named itself is spared by every glob."""
+    named: dict[str, str] = {}
+    globs: dict[str, str] = {}
+    spared: set[str] = set()
+    for line in files.splitlines():
+        if not line.strip() or line.lstrip()[0] in "#;":
+            continue
+        name, equals, value = (part.strip() for part in line.partition("="))
+        path = _path(name.removeprefix("-"))
+        if not equals:
+            spared.add(path)
+        else:
+            kind = globs if any(sign in path for sign in "*?[") else named
+            kind.pop(path, None)  # said again, it comes later than what was said meanwhile
+            kind[path] = " ".join(value.split())
+    found = {}
+    for path in there:
+        for pattern, value in globs.items():
+            if _matches(path, pattern) and path not in spared:
+                found[path] = value
+        if path in named:
+            found[path] = named[path]
+    return found
+
+
+def _path(name: str) -> str:
+    """sysctl.d(5): with a dot as the first separator dots and slashes change places."""
+    first = next((sign for sign in name if sign in "./"), "/")
+    return path_of(name) if first == "." else name.lstrip("/")
+
+
+def _matches(path: str, pattern: str) -> bool:
+    """glob(7): no sign stands for a slash."""
+    parts, patterns = path.split("/"), pattern.split("/")
+    return len(parts) == len(patterns) and all(map(fnmatchcase, parts, patterns))
