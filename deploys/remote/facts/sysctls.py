@@ -31,28 +31,41 @@ def matching(path: str) -> list[str]:
     if not star:
         return [path]
     try:
-        return [f"{before}/{name}/{after}" for name in sorted(os.listdir(at(f"/proc/sys/{before}")))]  # noqa: PTH208
+        return [f"{before}/{name}/{after}" for name in sorted(os.listdir(_sys() + before))]  # noqa: PTH208
     except OSError:
         return []
 
 
 def value_at(path: str) -> str | None:
     """One value, with single spaces; `None` where there is none."""
-    try:
-        with open(at(f"/proc/sys/{path}")) as file:  # noqa: PTH123 - called some hundred times
-            return " ".join(file.read().split())
-    except OSError:
-        return None
+    return _value(_sys() + path)
 
 
 def settable(path: str) -> bool:
     """Whether this machine may set it: in a container what is the host's lies in a file system that is read-only."""
     try:
-        return not os.statvfs(at(f"/proc/sys/{path}")).f_flag & os.ST_RDONLY
+        return not os.statvfs(_sys() + path).f_flag & os.ST_RDONLY
     except OSError:
         return False
 
 
 def _state(path: str) -> SysctlState:
-    values = {one: value for one in matching(path) if (value := value_at(one)) is not None}
-    return {"values": values, "settable": any(settable(one) for one in list(values)[:1])}
+    root = _sys()
+    values = {one: value for one in matching(path) if (value := _value(root + one)) is not None}
+    return {"values": values, "settable": bool(values) and settable(next(iter(values)))}
+
+
+def _sys() -> str:
+    return f"{at('/proc/sys')}/"
+
+
+def _value(file: str) -> str | None:
+    """Without pathlib and text files, which take seven times as long (15 ms instead of 2 for all)."""
+    try:
+        handle = os.open(file, os.O_RDONLY)
+        try:
+            return " ".join(os.read(handle, 4096).decode(errors="replace").split())
+        finally:
+            os.close(handle)
+    except OSError:
+        return None
