@@ -1,4 +1,5 @@
-"""What the kernel refuses: values of /proc/sys, modules that it does not load, and memory of what crashed."""
+"""What the kernel refuses: by values of /proc/sys, modules that it does not load, memory of what crashed, and programs
+in folders that everybody may write to."""
 
 from __future__ import annotations
 
@@ -12,7 +13,11 @@ from bastide.layout.kernel import (
     LIMITS_FILE,
     MODPROBE_FILE,
     MODULES,
+    MOUNT_OPTIONS,
+    NO_PROGRAMS,
     SYSCTL_FILE,
+    TMP_FILE,
+    TMP_UNIT,
     path_of,
     wanted_at,
     wanted_sysctls,
@@ -23,14 +28,19 @@ from deploys.facts.ask import ask, this_host
 from deploys.facts.fact import FactRequest, Facts, merged
 from deploys.facts.files import FILES
 from deploys.facts.sysctls import ADVERTISED, SYSCTLS
+from deploys.facts.volumes import MOUNTS
 from deploys.here import Here
 from deploys.operations.confirmed import confirmed
 from deploys.operations.files import File, as_wanted, files, files_request
+from deploys.operations.mounts import api_mount, has_options, mount_request
 from deploys.operations.packages import packages, packages_request
 from deploys.render import render
 
 PACKAGES = ("kmod",)  # modprobe, which a container comes without: that it refuses is seen there, too
+_SHM, _TMP = NO_PROGRAMS
 _NAME = "kernel"
+# a unit that has been reloaded is mounted anew with its options (systemd.mount(5)); what is open there stays open
+_TMP_SETTLE = f"systemctl daemon-reload && {{ ! mountpoint -q {_TMP} || systemctl reload {TMP_UNIT}; }}"
 # where it lies as long as a change is not confirmed (deploys/remote/change.py)
 _MEMORY = f"/var/lib/bastide/guard/{_NAME}/before.json"
 
@@ -66,6 +76,20 @@ def kernel(wanted: Wanted) -> None:
     )
     files(name="modules that are not loaded", name_="modules", wanted=(modprobe_file(),))
     files(name="no memory of crashed processes", name_="cores", wanted=core_files())
+    api_mount(name=f"nothing runs from {_SHM}", path=_SHM, options=MOUNT_OPTIONS)
+    mounts = ask(host, MOUNTS.request([_TMP]))
+    if mounts[MOUNTS][_TMP] is None:
+        host.log(
+            f"kernel: {_TMP} is no file system of its own: programs run from there until `systemctl unmask"
+            f" {TMP_UNIT}` and a reboot"
+        )
+    files(
+        name=f"nothing runs from {_TMP}",
+        name_="tmp",
+        wanted=tmp_files(),
+        settle=_TMP_SETTLE,
+        drift="" if mounts[MOUNTS][_TMP] is None or has_options(mounts, _TMP, MOUNT_OPTIONS) else "programs run there",
+    )
 
 
 def wanted_of(here: Here) -> Wanted:
@@ -77,7 +101,9 @@ def fact_request(wanted: Wanted) -> FactRequest:
     """All that this capability will ask a machine."""
     return merged(
         packages_request(PACKAGES),
-        files_request((sysctl_file(wanted), modprobe_file(), *core_files())),
+        files_request((sysctl_file(wanted), modprobe_file(), *core_files(), *tmp_files())),
+        mount_request(_SHM),
+        MOUNTS.request([_TMP]),
         SYSCTLS.request(list(wanted.paths)),
         ADVERTISED.request(None),
     )
@@ -135,6 +161,14 @@ def core_files() -> tuple[File, ...]:
     return (
         File(LIMITS_FILE, render("kernel/limits.conf.j2")),
         File(COREDUMP_FILE, render("kernel/coredump.conf.j2")),
+    )
+
+
+def tmp_files() -> tuple[File, ...]:
+    """systemd's own mount with one option more, and apt's programs elsewhere."""
+    return (
+        File(TMP_FILE, render("kernel/tmp.mount.conf.j2")),
+        File("/etc/apt/apt.conf.d/60bastide-tmp", render("kernel/apt.conf.j2")),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bastide.controls.model import WEEK, Control, count, join
-from bastide.layout.kernel import MODULES, per_machine, wanted_sysctls
+from bastide.layout.kernel import MODULES, NO_PROGRAMS, per_machine, wanted_sysctls
 from bastide.machines import Inventory
 from bastide.settings import Settings
 
@@ -45,6 +45,14 @@ CONTROLS = (
         max_age=WEEK,
         claims=(116,),
     ),
+    Control(
+        "kernel-05",
+        "Folders that everybody may write to",
+        "No program runs from {folders} on any server, now and after a reboot.",
+        "What somebody brings along as a file has to lie somewhere before it can run.",
+        max_age=WEEK,
+        claims=(116,),
+    ),
 )
 
 
@@ -58,6 +66,7 @@ def facts(settings: Settings, inventory: Inventory) -> dict[str, str]:
         "other_values": count(len(names) - network, "declared value"),
         "other_own": _own(settings, of_machine=False),
         "modules": str(len(MODULES)),
+        "folders": " or ".join(NO_PROGRAMS),
     }
 
 

@@ -17,6 +17,10 @@ SYSCTL_UNIT = "systemd-sysctl.service"
 MODPROBE_FILE = "/etc/modprobe.d/bastide.conf"
 LIMITS_FILE = "/etc/security/limits.d/zz-bastide.conf"
 COREDUMP_FILE = "/etc/systemd/coredump.conf.d/bastide.conf"
+TMP_UNIT, TMP_FILE = "tmp.mount", "/etc/systemd/system/tmp.mount.d/bastide.conf"
+NO_PROGRAMS = ("/dev/shm", "/tmp")  # noqa: S108 - that is what they are called
+"""Where everybody may write and nothing runs: each a file system of its own, mounted with these options."""
+MOUNT_OPTIONS = ("nosuid", "nodev", "noexec")
 
 
 @dataclass(frozen=True)

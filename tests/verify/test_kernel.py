@@ -7,7 +7,16 @@ from collections.abc import Callable
 
 import pytest
 
-from bastide.layout.kernel import MODULES, path_of, per_machine, wanted_at, wanted_sysctls
+from bastide.layout.kernel import (
+    MODULES,
+    MOUNT_OPTIONS,
+    NO_PROGRAMS,
+    TMP_UNIT,
+    path_of,
+    per_machine,
+    wanted_at,
+    wanted_sysctls,
+)
 from bastide.settings import Settings
 from tests.verify.evidence_plugin import not_provable_here
 from tests.verify.findings import judge
@@ -102,3 +111,35 @@ def test_no_core_dump_is_kept(observation: Observation, note: Callable[[str], No
     if kept.get("Storage") != "none":
         wrong.append(f"systemd-coredump would store: {kept.get('Storage', 'external')}")
     judge(wrong)
+
+
+@pytest.mark.control("kernel-05")
+@pytest.mark.probe(kernel.mounts)
+def test_nothing_runs_there(observation: Observation, note: Callable[[str], None]) -> None:
+    """A program that is laid there does not start, and another one's rights or a device would not count there."""
+    lines = observation.data.text.splitlines()
+    wrong = [f"a program runs from {line[2:]}" for line in lines if line.startswith("+ ")]
+    wrong += [f"no program could be laid into {line[2:]}" for line in lines if line.startswith("? ")]
+    judge([*wrong, *_without(lines, "= ", "is mounted", note)])
+
+
+@pytest.mark.control("kernel-05")
+@pytest.mark.probe(kernel.mounts)
+def test_nothing_runs_there_after_a_reboot(observation: Observation, note: Callable[[str], None]) -> None:
+    """/etc/fstab and systemd's unit give the same options at the next boot."""
+    lines = observation.data.text.splitlines()
+    states = [line[2:] for line in lines if line.startswith("! ")]
+    wrong = [] if states == ["static"] else [f"{TMP_UNIT} is {', '.join(states) or 'not there'}"]
+    judge([*wrong, *_without(lines, "> ", "will be mounted", note)])
+
+
+def _without(lines: list[str], mark: str, verb: str, note: Callable[[str], None]) -> list[str]:
+    """What is mounted there without one of the options."""
+    found = dict(line[2:].partition(" ")[::2] for line in lines if line.startswith(mark))
+    note("; ".join(f"{path} {options}" for path, options in found.items()))
+    return [
+        f"{path} {verb} without {option}"
+        for path in NO_PROGRAMS
+        for option in MOUNT_OPTIONS
+        if option not in found.get(path, "").split(",")
+    ]

@@ -104,4 +104,37 @@ SABOTAGES = (
         "rm /etc/systemd/coredump.conf.d/zz-sabotage.conf",
         touches=("coredump.conf",),
     ),
+    Sabotage(
+        "kernel-05",
+        "shared memory lets programs run again",
+        "a program runs from /dev/shm",
+        "mount -o remount,exec /dev/shm",
+        "mount -o remount,noexec /dev/shm",
+        touches=("shm",),
+    ),
+    Sabotage(
+        "kernel-05",
+        "its line in fstab is gone: right until the next boot",
+        "/dev/shm will be mounted without noexec",
+        "cp -p /etc/fstab /run/fstab.saved && sed -i '\\,/dev/shm,d' /etc/fstab && systemctl daemon-reload",
+        "cp -p /run/fstab.saved /etc/fstab && rm /run/fstab.saved && systemctl daemon-reload",
+        touches=("shm",),
+    ),
+    Sabotage(
+        "kernel-05",
+        "a drop-in that somebody needed for an installer",
+        "/tmp will be mounted without noexec",
+        "printf '[Mount]\\nOptions=mode=1777,nosuid,nodev\\n' > /etc/systemd/system/tmp.mount.d/zz-sabotage.conf"
+        " && systemctl daemon-reload",
+        "rm /etc/systemd/system/tmp.mount.d/zz-sabotage.conf && systemctl daemon-reload",
+        touches=("tmp",),
+    ),
+    Sabotage(
+        "kernel-05",
+        "a program of somebody else's rights counts in /tmp",
+        "/tmp is mounted without nosuid",
+        "mount -o remount,suid,noexec,nodev /tmp",
+        "mount -o remount,nosuid,nodev,noexec /tmp",
+        touches=("tmp",),
+    ),
 )

@@ -55,6 +55,7 @@ BY_NAME: Answers = {
     "units": lambda name: UNIT,
     "links": lambda path: "",
     "mounts": lambda path: None,
+    "fstab": lambda path: "",
     "devices": lambda path: "",
     "room": lambda path: 0,
     "outdated": lambda unit: "",
@@ -93,6 +94,7 @@ CONVERGED: Answers = {
     ),
     "mounts": lambda path: {"device": "8:16", "source": "", "type": "", "options": []},
     "devices": lambda path: "8:16",
+    "fstab": lambda path: f"tmpfs {path} tmpfs rw,nosuid,nodev,noexec 0 0",
     "tables": lambda name: {"live": "a", "loaded": "a", "ssh_ports": [22], "udp_ports": [51820]},
     "etcd_member": lambda _: member(runs=True),
 }

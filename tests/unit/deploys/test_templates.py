@@ -94,6 +94,7 @@ def written() -> dict[str, File]:
         kernel.sysctl_file(kernel.wanted_of(here())),
         kernel.modprobe_file(),
         *kernel.core_files(),
+        *kernel.tmp_files(),
         updates.apt_file(UPDATES),
         *updates.window_files(replace(updates.wanted_of(here()), updates=UPDATES)),
     )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from bastide.layout.kernel import MODULES, SYSCTL_UNIT, path_of, wanted_at, wanted_sysctls
+from bastide.layout.kernel import MODULES, NO_PROGRAMS, SYSCTL_UNIT, TMP_UNIT, path_of, wanted_at, wanted_sysctls
 from bastide.settings import Settings
 from tests.verify.probes.batch import command
 from tests.verify.probes.scripts import script
@@ -25,12 +26,27 @@ modules = command(
     "cut -d' ' -f1 /proc/modules | sed 's/^/+ /'",
     shows=f"modprobe -n -v {MODULES[0]} (and each other); cat /proc/modules",
 )
-# a session of somebody without rights, by PAM as at a login; root's limits, too, which `*` does not name
+# Sessions by PAM as at a login, of somebody without rights and of root, whom `*` does not name. Begun by systemd: the
+# session at hand has its limits already, and hands them on.
+_LIMIT = "systemd-run -q --pipe --wait --collect su -s /bin/sh -c 'ulimit -Hc' $name"
 cores = command(
     "kernelcores",
-    "for name in nobody root; do echo \"= $name $(su -s /bin/sh -c 'ulimit -Hc' $name 2>&1)\"; done; "
+    f'for name in nobody root; do echo "= $name $({_LIMIT} 2>&1)"; done; '
     "systemd-analyze cat-config systemd/coredump.conf 2>&1 | grep -v '^#'",
     shows="su -s /bin/sh -c 'ulimit -Hc' nobody; systemd-analyze cat-config systemd/coredump.conf",
+)
+# a program of the system's is laid there and started; then what the next boot goes by
+_TRIED = """echo "= $path $(findmnt -nro OPTIONS --mountpoint $path)"
+file=$(mktemp -p $path .bastide-check.XXXXXX) && cp /bin/true $file && chmod 0755 $file
+[ -s "$file" ] || echo "? $path"
+if "$file" 2>/dev/null; then echo "+ $path"; fi; rm -f "$file\""""
+mounts = command(
+    "kernelmounts",
+    f"for path in {' '.join(NO_PROGRAMS)}; do\n{_TRIED}\ndone\n"
+    'echo "> /dev/shm $(findmnt -snro OPTIONS /dev/shm)"\n'
+    f'echo "> /tmp $(systemctl cat {TMP_UNIT} | sed -n s/^Options=//p | tail -n 1)"\n'
+    f'echo "! $(systemctl show -P UnitFileState {TMP_UNIT})"',
+    shows=f"cp /bin/true /tmp/x; /tmp/x; findmnt /dev/shm /tmp; findmnt -s /dev/shm; systemctl cat {TMP_UNIT}",
 )
 
 
@@ -52,7 +68,7 @@ def seen(output: Output) -> Seen:
         found["values"],
         tuple(found["missing"]),
         found["container"] != "none",
-        at_boot(found["files"], found["values"]),
+        at_boot(found["files"], _all(found)),
         found["unit"],
     )
 
@@ -75,15 +91,16 @@ def wrong_at_boot(found: Seen, wanted: dict[str, str]) -> list[str]:
     """What the files give otherwise at the next boot, or not at all."""
     # masked, or somebody else's unit in its place
     wrong = [] if found.unit == "loaded" else [f"{SYSCTL_UNIT} is {found.unit}: nothing is set at the next boot"]
-    for path in found.values:
+    # what the kernel does not know today a newer one may know
+    for path in (*found.values, *(one for one in found.missing if "*" not in one)):
         expected, will_be = wanted_at(path, wanted), found.next_boot.get(path)
         if expected not in (will_be, None):
             wrong.append(f"{path} will be {will_be or 'unset'} after a reboot instead of {expected}")
     return wrong
 
 
-def at_boot(files: str, there: dict[str, str]) -> dict[str, str]:
-    """What sysctl.d(5) makes of all files in their order, for the paths that are there: the last word counts, and what
+def at_boot(files: str, there: Iterable[str]) -> dict[str, str]:
+    """What sysctl.d(5) makes of all files in their order, for these paths: the last word counts, and what
     is named itself is spared by every glob."""
     named: dict[str, str] = {}
     globs: dict[str, str] = {}
@@ -107,6 +124,10 @@ def at_boot(files: str, there: dict[str, str]) -> dict[str, str]:
         if path in named:
             found[path] = named[path]
     return found
+
+
+def _all(found: dict[str, Any]) -> list[str]:
+    return [*found["values"], *found["missing"]]
 
 
 def _path(name: str) -> str:

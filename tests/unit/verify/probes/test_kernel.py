@@ -51,12 +51,13 @@ def test_all_that_is_wrong_is_named() -> None:
             ),
         )
     )
-    wanted = {"net/ipv4/conf/*/rp_filter": "1", "kernel/sysrq": "0"}
+    wanted = {"net/ipv4/conf/*/rp_filter": "1", "kernel/sysrq": "0", "kernel/yama/ptrace_scope": "1"}
     assert wrong_now(found, wanted) == [f"{LO} is 2 instead of 1", "kernel/sysrq is 1 instead of 0"]
     assert wrong_at_boot(found, wanted) == [
         "systemd-sysctl.service is masked: nothing is set at the next boot",
         f"{ETH0} will be 0 after a reboot instead of 1",
         f"{LO} will be unset after a reboot instead of 1",
+        "kernel/yama/ptrace_scope will be unset after a reboot instead of 1",
     ]
 
 
