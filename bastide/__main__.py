@@ -6,6 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
+from bastide.auditors import auditors_page
 from bastide.console import exit_with, say, warn
 from bastide.controls import count
 from bastide.errors import EvidenceError
@@ -29,7 +30,7 @@ def main() -> int:
     signing = verbs.add_parser("sign", help="sign a rehearsal's figures, for other stacks' pages to print")
     signing.add_argument("file", type=Path)
     signing.add_argument("--stack", default=os.environ.get("BASTIDE_STACK", "lab"))
-    verbs.add_parser("reference", help="write docs/reference/settings.md from the model")
+    verbs.add_parser("reference", help="write docs/reference/settings.md and auditors.md from the model")
     verbs.add_parser("schema", help=f"write {SCHEMA_PATH} from the model, for editors")
     options = parser.parse_args()
     if options.verb == "check":
@@ -41,6 +42,7 @@ def main() -> int:
         return 0
     if options.verb == "reference":
         Path("docs/reference/settings.md").write_text(reference_page(), encoding="utf-8")
+        Path("docs/reference/auditors.md").write_text(auditors_page(), encoding="utf-8")
         return 0
     if options.verb == "schema":
         SCHEMA_PATH.write_text(schema_text(), encoding="utf-8")

@@ -38,6 +38,7 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("ssh", "How they log in", "machines"),
     Capability("firewall", "What can be reached", "machines"),
     Capability("fail2ban", "Who is turned away", "machines"),
+    Capability("kernel", "What the kernel refuses", "machines"),
     Capability("wireguard", "How the servers talk to each other", "machines"),
     Capability("etcd", "Who decides which database leads", "machines"),
     Capability("postgres", "How the databases are kept", "machines"),

@@ -18,6 +18,7 @@ from bastide.layout.users import CHECKS_COMMENT
 from bastide.open_ports import listeners, taken_whole
 from bastide.settings import Settings
 from bastide.settings.base import INSTEAD
+from deploys import kernel
 from deploys.facts.accounts import ACCOUNTS
 from deploys.facts.ask import ask_first
 from deploys.facts.fact import FactRequest, Facts, merged
@@ -106,6 +107,7 @@ def problems(name: str, seen: _Seen, settings: Settings) -> list[str]:
             *_in_the_way(machine, needed),
             *_settings_problems(machine, settings),
             *_account_problems(seen, settings),
+            *kernel.problems(seen.facts, settings),
         ]
     return [f"{name}: {what}; {next_step}" for what, next_step in found]
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from pyinfra.context import host
 
-from deploys import base, checks, fail2ban, firewall, sandbox, ssh, users
+from deploys import base, checks, fail2ban, firewall, kernel, sandbox, ssh, users
 from deploys.alerts import deploy as alerts
 from deploys.etcd import deploy as etcd
 from deploys.etcd.beginning import beginning_of
@@ -69,6 +69,10 @@ if "firewall" in only:
 # after ssh: it reads what sshd logs of failed logins, and only with LogLevel VERBOSE does that say enough
 if "fail2ban" in only:
     fail2ban.fail2ban(wanted=fail2ban.wanted_of(here), _sudo=True)
+
+# after the mesh and all other ways in: it is tried that each packet still comes by the way that answers go
+if "kernel" in only:
+    kernel.kernel(wanted=kernel.wanted_of(here), _sudo=True)
 
 # after the firewall and the mesh, which its members speak over
 if "etcd" in only and (members := etcd.wanted_of(here)):

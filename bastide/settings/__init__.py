@@ -17,6 +17,7 @@ from bastide.settings.etcd import Etcd
 from bastide.settings.evidence import EvidenceArea
 from bastide.settings.fail2ban import Fail2ban
 from bastide.settings.firewall import Firewall, PublicPort
+from bastide.settings.kernel import Kernel
 from bastide.settings.lab import Lab
 from bastide.settings.network import Network
 from bastide.settings.postgres import Database, Postgres
@@ -46,6 +47,7 @@ __all__ = [
     "Firewall",
     "Heartbeat",
     "Journal",
+    "Kernel",
     "Lab",
     "Location",
     "Mail",
@@ -101,6 +103,8 @@ class Settings(Area):
     """How people and machines log in. Keys only, root off and strong algorithms are not settings; these are."""
     fail2ban: Fail2ban = Fail2ban()
     """When an address that fails to log in is dropped, and for how long."""
+    kernel: Kernel = Kernel()
+    """What the kernel is told otherwise than the platform does by itself."""
     dns: Dns | None = None
     """Zones at the provider's name servers, and reverse names; leave it out when others keep your DNS."""
     updates: Updates = Updates()
@@ -135,6 +139,7 @@ class Settings(Area):
         if (minutes := len(self.servers) * self.updates.reboot.minutes_apart) > 24 * 60:
             problems.append(f"updates.reboot: the windows of all servers take {minutes} minutes, a day has 1440")
         problems += rules.cluster(self)
+        problems += rules.kernel(self)
         if problems:
             raise Mistakes(problems)
         return self
@@ -143,6 +148,11 @@ class Settings(Area):
     def unheard(self) -> list[str]:
         """What nobody would hear of, though there are alerts: no mistakes."""
         return rules.unheard(self)
+
+    @property
+    def forwards(self) -> bool:
+        """Whether anything that is declared has a machine pass packets on between its interfaces. Nothing does yet."""
+        return False
 
     @property
     def made(self) -> dict[str, Server]:

@@ -81,6 +81,15 @@ def cluster(settings: Settings) -> list[str]:
     return problems
 
 
+def kernel(settings: Settings) -> list[str]:
+    """What is declared decides whether packets are passed on; the firewall drops them otherwise."""
+    return [
+        f"kernel.sysctl: {name} follows from what is declared, and nothing has packets passed on: leave it out"
+        for name, value in settings.kernel.sysctl.items()
+        if (name == "net.ipv4.ip_forward" or name.endswith(".forwarding")) and value != str(int(settings.forwards))
+    ]
+
+
 def addresses(settings: Settings) -> list[str]:
     """Addresses and host keys: each once, private ones inside of the subnet."""
     problems: list[str] = []

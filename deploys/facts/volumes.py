@@ -19,6 +19,8 @@ class Mount(TypedDict):
 
 MOUNTS = Fact(on_machine.mounts)
 """By path; `None` where nothing is mounted."""
+FSTAB = Fact(on_machine.fstab)
+"""The line of /etc/fstab by path; "" where there is none."""
 ROOM = Fact(on_machine.room)
 """By device how many bytes of it its ext4 file system leaves and could take now; 0 where there is none."""
 DEVICES = Fact(on_machine.devices)

@@ -82,7 +82,7 @@ def _confirm(state: State, host: Host, name: str, port: int | None) -> bool:
         _say(host, f"{name}: the old state is back ({reason})")
         _say(
             host,
-            " next: compare the settings (firewall.operators, ssh, users.automation) with how you log in",
+            " next: compare the settings (firewall.operators, ssh, users.automation, kernel) with how you log in",
         )
     return False
 

@@ -287,7 +287,7 @@ _BOOT_UNIT = """\
 Description=Take back the change {name}, which was never confirmed
 DefaultDependencies=no
 After=local-fs.target
-Before=network-pre.target bastide-firewall.service ssh.service
+Before=network-pre.target bastide-firewall.service ssh.service systemd-sysctl.service
 [Service]
 Type=oneshot
 ExecStart={script} boot

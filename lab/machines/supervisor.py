@@ -79,6 +79,8 @@ def nspawn_environment() -> dict[str, str]:
         "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
         # the machine may set its own net.* and nothing else of the kernel's
         "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",
+        # its own systemd mounts /tmp, with the options of its own unit, as on any machine
+        "SYSTEMD_NSPAWN_TMPFS_TMP": "0",
     }
 
 

@@ -32,6 +32,16 @@ def mounts(paths: list[str]) -> dict[str, Mount | None]:
     return found
 
 
+def fstab(paths: list[str]) -> dict[str, str]:
+    """The line of /etc/fstab for each path (fstab(5)), with single spaces; "" where there is none."""
+    found = dict.fromkeys(paths, "")
+    for line in read("/etc/fstab").splitlines():
+        words = line.split()
+        if len(words) > 3 and not words[0].startswith("#") and _plain(words[1]) in found:
+            found[_plain(words[1])] = " ".join(words)
+    return found
+
+
 def devices(paths: list[str]) -> dict[str, str]:
     """The number of each block device, as `mounts` has it; "" where there is none."""
     found = dict.fromkeys(paths, "")

@@ -55,9 +55,11 @@ BY_NAME: Answers = {
     "units": lambda name: UNIT,
     "links": lambda path: "",
     "mounts": lambda path: None,
+    "fstab": lambda path: "",
     "devices": lambda path: "",
     "room": lambda path: 0,
     "outdated": lambda unit: "",
+    "sysctls": lambda path: {"values": {path: ""}, "settable": True},
     "tables": lambda name: {"live": "", "loaded": "", "ssh_ports": [], "udp_ports": []},
 }
 # and to the rest
@@ -65,6 +67,7 @@ NEW: Answers = {
     "unfinished": lambda _: {"pending": [], "guard": []},
     "half_way": lambda _: [],
     "sshd": lambda _: {},
+    "advertised": lambda _: [],
     "fail2ban": lambda _: {"files": [], "server": None},
     "wireguard": lambda ends: {"sizes": dict.fromkeys(ends, 1500), "kernel": False, "running": None},
     "accounts": lambda _: {"accounts": {}, "key_files": [], "sudoers": [], "homes": [], "next_uid": 1000},
@@ -91,6 +94,7 @@ CONVERGED: Answers = {
     ),
     "mounts": lambda path: {"device": "8:16", "source": "", "type": "", "options": []},
     "devices": lambda path: "8:16",
+    "fstab": lambda path: f"tmpfs {path} tmpfs rw,nosuid,nodev,noexec 0 0",
     "tables": lambda name: {"live": "a", "loaded": "a", "ssh_ports": [22], "udp_ports": [51820]},
     "etcd_member": lambda _: member(runs=True),
 }

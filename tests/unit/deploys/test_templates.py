@@ -21,7 +21,7 @@ from bastide.layout.model import OpenPort
 from bastide.open_ports import opened
 from bastide.secrets import Keyring
 from bastide.settings import Settings
-from deploys import base, fail2ban, firewall, sandbox, ssh, users
+from deploys import base, fail2ban, firewall, kernel, sandbox, ssh, users
 from deploys.alerts import deploy as alerts
 from deploys.etcd import deploy as etcd
 from deploys.etcd import membership
@@ -92,6 +92,10 @@ def written() -> dict[str, File]:
         *base.locale_files(SETTINGS.base),
         base.journal_file(SETTINGS.base),
         *updates.source_files(UPDATES),
+        kernel.sysctl_file(kernel.wanted_of(here())),
+        kernel.modprobe_file(),
+        *kernel.core_files(),
+        *kernel.tmp_files(),
         updates.apt_file(UPDATES),
         *updates.window_files(replace(updates.wanted_of(here()), updates=UPDATES)),
     )
