@@ -43,5 +43,6 @@ def _set(values: dict[str, str]) -> list[str]:
 def _say(problems: list[str]) -> None:
     if problems:
         print(f"the kernel does not take what it is told: {'; '.join(problems)}", file=sys.stderr)
-        print("Some values can be lowered by a reboot alone (unprivileged_bpf_disabled, kexec_load_disabled).")
+        hint = "mend settings.kernel.sysctl, or reboot: some values can be lowered by that alone"
+        print(f" next: {hint} (unprivileged_bpf_disabled, kexec_load_disabled)", file=sys.stderr)
         sys.exit(1)
