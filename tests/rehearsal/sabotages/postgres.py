@@ -373,6 +373,26 @@ SABOTAGES = (
         "restore_command = \\047/usr/bin/false\\047",
     ),
     Sabotage(
+        "postgres-10",
+        "the pool logs who connects, and nobody keeps what it says",
+        "a client of the pool does not come into the journal",
+        "printf '%s\\n' '[Service]' LogLevelMax=emerg > /etc/systemd/system/pgbouncer.service.d/quiet.conf"
+        " && systemctl daemon-reload && systemctl restart pgbouncer && sleep 0.5",
+        "rm /etc/systemd/system/pgbouncer.service.d/quiet.conf && systemctl daemon-reload"
+        " && systemctl restart pgbouncer && sleep 0.5",
+        PRIMARY,
+        touches=("pgbouncer.ini", "bastide.conf"),
+    ),
+    _edited(
+        "postgres-12",
+        "HAProxy was told, and has read, that sessions end after a minute",
+        "HAProxy's file: it says timeout client 1m",
+        "/etc/haproxy/haproxy.cfg",
+        "s/timeout client 24h/timeout client 1m/",
+        "systemctl reload haproxy && sleep 1",
+        everywhere=(_ROUTER,),
+    ),
+    Sabotage(
         "postgres-14",
         "Debian's Patroni as it is by itself, which takes whatever stands in etcd",
         "its Patroni takes whatever stands in the votes",
