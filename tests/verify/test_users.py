@@ -32,7 +32,11 @@ _CAPABLE = {f"/usr/bin/{name}" for name in ("ping", "arping", "mtr-packet", "new
 _QUOTED = re.compile(r'"(?:\\.|[^"\\])*"')
 _KEY_TYPES = ("ssh-", "sk-ssh-", "ecdsa-", "sk-ecdsa-")
 # other ways into an account than a key in its own file (sshd_config(5)), with the value that closes each
-_OTHER_SOURCES = {"authorizedkeyscommand": "none", "trustedusercakeys": "none", "authorizedprincipalsfile": "none"}
+_OTHER_SOURCES = {
+    **dict.fromkeys(("authorizedkeyscommand", "trustedusercakeys", "authorizedprincipalsfile"), "none"),
+    # whether a file of keys counts that others may write
+    "strictmodes": "yes",
+}
 
 
 def _declared(settings: Settings) -> set[str]:
@@ -51,7 +55,9 @@ def _keys(observation: Observation) -> dict[str, set[str]]:
             continue
         kinds = [index for index, word in enumerate(words) if word.startswith(_KEY_TYPES)]
         start = kinds[0] if kinds else 0
-        found.setdefault(user, set()).add(" ".join(words[start : start + 2]))
+        # a key that vouches for others is another one than declared, if by its letters the same
+        vouches = ["cert-authority"] if any("cert-authority" in word.lower() for word in words[:start]) else []
+        found.setdefault(user, set()).add(" ".join([*vouches, *words[start : start + 2]]))
     return found
 
 
@@ -118,6 +124,16 @@ def test_no_account_has_a_password(observation: Observation, note: Callable[[str
     usable = sorted(name for name, state in states.items() if state in ("P", "NP"))
     note(f"{len(states)} accounts, all locked for passwords" if not usable else "")
     assert not usable, f"usable without a key: {', '.join(usable)}"
+
+
+@pytest.mark.control("users-01")
+@pytest.mark.probe(users.consoles)
+def test_no_console_opens_by_itself(observation: Observation, note: Callable[[str], None]) -> None:
+    """No console opens a session for whoever stands there, now or after a restart (agetty(8))."""
+    lines = observation.data.text.splitlines()
+    assert "asked" in lines, "the machine does not say what waits at its consoles"
+    judge(f"a console opens a session unasked: {line}" for line in lines if line != "asked")
+    note("none")
 
 
 @pytest.mark.control("users-02")

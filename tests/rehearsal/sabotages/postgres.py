@@ -287,6 +287,21 @@ SABOTAGES = (
         "grant pg_read_all_data to {role}",
         "revoke pg_read_all_data from {role}",
     ),
+    _saying(
+        "postgres-06",
+        "a setting that superusers alone may change, for everybody",
+        "on a parameter, which nobody declared: SET public on log_statement",
+        "grant set on parameter log_statement to public",
+        "revoke set on parameter log_statement from public",
+    ),
+    _saying(
+        "postgres-06",
+        "a large object for everybody",
+        "SELECT public on large objects in ",
+        "select lo_from_bytea(424242, 'x'); grant select on large object 424242 to public",
+        "select lo_unlink(424242)",
+        "{database}",
+    ),
     _everybody_shares(
         "postgres-07",
         "a leader stays one without votes",

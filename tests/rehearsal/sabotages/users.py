@@ -7,6 +7,7 @@ from tests.rehearsal.sabotages.model import KEY, KEY_FILE, RELOAD, Sabotage, ear
 
 _SUDOERS = "/etc/sudoers.d/zz-sabotage"
 _EARLY = early("users-02")
+_CONSOLE = "/etc/systemd/system/getty@tty1.service.d"
 # Another account is named beside one that nobody declared, another key beside one that nobody named; and what opens
 # a person's account is saved in one place.
 _ACCOUNTS, _KEYS = ("accounts",), ("keys",)
@@ -48,6 +49,28 @@ SABOTAGES = (
         "for backup the server admits backup",
         "Match User backup\n    AllowUsers backup\n    AuthorizedKeysFile /etc/backup_keys",
         touches=("AllowUsers",),
+    ),
+    Sabotage(
+        "users-01",
+        "a console that is root's for whoever stands there",
+        "a console opens a session unasked: /etc/systemd/system/getty@tty1.service.d/auto.conf",
+        f"mkdir -p {_CONSOLE} && printf '%s\\n' '[Service]' ExecStart="
+        f" 'ExecStart=-/sbin/agetty --autologin root %I linux' > {_CONSOLE}/auto.conf && systemctl daemon-reload",
+        f"rm -r {_CONSOLE} && systemctl daemon-reload",
+    ),
+    sshd_says(
+        "users-02",
+        "a file of keys counts, whoever may write it",
+        "strictmodes is no",
+        "StrictModes no",
+    ),
+    Sabotage(
+        "users-02",
+        "a person's key that vouches for any other key",
+        "key(s) that the stack file does not name",
+        f"{KEY_FILE}; cp -p $(keys {{person}}) /run/keys && sed -i 's/^ssh-/cert-authority ssh-/' $(keys {{person}})",
+        f"{KEY_FILE}; cat /run/keys > $(keys {{person}}) && rm /run/keys",
+        touches=_KEYS,
     ),
     Sabotage(
         "users-02",

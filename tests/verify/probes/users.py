@@ -57,6 +57,17 @@ group_passwords = command(
     shows="cut -d: -f1,3 /etc/gshadow",
 )
 sudo = command("sudo", _SUDO, shows="sudo -l -U NAME (every account)")
+# lines of units, processes that wait, and the shell that systemd has for debugging
+consoles = command(
+    "consoles",
+    r"""systemctl is-enabled debug-shell 2>/dev/null | grep -x enabled | sed 's/.*/debug-shell.service is enabled/'
+systemctl is-active debug-shell 2>/dev/null | grep -x active | sed 's/.*/debug-shell.service runs/'
+grep -rsE '^ExecStart=.*getty.* (--autologin|-a|--skip-login|-n|--login-program|-l)[ =]' /etc/systemd/system \
+    /run/systemd/system /usr/local/lib/systemd/system /usr/lib/systemd/system
+ps -eo args | grep -E '^[^ ]*agetty .*(--autologin|-a|--skip-login|-n|--login-program|-l)[ =]'
+echo asked""",
+    shows="grep -r getty /etc/systemd/system /usr/lib/systemd/system; systemctl is-enabled debug-shell; ps -eo args",
+)
 keys = command(
     "keys",
     script({"config": CONFIG}, "sshd_config", "sshd_keys"),
