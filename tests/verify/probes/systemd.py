@@ -10,7 +10,7 @@ from tests.verify.probes.world import Output
 # of one unit a paragraph; a time is "@seconds" or empty
 _PROPERTIES = "Id,LoadState,ActiveState,UnitFileState,ExecStart,NextElapseUSecRealtime"
 _PROPERTIES += ",Persistent,RandomizedDelayUSec,TimersCalendar,TimersMonotonic"
-_PROPERTIES += ",FragmentPath,DropInPaths,MainPID"
+_PROPERTIES += ",FragmentPath,DropInPaths"
 # systemd.unit(5): packages' units lie in the one, the platform's own in the other, and so do its drop-ins
 _PACKAGES, _OURS = "/usr/lib/systemd/system", "/etc/systemd/system"
 _DROP_IN = re.compile(rf"{_PACKAGES}/.*|{_OURS}/[^/]+\.d/bastide[^/]*\.conf")
