@@ -11,7 +11,8 @@ CONTROLS = (
         "alerts-01",
         "Telling what needs attention",
         "Failed services, full disks and alerts in the journal are looked for every minute, and people told by {ways}.",
-        "What nobody hears of is not mended.",
+        "What nobody hears of is not mended. Whom a webhook or a mail relay tells in turn is theirs to say: the "
+        "address that is called is a secret that no check knows.",
         claims=(108,),
         needs=alerts,
     ),

@@ -11,7 +11,7 @@ CONTROLS = (
         "dns-01",
         "Addresses of the sites",
         "Every name server of {zones} gives both sites' IPv4 and IPv6 addresses for {names}, and no others.",
-        "Either site can be found when the other is down, and no name leads to a server that is not ours.",
+        "Either site can be found when the other is down, and none of these names leads to a server that is not ours.",
         roles=("primary", "standby"),
         claims=(28, 117),
         needs=zones,
@@ -37,7 +37,8 @@ CONTROLS = (
         "dns-04",
         "Declared records",
         "Every name server of {zones} gives the same version of it, and each further record as it is declared.",
-        "Records decide who may send mail in the company's name; one that was changed by hand turns this off.",
+        "Records decide who may send mail in the company's name; one that was changed by hand turns this off. Names "
+        "and kinds that nobody declared are not asked for.",
         roles=("primary",),
         claims=(117,),
         needs=zones,

@@ -50,7 +50,8 @@ CONTROLS = (
         "postgres-05",
         "Checksums",
         "Every page of the databases carries a checksum that is compared at each reading; none was found wrong.",
-        "A disk that returns other data than was written is noticed.",
+        "A disk that returns other data than was written is noticed. The count begins anew when a superuser resets "
+        "statistics.",
         roles=_SITES,
         claims=(94,),
         needs=databases,

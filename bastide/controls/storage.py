@@ -14,7 +14,8 @@ CONTROLS = (
         "storage-01",
         "Buckets and strangers",
         "Nobody without a key can list, read, write or delete anything in {buckets} of object storage.",
-        "A bucket that was opened by mistake is how most stored data gets out.",
+        "A bucket that was opened by mistake is how most stored data gets out. Tried, and its policy and access list "
+        "read; a single object that somebody opened by an access list of its own is not looked for.",
         roles=("primary",),
         claims=(15,),
         needs=buckets,
@@ -23,7 +24,8 @@ CONTROLS = (
         "storage-02",
         "Object lock",
         "What is written to {locked} is locked for {lock_days}: deleting it before is refused.",
-        "Neither a mistake nor a stolen key without special rights removes what was kept for a bad day.",
+        "Neither a mistake nor a stolen key without special rights removes what was kept for a bad day. Who writes may "
+        "ask for less time for what he writes himself.",
         roles=("primary",),
         claims=(122,),
         needs=buckets,

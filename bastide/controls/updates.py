@@ -35,7 +35,8 @@ CONTROLS = (
         "updates-04",
         "Package sources",
         "Software packages come from {archives} only, and each archive's signature is checked.",
-        "Nobody between the archive and the server can slip in a package.",
+        "Nobody between the archive and the server can slip in a package. Of each installed package an archive has "
+        "this version or a newer one; a program that came by no package is not looked for.",
         claims=(44,),
     ),
     Control(

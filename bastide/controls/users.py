@@ -25,7 +25,8 @@ CONTROLS = (
         "users-03",
         "Administrator rights",
         "Administrator rights: {admins}, and the automation account. Nobody else may become root{listed}.",
-        "The fewer can change a server, the fewer can be attacked for it.",
+        "The fewer can change a server, the fewer can be attacked for it. Looked at: sudo, groups, programs that run "
+        "with more rights than their caller's, and who may write what root runs; not what PAM or a timed job may do.",
         claims=(36, 37),
     ),
     Control(

@@ -12,7 +12,7 @@ from bastide.machines import Inventory, Machine
 from bastide.settings import Settings
 from tests.verify.findings import judge
 from tests.verify.probes import alerts
-from tests.verify.probes.systemd import run_by, units
+from tests.verify.probes.systemd import run_by, told_besides, units
 from tests.verify.probes.updates import parsed
 from tests.verify.probes.world import Observation, Output, declared
 from tests.verify.programs import DIGESTS
@@ -26,7 +26,7 @@ Note = Callable[[str], None]
 
 @pytest.mark.control("alerts-01")
 @pytest.mark.probe(alerts.seen)
-def test_a_machine_looks_at_itself(observation: Observation, note: Note) -> None:
+def test_a_machine_looks_at_itself(observation: Observation, settings: Settings, note: Note) -> None:
     """The last round was over a moment ago and saw everything; the program is this project's, byte for byte."""
     seen = _seen(observation.data)
     wrong = []
@@ -39,6 +39,9 @@ def test_a_machine_looks_at_itself(observation: Observation, note: Note) -> None
             wrong.append(f"the last look was {age:.0f} s ago")
     if seen["blind"]:
         wrong.append(f"it cannot look at its {' and '.join(seen['blind'])}")
+    full = declared(settings.alerts).disk_percent
+    if seen["config"].get("disk_percent") != full:
+        wrong.append(f"a disk is full for it at {seen['config'].get('disk_percent')} %, not at {full}")
     if seen["digest"] not in DIGESTS[PROGRAM]:
         wrong.append("the program is another one")
     judge(wrong)
@@ -53,6 +56,7 @@ def test_it_runs_after_a_reboot(observation: Observation, note: Note) -> None:
     wrong = [] if state == "loaded, enabled, active" else [f"{UNIT} is {state}"]
     if shown["LoadState"] == "loaded" and run_by(shown) != f"/usr/bin/python3 -I {PROGRAM} watch":
         wrong.append(f"{UNIT} does something else")
+    wrong += told_besides(shown)
     judge(wrong)
     note(f"it runs `{run_by(shown)}`")
 
@@ -75,8 +79,11 @@ def test_every_way_is_open(observation: Observation, settings: Settings, note: N
         if not 0 <= age <= _WAY_AGE:
             wrong.append(f"{way} was tried {age / 3600:.0f} h ago")
         note(f"{way} {age / 60:.0f} min ago: {str(state['said']).partition(',')[0]}")
-    if wanted.mail and (seen["config"].get("mail") or {}).get("recipients") != list(wanted.mail.recipients):
+    mail = seen["config"].get("mail") or {}
+    if wanted.mail and mail.get("recipients") != list(wanted.mail.recipients):
         wrong.append("mail goes to other people than declared")
+    if wanted.mail and (mail.get("host"), mail.get("port")) != (wanted.mail.host, wanted.mail.port):
+        wrong.append(f"mail goes by another relay than declared: {mail.get('host')}")
     judge(wrong)
 
 

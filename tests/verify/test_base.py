@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -75,6 +76,24 @@ def test_journal_limits_are_configured(
 
 
 @pytest.mark.control("base-02")
+@pytest.mark.probe(base.kept_journals)
+def test_the_limits_are_of_all_that_is_kept(observation: Observation, note: Callable[[str], None]) -> None:
+    """journald has read its settings since they were last changed, and there is no journal beside those it limits."""
+    lines = observation.data.text.splitlines()
+    read = max((int(line.partition("=@")[2]) for line in lines if "=@" in line), default=0)
+    assert read, "systemd does not say since when journald runs"
+    wrong = []
+    for kind, _, rest in (line.partition(" ") for line in lines):
+        at, _, path = rest.partition(" ")
+        if kind == "written" and int(at) > read:
+            wrong.append(f"{path} was changed after journald read it")
+        if kind == "other":
+            wrong.append(f"a journal that no limit counts for: {rest}")
+    judge(wrong)
+    note("settings read after their last change; one journal")
+
+
+@pytest.mark.control("base-02")
 @pytest.mark.probe(base.oldest_entry)
 def test_no_entry_is_too_old(observation: Observation, settings: Settings, note: Callable[[str], None]) -> None:
     """The oldest entry of the journal is not older than the limit."""
@@ -90,12 +109,20 @@ def test_name_and_time_zone(
     observation: Observation, machine: Machine, settings: Settings, note: Callable[[str], None]
 ) -> None:
     """Host name and time zone are the declared ones."""
-    name, link = observation.data.text.splitlines()[:2]
+    name, link, clock, kept, *told = observation.data.text.splitlines()
     zone = link.partition("/zoneinfo/")[2]
     note(f"{name}, {zone}")
     wrong = [f"its host name is {name}"] if name != machine.name else []
     if zone != settings.base.timezone:
         wrong.append(f"its time zone is {zone}")
+    if kept != machine.name:
+        wrong.append(f"after a restart its host name is {kept}")
+    # the link may be right, and the file that it leads to another one
+    at, _, offset = clock.partition(" ")
+    wanted = datetime.fromtimestamp(int(at), ZoneInfo(settings.base.timezone)).strftime("%z")
+    if offset != wanted:
+        wrong.append(f"its clock shows {offset}, in {settings.base.timezone} it is {wanted}")
+    wrong += [f"what systemd starts keeps another time: {line}" for line in told]
     judge(wrong)
 
 

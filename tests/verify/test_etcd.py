@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 
 from bastide.controls import count
-from bastide.layout.etcd import LEAD, prefix
+from bastide.layout.etcd import KEEP, LEAD, prefix
 from bastide.machines import Inventory, Machine
 from bastide.settings import Settings
 from tests.verify.evidence_plugin import not_provable_here
 from tests.verify.findings import judge
 from tests.verify.probes import cluster, etcd
 from tests.verify.probes.cluster import ETCD_PORTS, Said, judge_silence
+from tests.verify.probes.systemd import boots, next_of, told_besides, units
 from tests.verify.probes.world import Observation, World
 
 # what etcd 3.5 says to whoever may not come in (api/v3rpc/rpctypes/error.go)
@@ -249,6 +250,23 @@ def test_snapshots_are_fresh(observation: Observation, settings: Settings, machi
         wrong.append(f"a snapshot of {days:.0f} days ago is still there")
     judge(wrong)
     note(f"{count(taken['keys'], 'key')}, {hours:.0f} hours old")
+
+
+@pytest.mark.control("etcd-04")
+@pytest.mark.probe(etcd.keeps)
+def test_the_next_snapshot_is_due(observation: Observation, settings: Settings, machine: Machine, note: Note) -> None:
+    """On a site, the timer that takes snapshots runs, now and after a reboot, and is due within a day."""
+    if machine.name not in settings.etcd_members or machine.role == "witness":
+        note("no snapshots are taken here")
+        return
+    shown = units(observation.data)
+    timer, service = shown[f"{KEEP}.timer"], shown[f"{KEEP}.service"]
+    wrong = [*boots(timer), *told_besides(timer), *told_besides(service)]
+    due = next_of(timer) - observation.at.timestamp()
+    if not wrong and due > _SNAPSHOT_HOURS * 3600:
+        wrong.append(f"the next snapshot is due in {due / 3600:.0f} hours only")
+    judge(wrong)
+    note(f"next in {due / 3600:.0f} h")
 
 
 @pytest.mark.control("etcd-05")

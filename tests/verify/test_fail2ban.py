@@ -16,9 +16,17 @@ from tests.verify.findings import judge
 from tests.verify.probes import fail2ban
 from tests.verify.probes.fail2ban import UNKNOWN, Dropped, Held, Watched
 from tests.verify.probes.fail2ban_state import parse
+from tests.verify.probes.systemd import boots, told_besides, units
 from tests.verify.probes.world import Observation
 
 _IN_MEMORY = {"tmpfs", "ramfs"}
+# jail.conf(5): what a longer ban is worked out from. Twice as long each time is what it does when none of it is said.
+_AS_THEY_COME = {
+    "bantime.formula": (None, "", "ban.Time * (1<<(ban.Count if ban.Count<20 else 20)) * banFactor"),
+    "bantime.multipliers": (None, ""),
+    "bantime.factor": (None, "", "1", 1),
+    "bantime.rndtime": (None, "", 0),
+}
 
 
 def _server(observation: Observation) -> dict[str, Any]:
@@ -26,6 +34,11 @@ def _server(observation: Observation) -> dict[str, Any]:
     assert server, "fail2ban does not answer"
     assert "sshd" in server["jails"], "there is no jail for ssh"
     return server
+
+
+def _not_doubled(jail: dict[str, Any]) -> str:
+    """What else than doubling the running server does with the time of a ban; "" for nothing."""
+    return ", ".join(f"{key} {jail[key]}" for key, usual in _AS_THEY_COME.items() if jail[key] not in usual)
 
 
 @pytest.mark.control("fail2ban-01")
@@ -60,6 +73,8 @@ def test_limits_in_force(observation: Observation, settings: Settings, note: Cal
             wrong.append(f"{name} bans for {jail['bantime']} s only")
         if jail["bantime.increment"] is not True:
             wrong.append(f"{name} bans no longer the second time")
+        if longer := _not_doubled(jail):
+            wrong.append(f"{name} bans the second time for {longer}")
         if jail["bantime.maxtime"] != wanted.max_ban_days * 86400:
             wrong.append(f"{name}: longest ban {jail['bantime.maxtime']}")
     judge(wrong)
@@ -132,6 +147,8 @@ def test_operators_and_servers_are_spared(
             wrong.append(f"{name} spares without being told to: {', '.join(strangers)}")
         if jail["ignorecommand"]:
             wrong.append(f"{name} spares whom {jail['ignorecommand']} says")
+        if jail["spared"]:
+            wrong.append(f"{name} has banned {count(jail['spared'], 'address', 'addresses')} that it should spare")
     judge(wrong)
     note(
         f"{count(len(settings.firewall.operators), 'network')} of operators, {count(len(own), 'address', 'addresses')}"
@@ -145,6 +162,15 @@ def test_the_operator_is_not_banned(observation: Observation, note: Callable[[st
     assert observation.data.spared, "fail2ban does not answer, or does not spare this address"
     assert observation.data.welcome, "the operator's address gets no new session after failed logins"
     note("a new session was opened")
+
+
+@pytest.mark.control("fail2ban-04")
+@pytest.mark.probe(fail2ban.unit)
+def test_the_server_is_told_nothing_else(observation: Observation, note: Callable[[str], None]) -> None:
+    """Its unit is as Debian's package has it: nothing runs before or after the server, or keeps it from starting."""
+    unit = units(observation.data)["fail2ban.service"]
+    judge([*boots(unit), *told_besides(unit)])
+    note(unit["FragmentPath"])
 
 
 @pytest.mark.control("fail2ban-04")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from bastide.layout.firewall import RULES, UNIT
 from bastide.layout.wireguard import INTERFACE
 from bastide.machines import Machine
 from bastide.mesh import mesh_of
@@ -19,6 +20,7 @@ from tests.verify.probes import firewall, nft, nft_open, provider, reach_pairs
 from tests.verify.probes.firewall import Scan
 from tests.verify.probes.provider import NOT_ASKED, Told
 from tests.verify.probes.reach_pairs import PRIVATE, Knocks
+from tests.verify.probes.systemd import beside, boots, run_by, told_besides, units
 from tests.verify.probes.world import Observation, World
 
 METADATA, METADATA6 = "169.254.169.254", "fe80::a9fe:a9fe"
@@ -184,28 +186,58 @@ def test_metadata_answers_root_only(observation: Observation, machine: Machine, 
 
 @pytest.mark.control("firewall-04")
 @pytest.mark.probe(firewall.rules)
-def test_metadata_is_closed_to_containers(observation: Observation, note: Callable[[str], None]) -> None:
-    """Forwarded traffic, as that of containers and their root, does not reach the metadata service."""
-    rules, wrong = nft.parse(observation.data.text), list[str]()
-    for family, address in (("ip", METADATA), ("ip6", METADATA6)):
-        dropped = nft.drops_address(rules, "forward", address, family)
-        if not dropped and not nft.drops_by_default(rules, "forward", family):
-            wrong.append(f"forwarded traffic may go to {address}")
-        elif not dropped and nft.accepts_everything(rules, "forward", family):
-            wrong.append(f"a rule lets all forwarded traffic pass, to {address} as well")
-    judge(wrong)
-    note("dropped in forward")
+def test_metadata_is_closed_to_all_but_root(observation: Observation, note: Callable[[str], None]) -> None:
+    """No rule lets another account, or what is forwarded, to the metadata service before it is turned away.
+
+    What is forwarded is that of containers and their root.
+    """
+    rules = nft.parse(observation.data.text)
+    judge(
+        f"{who} may go to {address}"
+        for hook, who in (("forward", "forwarded traffic"), ("output", "an account that is not root"))
+        for family, address in (("ip", METADATA), ("ip6", METADATA6))
+        if nft.lets_through(rules, hook, address, family)
+    )
+    note("dropped in forward, and in output for all but root")
+
+
+@pytest.mark.control("firewall-03")
+@pytest.mark.probe(firewall.unit)
+def test_the_rules_come_with_the_next_start(observation: Observation, note: Callable[[str], None]) -> None:
+    """The unit that loads them is enabled, and nothing tells it otherwise."""
+    unit = units(observation.data)[UNIT]
+    wrong = [*boots(unit), *told_besides(unit)]
+    if not run_by(unit).endswith(f"nft -f {RULES}"):
+        wrong.append(f"{UNIT} does something else: {run_by(unit)}")
+    judge([*wrong, *(f"{UNIT} has {one} beside it" for one in beside(unit))])
+    note(f"it runs `{run_by(unit)}`")
+
+
+@pytest.mark.control("firewall-01", "firewall-02", "firewall-03")
+@pytest.mark.probe(firewall.rules_at_start)
+def test_the_next_start_opens_nothing(
+    observation: Observation, settings: Settings, note: Callable[[str], None]
+) -> None:
+    """What the file of the rules says, loaded where nobody is, lets in whom the settings name and nobody else."""
+    text = observation.data.text
+    judge(f"after a restart: {one}" for family in ("ip", "ip6") for one in _undeclared(text, family, settings))
+    note("loaded in a network of its own")
 
 
 def _judge_rules(text: str, family: str, settings: Settings, note: Callable[[str], None]) -> None:
+    judge(_undeclared(text, family, settings))
+    note(f"{len(nft_open.read(text).bases)} chains, what they let in is declared")
+
+
+def _undeclared(text: str, family: str, settings: Settings) -> list[str]:
+    """What a ruleset lets in and nobody declared."""
     ruleset, wrong = nft_open.read(text), list[str]()
     for interface, way in (("", ""), (INTERFACE, "in the mesh, ")):
         for protocol in ("tcp", "udp"):
             open_ = nft_open.let_in(ruleset, nft_open.Packets(family, protocol, interface))
             more = without(open_, _may(settings, family, protocol, in_mesh=bool(interface)))
             wrong += [f"not declared: {way}{text}" for text in described(more, protocol, family)]
-    judge(wrong)
-    note(f"{len(ruleset.bases)} chains, what they let in is declared")
+    return wrong
 
 
 def _judge_provider(

@@ -206,6 +206,19 @@ def test_changes_are_logged(observation: Observation, settings: Settings, note: 
     note(f"pgaudit: {values['pgaudit.log']}")
 
 
+@pytest.mark.control("postgres-10")
+@pytest.mark.probe(postgres.logged)
+def test_what_happens_comes_into_the_log(observation: Observation, note: Note) -> None:
+    """A connection, a change of tables and a name at the pool, all made for this, stand in the journal a moment later.
+
+    The change is made where changes can be made, and taken back.
+    """
+    seen: dict[str, bool] = observation.data
+    names = {"connections": "a connection", "changes": "a change of tables", "pool": "a client of the pool"}
+    judge(f"{text} does not come into the journal" for what, text in names.items() if seen.get(what) is False)
+    note(f"found: {', '.join(text for what, text in names.items() if seen.get(what))}")
+
+
 @pytest.mark.control("postgres-14")
 @pytest.mark.probe(postgres.servers)
 def test_the_votes_run_nothing(observation: Observation, settings: Settings, machine: Machine, note: Note) -> None:

@@ -23,6 +23,8 @@ from tests.verify.probes.postgres_running import (
     pool_differs,
     pool_settings,
     pool_ways,
+    router_differs,
+    router_lines,
     settings_differ,
     told_otherwise,
 )
@@ -196,6 +198,8 @@ def test_haproxy_leads_to_the_sites_alone(observation: Observation, settings: Se
     missing = [row for row in wanted if row[:2] not in named] if found else []
     if stray := [" ".join(row) for row in (*(row for row in found if row not in wanted), *missing)]:
         wrong.append(f"HAProxy leads otherwise: {', '.join(stray)}")
+    if differs := router_differs(router["lines"], router_lines(settings)):
+        wrong.append(f"HAProxy's file: {'; '.join(differs)}")
     judge(wrong)
     note(f"to {count(len(settings.sites), 'server')}")
 

@@ -22,7 +22,13 @@ from tests.verify.probes.world import Observation, World
 _PROGRAM = "/usr/sbin/sshd"
 # how sshd shows itself, with the words that it was started with (Debian's unit has `-D` alone)
 _TITLE = re.compile(r"sshd: /usr/sbin/sshd -D \[listener\] \d+ of \d+-\d+ startups")
-_LEAST_PENALTY = 15  # seconds; OpenSSH's own
+# sshd_config(5), PerSourcePenalties: OpenSSH's own. Of what a failure costs, and how many addresses are remembered,
+# more is stricter; of what nobody is refused below, less is
+_LEAST_PENALTY = 15  # seconds
+_PENALTIES = {
+    **{"crash": 90, "authfail": 5, "noauth": 1, "grace-exceeded": 10, "refuseconnection": 10, "max": 600},
+    **{"max-sources4": 65536, "max-sources6": 65536},
+}
 _LIMITS = ("maxauthtries", "logingracetime", "clientaliveinterval", "clientalivecountmax")
 # sshd_config(5): everything that lets somebody in without a key of their own
 _KEYS_ONLY = {
@@ -58,6 +64,7 @@ def test_what_listens_is_the_server_of_the_settings(
         wrong.append(f"{UNIT} listens nowhere")
     if unit["written"] > unit["read"]:
         wrong.append("the files were changed after sshd read them: it may run with other settings than they say")
+    wrong += [f"sshd sees another file in the place of {path}" for path in unit["other"]]
     wrong += [f"a Match block asks for {name}, which nobody can judge beforehand" for name in seen["unknown"]]
     judge(wrong)
     note(f"{unit['line'].partition(' [')[0]}, port {settings.ssh.port}; settings read after their last change")
@@ -159,6 +166,12 @@ def test_penalties_spare_operators_only(
     least = re.search(r"\bmin:(\d+)", penalties)
     if cost and least and int(least[1]) > _LEAST_PENALTY:
         wrong.append(f"nobody is refused before penalties of {least[1]} s have come together")
+    told = dict(re.findall(r"([a-z0-9-]+):(\d+)", penalties))
+    wrong += [
+        f"penalties have {name} {told[name]}, OpenSSH's own is {own}"
+        for name, own in _PENALTIES.items()
+        if cost and int(told.get(name, own)) < own
+    ]
     # sshd_config(5): of which networks it counts the addresses as one, of IPv4 and of IPv6
     blocks = values.get("persourcenetblocksize", "not told")
     if blocks != "32:64":

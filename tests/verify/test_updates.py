@@ -15,7 +15,7 @@ from bastide.machines import Inventory, Machine
 from bastide.settings import Settings, Updates
 from tests.verify.findings import judge
 from tests.verify.probes import updates
-from tests.verify.probes.systemd import beside, next_of, run_by, units
+from tests.verify.probes.systemd import beside, next_of, run_by, told_besides, units
 from tests.verify.probes.updates import apt_values, parsed, upgraded
 from tests.verify.probes.world import Observation, Output
 from tests.verify.programs import DIGESTS, ETCD_TURN, POSTGRES_TURN
@@ -59,6 +59,7 @@ def test_upgrades_are_due_within_a_day(observation: Observation, note: Callable[
             wrong.append(f"{service['Id']} is {service['LoadState']}")
         elif run_by(service) != f"/usr/lib/apt/apt.systemd.daily {verb}":
             wrong.append(f"{service['Id']} does something else")
+        wrong += [*told_besides(shown[timer]), *told_besides(service)]
         # Debian's own waits for the network
         more = [
             one for one in beside(service) if not one.startswith("ExecStartPre /usr/lib/apt/apt-helper wait-online")
@@ -174,6 +175,7 @@ def test_somebody_looks_at_what_waits(observation: Observation, note: Callable[[
     if run_by(service) != f"/usr/bin/python3 -I {PROGRAM} check":
         wrong.append(f"{service['Id']} does something else")
     wrong += [f"{service['Id']} has {one} beside it" for one in beside(service)]
+    wrong += [*told_besides(timer), *told_besides(service)]
     due = next_of(timer) - observation.at.timestamp()
     if due > _DAY:
         wrong.append(f"the next look is due in {due / _DAY:.1f} days only")
@@ -214,12 +216,14 @@ def test_windows_do_not_meet(
 def test_the_window_runs_what_asks_the_peers(observation: Observation, note: Callable[[str], None]) -> None:
     """What the window starts is the program that asks all peers, and nothing beside it."""
     name = REBOOT_TIMER.replace(".timer", ".service")
-    service = units(observation.data)[name]
+    shown = units(observation.data)
+    service = shown[name]
     assert service["LoadState"] == "loaded", f"{name} is {service['LoadState']}"
     wanted, wrong = f"/usr/bin/python3 -I {PROGRAM} reboot", list[str]()
     if run_by(service) != wanted:
         wrong.append(f"the window runs something else: {run_by(service)}")
     wrong += [f"{name} has {one} beside it" for one in beside(service)]
+    wrong += [*told_besides(shown[REBOOT_TIMER]), *told_besides(service)]
     judge(wrong)
     note(f"it runs `{run_by(service)}`")
 

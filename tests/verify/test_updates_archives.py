@@ -7,13 +7,41 @@ from collections.abc import Callable
 
 import pytest
 
+from bastide.machines import Machine
 from bastide.settings import Settings
 from tests.verify.findings import judge
 from tests.verify.probes import updates
-from tests.verify.probes.updates import apt_values, flat
+from tests.verify.probes.updates import apt_values, flat, parsed
 from tests.verify.probes.world import Observation
 
 _KEYRINGS = {"/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/keyrings/debian-archive-keyring.pgp"}
+
+
+# what Hetzner's images bring beside Debian's packages: it sets up their private networks
+_OF_THE_PROVIDER = {"hc-utils"}
+
+
+@pytest.mark.control("updates-04")
+@pytest.mark.probe(updates.installs)
+def test_every_package_is_an_archives(observation: Observation, machine: Machine, note: Callable[[str], None]) -> None:
+    """Of each installed package an archive that apt knows has this version or a newer one."""
+    found: list[str] = parsed(observation.data, "which packages came from where cannot be read")["foreign"]
+    theirs = {one for one in found if machine.provider != "existing" and one.split()[0] in _OF_THE_PROVIDER}
+    judge(f"no archive has {one}, or a newer one" for one in found if one not in theirs)
+    note(f"each but the provider's own {', '.join(sorted(theirs))}" if theirs else "each")
+
+
+@pytest.mark.control("updates-01", "updates-05")
+@pytest.mark.probe(updates.installs)
+def test_nothing_bends_what_is_installed(observation: Observation, note: Callable[[str], None]) -> None:
+    """There is no hook or option of apt and dpkg that no package brought, and no diversion by hand.
+
+    So what is taken is put in its place, and nothing else is done by it.
+    """
+    seen = parsed(observation.data, "how packages are installed cannot be read")
+    wrong = [f"apt or dpkg is told by hand: {text}" for text in seen["told"]]
+    judge([*wrong, *(f"updates of {path} are put aside, by a diversion" for path in seen["diverted"])])
+    note("no hook, option or diversion by hand")
 
 
 @pytest.mark.control("updates-04")

@@ -18,11 +18,25 @@ from tests.verify.probes.updates import parsed
 from tests.verify.probes.world import Observation
 
 # groups whose members can make themselves root
-_ROOT_GROUPS = ("disk", "shadow", "docker", "lxd", "wheel")
+_ROOT_GROUPS = ("root", "disk", "kmem", "shadow", "docker", "lxd", "incus-admin", "libvirt", "wheel")
+# what Debian 13's packages bring that runs with other rights than its caller's: setuid, setgid, capabilities
+_RAISED = {
+    *(f"/usr/bin/{name}" for name in ("chage", "chfn", "chsh", "crontab", "expiry", "gpasswd", "mount", "newgrp")),
+    *(f"/usr/bin/{name}" for name in ("passwd", "ssh-agent", "su", "sudo", "umount", "at", "fusermount3", "pkexec")),
+    *(f"/usr/sbin/{name}" for name in ("unix_chkpwd", "exim4", "postdrop", "postqueue", "mount.nfs", "mount.cifs")),
+    "/usr/lib/openssh/ssh-keysign",
+    "/usr/lib/dbus-1.0/dbus-daemon-launch-helper",
+    "/usr/lib/polkit-1/polkit-agent-helper-1",
+}
+_CAPABLE = {f"/usr/bin/{name}" for name in ("ping", "arping", "mtr-packet", "newuidmap", "newgidmap")}
 _QUOTED = re.compile(r'"(?:\\.|[^"\\])*"')
 _KEY_TYPES = ("ssh-", "sk-ssh-", "ecdsa-", "sk-ecdsa-")
 # other ways into an account than a key in its own file (sshd_config(5)), with the value that closes each
-_OTHER_SOURCES = {"authorizedkeyscommand": "none", "trustedusercakeys": "none", "authorizedprincipalsfile": "none"}
+_OTHER_SOURCES = {
+    **dict.fromkeys(("authorizedkeyscommand", "trustedusercakeys", "authorizedprincipalsfile"), "none"),
+    # whether a file of keys counts that others may write
+    "strictmodes": "yes",
+}
 
 
 def _declared(settings: Settings) -> set[str]:
@@ -41,7 +55,9 @@ def _keys(observation: Observation) -> dict[str, set[str]]:
             continue
         kinds = [index for index, word in enumerate(words) if word.startswith(_KEY_TYPES)]
         start = kinds[0] if kinds else 0
-        found.setdefault(user, set()).add(" ".join(words[start : start + 2]))
+        # a key that vouches for others is another one than declared, if by its letters the same
+        vouches = ["cert-authority"] if any("cert-authority" in word.lower() for word in words[:start]) else []
+        found.setdefault(user, set()).add(" ".join([*vouches, *words[start : start + 2]]))
     return found
 
 
@@ -108,6 +124,16 @@ def test_no_account_has_a_password(observation: Observation, note: Callable[[str
     usable = sorted(name for name, state in states.items() if state in ("P", "NP"))
     note(f"{len(states)} accounts, all locked for passwords" if not usable else "")
     assert not usable, f"usable without a key: {', '.join(usable)}"
+
+
+@pytest.mark.control("users-01")
+@pytest.mark.probe(users.consoles)
+def test_no_console_opens_by_itself(observation: Observation, note: Callable[[str], None]) -> None:
+    """No console opens a session for whoever stands there, now or after a restart (agetty(8))."""
+    lines = observation.data.text.splitlines()
+    assert "asked" in lines, "the machine does not say what waits at its consoles"
+    judge(f"a console opens a session unasked: {line}" for line in lines if line != "asked")
+    note("none")
 
 
 @pytest.mark.control("users-02")
@@ -180,20 +206,47 @@ def test_no_back_way_to_root(observation: Observation, note: Callable[[str], Non
     """Nobody is in a group whose members can make themselves root."""
     member_of = {line.partition(" ")[0]: set(line.split()[1:]) for line in observation.data.text.splitlines()}
     assert member_of.get("root"), "the machine does not say who is in which group"
-    found = {group: [user for user, groups in member_of.items() if group in groups] for group in _ROOT_GROUPS}
+    found = {
+        group: [user for user, groups in member_of.items() if group in groups and user != "root"]
+        for group in _ROOT_GROUPS
+    }
     dangerous = {group: users for group, users in found.items() if users}
-    note("members of disk, shadow, docker, lxd, wheel: none" if not dangerous else "")
+    note(f"members of {join(_ROOT_GROUPS)}: none" if not dangerous else "")
     assert not dangerous, f"members: {', '.join(f'{group}: {join(users)}' for group, users in dangerous.items())}"
 
 
 @pytest.mark.control("users-03")
-@pytest.mark.probe(users.set_uid)
-def test_no_program_makes_anybody_root(observation: Observation, note: Callable[[str], None]) -> None:
-    """No program runs as root for whoever starts it, but those that packages brought."""
-    *found, last = observation.data.text.splitlines() or [""]
-    assert last == "sudo", "the machine does not say which programs run as root for others"
-    judge(f"whoever starts {file} is root" for file in found)
-    note("those of packages alone")
+@pytest.mark.probe(users.group_passwords)
+def test_nobody_lets_others_into_a_group(observation: Observation, note: Callable[[str], None]) -> None:
+    """No group has a password that lets whoever knows it in, or an account that may take in others (gshadow(5))."""
+    rows = [[*line.split(" "), ""] for line in observation.data.text.splitlines()]
+    assert any(name == "root" for name, *_ in rows), "the machine does not say which groups it has"
+    judge(
+        f"whoever knows its password gets into the group {name}" if word == "password" else f"{who} may let others in"
+        for name, word, who, *_ in rows
+        if word == "password" or who
+    )
+    note(f"{len(rows)} groups")
+
+
+@pytest.mark.control("users-03")
+@pytest.mark.probe(users.roots_own)
+def test_no_file_makes_anybody_root(observation: Observation, note: Callable[[str], None]) -> None:
+    """No program but Debian's own gives its caller more rights, and nobody but root may write what root goes by.
+
+    Those programs are known by name, and are as their packages brought them.
+    """
+    seen = parsed(observation.data, "the machine does not say which programs run as root for others")
+    wrong = []
+    for path, found in sorted(seen["raised"].items()):
+        if path not in (_CAPABLE if found["capable"] else _RAISED):
+            wrong.append(f"{path} gives whoever starts it rights ({found['mode']})")
+        elif not found["as_brought"]:
+            wrong.append(f"{path} gives whoever starts it rights, and is another program than its package's")
+    assert "/usr/bin/sudo" in seen["raised"], "not even sudo was found"
+    wrong += [f"{path}: {why}" for path, why in sorted(seen["writable"].items())]
+    judge(wrong)
+    note(f"{len(seen['raised'])} programs of Debian's; {seen['seen']} files looked at")
 
 
 @pytest.mark.control("users-04")
@@ -208,6 +261,16 @@ def test_accounts_of_who_left_are_gone(
     left = names & set(settings.users.removed)
     note(f"{len(settings.users.removed)} looked for, {len(left)} found")
     assert not left, f"still there: {', '.join(sorted(left))}"
+
+
+@pytest.mark.control("users-04")
+@pytest.mark.probe(users.left_behind)
+def test_nothing_waits_for_who_left(observation: Observation, settings: Settings, note: Callable[[str], None]) -> None:
+    """No right, group, key or timed job stands under a name of who left, and no program runs without an account."""
+    _somebody_left(settings)
+    found: list[str] = parsed(observation.data, "what is left of people cannot be read")
+    judge(found)
+    note("no right, group or job under their names, and no program without an account")
 
 
 @pytest.mark.control("users-04")

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from bastide.controls import count
-from bastide.layout.wireguard import INTERFACE
+from bastide.layout.wireguard import INTERFACE, UNIT
 from bastide.machines import Inventory, Machine
 from bastide.mesh import Mesh, mesh_of
 from bastide.open_ports import open_ports
 from bastide.settings import Settings
 from tests.verify.findings import judge
 from tests.verify.probes import cluster, firewall, nft, wireguard
+from tests.verify.probes.systemd import boots, told_besides, units
 from tests.verify.probes.wireguard import Roster, Strange
 from tests.verify.probes.world import Observation, declared
 
@@ -68,8 +69,22 @@ def test_only_the_declared_are_in_the_mesh(
         own = device.key if device and device.address == members[name] else seen.keys.get(name, "")
         if own and by_address.get(word, own) != own:
             wrong.append(f"{name} is known by another key than its own")
+    for key in sorted({*seen.own["kept"], *seen.own["peers"]}):
+        kept, now = seen.own["kept"].get(key), seen.own["peers"].get(key)
+        if kept != now:
+            will = f"may send as {', '.join(kept)}" if kept else "is out"
+            wrong.append(f"after a restart a peer {will}, which now {'may not' if not now else 'is otherwise'}")
     judge(wrong)
     note(f"{count(len(seen.own['peers']), 'peer')}, one address each")
+
+
+@pytest.mark.control("wireguard-04")
+@pytest.mark.probe(wireguard.unit)
+def test_the_mesh_comes_with_the_next_start(observation: Observation, note: Callable[[str], None]) -> None:
+    """The unit that makes it is active and enabled, and nothing tells it otherwise."""
+    unit = units(observation.data)[UNIT]
+    judge([*boots(unit), *told_besides(unit)])
+    note(f"{UNIT} is enabled")
 
 
 @pytest.mark.control("wireguard-02")

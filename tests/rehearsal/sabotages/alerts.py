@@ -68,6 +68,15 @@ SABOTAGES = (
     ),
     Sabotage(
         "alerts-01",
+        "a disk is full when nothing more goes onto it",
+        "a disk is full for it at 100 %",
+        _json('c["disk_percent"] = 100'),
+        f"mv /run/alerts.json {_CONFIG}",
+        ANY,
+        everywhere=("alerts",),
+    ),
+    Sabotage(
+        "alerts-01",
         "mail to somebody else",
         "mail goes to other people than declared",
         _json('c["mail"]["recipients"] = ["somebody@example.org"]'),

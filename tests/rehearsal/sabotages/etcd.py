@@ -107,6 +107,14 @@ SABOTAGES = (
         STANDBY + PRIMARY,
     ),
     Sabotage(
+        "etcd-04",
+        "today's snapshot is there, and nobody will take tomorrow's",
+        "bastide-etcd-keep.timer is loaded, disabled, inactive",
+        "systemctl -q disable --now bastide-etcd-keep.timer",
+        "systemctl -q enable --now bastide-etcd-keep.timer",
+        STANDBY + PRIMARY,
+    ),
+    Sabotage(
         "etcd-05",
         "Patroni may read and write all keys",
         "it may read keys of others",

@@ -87,6 +87,42 @@ SABOTAGES = (
         alone="the next ban makes fail2ban put its rules back, and then the reason is another one",
     ),
     Sabotage(
+        "fail2ban-01",
+        "every ban is as short as the first, by multipliers that the running server was told",
+        "sshd bans the second time for bantime.multipliers 1",
+        "fail2ban-client set sshd bantime.multipliers 1 >/dev/null",
+        _RESTART,
+        touches=_TOUCHES,
+    ),
+    Sabotage(
+        "fail2ban-02",
+        "a chain is asked before the list of the banned",
+        "no rule drops all that comes from the addresses that sshd bans",
+        f"{SAVE_RULES} && nft add chain inet f2b-table spare"
+        " && nft add rule inet f2b-table spare meta nfproto ipv4 accept"
+        " && nft insert rule inet f2b-table f2b-chain jump spare",
+        LOAD_RULES,
+        touches=(*_TOUCHES, NFT),
+    ),
+    Sabotage(
+        "fail2ban-03",
+        "an address of the private network was banned by hand",
+        "sshd has banned 1 address that it should spare",
+        "fail2ban-client set sshd banip $(echo {network} | sed 's,[0-9]*/.*,250,') >/dev/null",
+        "fail2ban-client unban $(echo {network} | sed 's,[0-9]*/.*,250,') >/dev/null",
+        touches=_TOUCHES,
+    ),
+    Sabotage(
+        "fail2ban-04",
+        "a file of systemd's has what was banned removed at each start",
+        "fail2ban.service is told otherwise by /etc/systemd/system/fail2ban.service.d/tidy.conf",
+        "mkdir -p /etc/systemd/system/fail2ban.service.d && printf '%s\\n' '[Service]'"
+        " 'ExecStartPre=rm -f /var/lib/fail2ban/fail2ban.sqlite3' > /etc/systemd/system/fail2ban.service.d/tidy.conf"
+        " && systemctl daemon-reload",
+        "rm -r /etc/systemd/system/fail2ban.service.d && systemctl daemon-reload",
+        touches=_TOUCHES,
+    ),
+    Sabotage(
         "fail2ban-02",
         "everybody of IPv4 is let go before the list of the banned",
         "no rule drops all that comes from the addresses that sshd bans (IPv4)",

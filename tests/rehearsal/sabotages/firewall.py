@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from tests.rehearsal.sabotages.model import LOAD_RULES, NFT, SAVE_RULES, Sabotage, changed_rules
 
+_RULES = "/etc/bastide/firewall.nft"
+
 
 def _hole(control: str, what: str, says: str, port: int, networks: list[str]) -> Sabotage:
     """A service that somebody opened in both firewalls."""
@@ -138,5 +140,35 @@ SABOTAGES = (
         "containers were forgotten",
         "forwarded traffic may go to 169.254.169.254",
         "nft flush chain inet bastide forward && nft chain inet bastide forward '{{ policy accept; }}'",
+    ),
+    changed_rules(
+        "firewall-04",
+        "one account of a service may ask the metadata service",
+        "an account that is not root may go to 169.254.169.254",
+        "nft insert rule inet bastide output ip daddr 169.254.169.254 meta skuid 33 accept",
+        touches=("metadata",),
+    ),
+    changed_rules(
+        "firewall-04",
+        "what is forwarded is let through before the rule that turns it away",
+        "forwarded traffic may go to 169.254.169.254",
+        "nft insert rule inet bastide forward iifname podman0 accept",
+        touches=("metadata",),
+    ),
+    Sabotage(
+        "firewall-03",
+        "the rules are as they should be, and will not be after a restart",
+        "bastide-firewall.service is loaded, disabled, active",
+        "systemctl -q disable bastide-firewall",
+        "systemctl -q enable bastide-firewall",
+        touches=("the firewall's unit",),
+    ),
+    Sabotage(
+        "firewall-03",
+        "the file that the next start reads opens a port",
+        "after a restart: not declared: tcp/8080 is open to ",
+        f"cp -p {_RULES} /run/firewall.nft && sed -i '/ct state invalid drop/i tcp dport 8080 accept' {_RULES}",
+        f"mv /run/firewall.nft {_RULES}",
+        touches=("the firewall's file",),
     ),
 )

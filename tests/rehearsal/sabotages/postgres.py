@@ -287,6 +287,21 @@ SABOTAGES = (
         "grant pg_read_all_data to {role}",
         "revoke pg_read_all_data from {role}",
     ),
+    _saying(
+        "postgres-06",
+        "a setting that superusers alone may change, for everybody",
+        "on a parameter, which nobody declared: SET public on log_statement",
+        "grant set on parameter log_statement to public",
+        "revoke set on parameter log_statement from public",
+    ),
+    _saying(
+        "postgres-06",
+        "a large object for everybody",
+        "SELECT public on large objects in ",
+        "select lo_from_bytea(424242, 'x'); grant select on large object 424242 to public",
+        "select lo_unlink(424242)",
+        "{database}",
+    ),
     _everybody_shares(
         "postgres-07",
         "a leader stays one without votes",
@@ -371,6 +386,26 @@ SABOTAGES = (
         "a program for each file of changes, by the superuser, who wins over every file of Patroni's",
         "restore_command is ",
         "restore_command = \\047/usr/bin/false\\047",
+    ),
+    Sabotage(
+        "postgres-10",
+        "the pool logs who connects, and nobody keeps what it says",
+        "a client of the pool does not come into the journal",
+        "printf '%s\\n' '[Service]' LogLevelMax=emerg > /etc/systemd/system/pgbouncer.service.d/quiet.conf"
+        " && systemctl daemon-reload && systemctl restart pgbouncer && sleep 0.5",
+        "rm /etc/systemd/system/pgbouncer.service.d/quiet.conf && systemctl daemon-reload"
+        " && systemctl restart pgbouncer && sleep 0.5",
+        PRIMARY,
+        touches=("pgbouncer.ini", "bastide.conf"),
+    ),
+    _edited(
+        "postgres-12",
+        "HAProxy was told, and has read, that sessions end after a minute",
+        "HAProxy's file: it says timeout client 1m",
+        "/etc/haproxy/haproxy.cfg",
+        "s/timeout client 24h/timeout client 1m/",
+        "systemctl reload haproxy && sleep 1",
+        everywhere=(_ROUTER,),
     ),
     Sabotage(
         "postgres-14",

@@ -11,6 +11,7 @@ _LATE = "/etc/ssh/sshd_config.d/zz-sabotage.conf"
 _SECOND = "/opt/telemetry"
 _RESTART = "systemctl reset-failed ssh; systemctl restart ssh"  # returns when it listens, unlike a reload
 _DAEMON = ("sshd",)
+_VIEW = "/run/systemd/system/ssh.service.d/view.conf"
 
 SABOTAGES = (
     Sabotage(
@@ -114,6 +115,22 @@ SABOTAGES = (
         "failures cost time that nobody is ever refused for",
         "nobody is refused before penalties of 86400 s",
         "PerSourcePenalties authfail:5 max:86400 min:86400",
+    ),
+    sshd_says(
+        "ssh-04",
+        "who fails is refused for a second at most",
+        "penalties have max 1,",
+        "PerSourcePenalties authfail:5 max:1 min:1",
+    ),
+    Sabotage(
+        "ssh-01",
+        "the server's unit shows it other settings than lie there",
+        "sshd sees another file in the place of /etc/ssh/sshd_config",
+        "cp -p /etc/ssh/sshd_config /run/other_sshd && echo 'PermitTunnel yes' >> /run/other_sshd"
+        " && mkdir -p /run/systemd/system/ssh.service.d && printf '%s\\n' '[Service]'"
+        f" BindReadOnlyPaths=/run/other_sshd:/etc/ssh/sshd_config > {_VIEW} && systemctl daemon-reload && {_RESTART}",
+        f"rm -r $(dirname {_VIEW}) /run/other_sshd; systemctl daemon-reload; {_RESTART}",
+        touches=_DAEMON,
     ),
     sshd_says(
         "ssh-04",

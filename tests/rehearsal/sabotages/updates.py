@@ -159,6 +159,27 @@ SABOTAGES = (
         "nothing is upgraded on Sundays, Tuesdays",
         'Unattended-Upgrade::Update-Days {{ "Mon"; }};',
     ),
+    _apt_says(
+        "updates-01",
+        "a hook that ends each installation before it begins",
+        "apt or dpkg is told by hand: /etc/apt/apt.conf.d/99sabotage-updates-01: DPkg::Pre-Invoke /bin/false",
+        'DPkg::Pre-Invoke {{ "/bin/false"; }};',
+    ),
+    Sabotage(
+        "updates-01",
+        "a program was put aside: its updates go where nobody looks",
+        "updates of /usr/bin/curl are put aside, by a diversion",
+        "dpkg-divert --quiet --local --rename --add /usr/bin/curl && cp -p /usr/bin/curl.distrib /usr/bin/curl",
+        "rm /usr/bin/curl && dpkg-divert --quiet --local --rename --remove /usr/bin/curl",
+        touches=("curl",),
+    ),
+    _unit_says(
+        "updates-01",
+        "a condition of systemd's, and apt reads other settings",
+        "apt-daily-upgrade.service is told otherwise by /etc/systemd/system/",
+        "apt-daily-upgrade.service",
+        "[Unit]\nConditionPathExists=/nonexistent\n[Service]\nEnvironment=APT_CONFIG=/dev/null",
+    ),
     Sabotage(
         "updates-01",
         "the program that upgrades was replaced",
@@ -321,6 +342,15 @@ SABOTAGES = (
         " && sed -i '/^Types:/a Trusted: yes' $f",
         "mv /run/debian.sources /etc/apt/sources.list.d/debian.sources",
         touches=_SOURCES,
+    ),
+    Sabotage(
+        "updates-04",
+        "a package that somebody made, and installed by hand",
+        "no archive has sabotage 1, or a newer one",
+        "mkdir -p /run/made/DEBIAN && printf '%s\\n' 'Package: sabotage' 'Version: 1' 'Architecture: all'"
+        " 'Maintainer: nobody <nobody@localhost>' 'Description: made by hand' > /run/made/DEBIAN/control"
+        " && dpkg-deb --build /run/made /run/made.deb >/dev/null && dpkg -i /run/made.deb >/dev/null",
+        "dpkg --purge sabotage >/dev/null; rm -r /run/made /run/made.deb",
     ),
     _source_says("somebody's archive", "file:/run/planted ./ is not declared", "deb file:/run/planted ./"),
     _source_says(

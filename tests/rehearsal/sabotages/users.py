@@ -7,6 +7,7 @@ from tests.rehearsal.sabotages.model import KEY, KEY_FILE, RELOAD, Sabotage, ear
 
 _SUDOERS = "/etc/sudoers.d/zz-sabotage"
 _EARLY = early("users-02")
+_CONSOLE = "/etc/systemd/system/getty@tty1.service.d"
 # Another account is named beside one that nobody declared, another key beside one that nobody named; and what opens
 # a person's account is saved in one place.
 _ACCOUNTS, _KEYS = ("accounts",), ("keys",)
@@ -48,6 +49,28 @@ SABOTAGES = (
         "for backup the server admits backup",
         "Match User backup\n    AllowUsers backup\n    AuthorizedKeysFile /etc/backup_keys",
         touches=("AllowUsers",),
+    ),
+    Sabotage(
+        "users-01",
+        "a console that is root's for whoever stands there",
+        "a console opens a session unasked: /etc/systemd/system/getty@tty1.service.d/auto.conf",
+        f"mkdir -p {_CONSOLE} && printf '%s\\n' '[Service]' ExecStart="
+        f" 'ExecStart=-/sbin/agetty --autologin root %I linux' > {_CONSOLE}/auto.conf && systemctl daemon-reload",
+        f"rm -r {_CONSOLE} && systemctl daemon-reload",
+    ),
+    sshd_says(
+        "users-02",
+        "a file of keys counts, whoever may write it",
+        "strictmodes is no",
+        "StrictModes no",
+    ),
+    Sabotage(
+        "users-02",
+        "a person's key that vouches for any other key",
+        "key(s) that the stack file does not name",
+        f"{KEY_FILE}; cp -p $(keys {{person}}) /run/keys && sed -i 's/^ssh-/cert-authority ssh-/' $(keys {{person}})",
+        f"{KEY_FILE}; cat /run/keys > $(keys {{person}}) && rm /run/keys",
+        touches=_KEYS,
     ),
     Sabotage(
         "users-02",
@@ -108,9 +131,37 @@ SABOTAGES = (
     Sabotage(
         "users-03",
         "a shell that is root's for whoever starts it",
-        "whoever starts /usr/local/bin/sh4 is root",
+        "/usr/local/bin/sh4 gives whoever starts it rights",
         "cp /bin/dash /usr/local/bin/sh4 && chmod 4755 /usr/local/bin/sh4",
         "rm /usr/local/bin/sh4",
+    ),
+    Sabotage(
+        "users-03",
+        "a package's own program, which somebody let run as root",
+        "/usr/bin/less gives whoever starts it rights",
+        "chmod u+s /usr/bin/less",
+        "chmod u-s /usr/bin/less",
+    ),
+    Sabotage(
+        "users-03",
+        "a program with root's capabilities, and no mode that tells",
+        "/opt/tool gives whoever starts it rights",
+        "cp /usr/bin/env /opt/tool && setcap cap_setuid+ep /opt/tool",
+        "rm /opt/tool",
+    ),
+    Sabotage(
+        "users-03",
+        "a script of root's that a person may write",
+        "/usr/local/sbin/nightly: it belongs to number",
+        "printf '#!/bin/sh\\n' > /usr/local/sbin/nightly && chown {person} /usr/local/sbin/nightly",
+        "rm /usr/local/sbin/nightly",
+    ),
+    Sabotage(
+        "users-03",
+        "a password that lets whoever knows it into a group",
+        "whoever knows its password gets into the group disk",
+        "cp -p /etc/gshadow /run/gshadow && sed -i 's,^disk:[^:]*:,disk:x1:,' /etc/gshadow",
+        "cp -p /run/gshadow /etc/gshadow && rm /run/gshadow",
     ),
     Sabotage(
         "users-03",
@@ -135,6 +186,20 @@ SABOTAGES = (
         "useradd -m -s /bin/bash {removed} && usermod -L {removed}",
         "userdel -rf {removed}",
         touches=_ACCOUNTS,
+    ),
+    Sabotage(
+        "users-04",
+        "the account is gone, the right waits for whoever gets the name",
+        f"{_SUDOERS}-left names ",
+        f"echo '{{removed}} ALL=(ALL) NOPASSWD: ALL' > {_SUDOERS}-left && chmod 440 {_SUDOERS}-left",
+        f"rm {_SUDOERS}-left",
+    ),
+    Sabotage(
+        "users-04",
+        "the account is gone, and what was started goes on",
+        "sleep runs for number 4321",
+        "systemd-run -q --collect --unit=left setpriv --reuid=4321 --regid=4321 --clear-groups sleep 900",
+        "systemctl stop left",
     ),
     Sabotage(
         "users-05",

@@ -45,6 +45,22 @@ SABOTAGES = (
     ),
     Sabotage(
         "wireguard-02",
+        "a peer that nobody declared, from the next start on",
+        "after a restart a peer may send as",
+        "cp -p /etc/wireguard/wg0.conf /etc/wireguard/saved && printf '[Peer]\\nPublicKey = %s\\nAllowedIPs = %s\\n'"
+        " $(wg genkey | wg pubkey) {mesh_stranger}/32 >> /etc/wireguard/wg0.conf",
+        "mv /etc/wireguard/saved /etc/wireguard/wg0.conf",
+        touches=("wg0.conf",),
+    ),
+    Sabotage(
+        "wireguard-04",
+        "a mesh that nobody starts again",
+        "wg-quick@wg0.service is loaded, disabled, active",
+        "systemctl -q disable wg-quick@wg0",
+        "systemctl -q enable wg-quick@wg0",
+    ),
+    Sabotage(
+        "wireguard-02",
         "a private key that everybody on the server can read",
         "others can read /etc/wireguard",
         "chmod 755 /etc/wireguard && chmod 644 /etc/wireguard/wg0.conf",

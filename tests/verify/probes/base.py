@@ -15,4 +15,22 @@ journal = command(
     shows="journalctl (journald's own account of its limits); systemd-analyze cat-config systemd/journald.conf",
 )
 oldest_entry = command("oldest", "journalctl -q -n +1 -o short-unix | head -n 1 | cut -d. -f1")
-names = command("names", "hostname; readlink /etc/localtime; date +%Z")
+names = command(
+    "names",
+    "hostname; readlink /etc/localtime; date '+%s %z'; cat /etc/hostname; systemctl show-environment | grep ^TZ=; true",
+    shows="hostname; readlink /etc/localtime; date +%z; cat /etc/hostname; systemctl show-environment",
+)
+# when journald read its settings, when these were changed, and journals of whom its limits are not: of another machine
+# that this one was copied from, or of a namespace of their own (systemd-journald.service(8))
+kept_journals = command(
+    "journals",
+    """systemctl show --timestamp=unix -p StateChangeTimestamp,ExecMainStartTimestamp systemd-journald
+for path in /etc/systemd/journald.conf* /etc/systemd/journald.conf.d/* /run/systemd/journald.conf.d \\
+    /run/systemd/journald.conf.d/*; do
+  if [ -d "$path" ]; then stat -c 'written %Y %n' "$path"; elif [ -e "$path" ]; then stat -c 'written %Z %n' "$path"; fi
+done
+for folder in /var/log/journal/* /run/log/journal/*; do
+  [ -d "$folder" ] && [ "${folder##*/}" != "$(cat /etc/machine-id)" ] && [ "$(ls "$folder")" ] && echo "other $folder"
+done; true""",
+    shows="systemctl show systemd-journald; stat /etc/systemd/journald.conf.d/*; ls /var/log/journal",
+)

@@ -7,10 +7,12 @@ from typing import Any
 from bastide.layout import etcd, postgres
 from bastide.machines import Machine
 from bastide.settings import Settings
+from tests.verify.probes.batch import command
 from tests.verify.probes.cluster import ETCD_PORTS, Said, answer
 from tests.verify.probes.engine import probe
 from tests.verify.probes.listed import listed
 from tests.verify.probes.scripts import script
+from tests.verify.probes.systemd import show
 from tests.verify.probes.world import World
 
 
@@ -50,6 +52,7 @@ def member_script(settings: Settings, machine: Machine, stack: str) -> str:
     return script(plan, "connections", "etcd_member")
 
 
+keeps = command("etcdkeeps", show(f"{etcd.KEEP}.timer", f"{etcd.KEEP}.service"))
 member = listed(
     "etcd",
     lambda world, machine: member_script(world.settings, machine, world.stack) if world.settings.postgres else "",

@@ -25,6 +25,7 @@ from tests.verify.probes.batch import ask, command
 from tests.verify.probes.engine import QUIET, Once, probe
 from tests.verify.probes.fail2ban_state import JAIL, parse, state_command
 from tests.verify.probes.listed import Text, listed
+from tests.verify.probes.systemd import show
 from tests.verify.probes.world import NotSeen, World
 
 _SEEN_SECONDS = 8
@@ -67,6 +68,7 @@ jails = command(
     state_command(),
     shows="fail2ban-client get JAIL OPTION (every jail); nft -j list ruleset; fail2ban's database",
 )
+unit = command("fail2banunit", show("fail2ban.service"))
 client = command("client", _CLIENT, shows="echo $SSH_CONNECTION")
 
 

@@ -12,7 +12,7 @@ JAIL = "sshd"
 # Facts about bans, never the banned addresses themselves: evidence is for everybody. The server is asked over its own
 # socket, the kernel by nft, the database by SQL; a ban that is being made just now gets two seconds to be everywhere.
 _STATE = """
-import json, pickle, socket, sqlite3, subprocess, sys, time
+import ipaddress, json, pickle, socket, sqlite3, subprocess, sys, time
 TEST = sys.argv[1:]
 END = b"<F2B_END_COMMAND>"
 def told(*words):
@@ -40,12 +40,17 @@ def dropped(name):
         # whoever a rule before lets go is not dropped by those behind it
         at = (rule["family"], rule["table"], rule["chain"])
         if at in open_: continue
-        if any(word in part for part in parts for word in ("accept", "return", "goto", "vmap")): open_.add(at)
+        goes = ("accept", "return", "goto", "vmap", "jump", "queue")
+        if any(word in part for part in parts for word in goes): open_.add(at)
         match = parts[0].get("match", {}) if len(parts) == 2 and "drop" in parts[1] else {}
         payload = match.get("left", {}).get("payload", {}); right = str(match.get("right")).lstrip("@")
         if payload.get("field") == "saddr" and match["op"] == "==" and right.endswith(f"-set-{name}"):
             found.setdefault(payload["protocol"], set()).update(sets.get((rule["table"], right), set()))
     return found
+def within(word, networks):
+    try: address = ipaddress.ip_address(word)
+    except ValueError: return False
+    return any(address in one for one in networks)
 def bans(name, path):
     end = time.monotonic() + 2
     while True:
@@ -54,14 +59,17 @@ def bans(name, path):
         stored = {ip for jail, ip in kept(path) if jail == name} if path else set()
         if banned <= held & stored and set(TEST) <= banned or time.monotonic() > end: break
         time.sleep(0.1)
+    spared = [ipaddress.ip_network(word, strict=False) for word in told("get", name, "ignoreip")]
+    ours = [a for a in banned | held if within(a, spared)]
     return {"banned": len(banned), "not_dropped": len(banned - held), "not_kept": len(banned - stored),
-            "drops": sorted(drops), "test": [a in banned & held & stored for a in TEST]}
+            "spared": len(ours), "drops": sorted(drops), "test": [a in banned & held & stored for a in TEST]}
 def out(*argv): return subprocess.run(argv, capture_output=True, text=True).stdout.strip()
 line = socket.socket(socket.AF_UNIX); line.settimeout(5)
 try: line.connect(SOCKET)
 except OSError: print("null"); raise SystemExit
 path = told("get", "dbfile")
-keys = ("ignoreip", "ignorecommand", "maxretry", "findtime", "bantime", "bantime.increment", "bantime.maxtime")
+keys = ("ignoreip", "ignorecommand", "maxretry", "findtime", "bantime", "bantime.increment", "bantime.maxtime",
+    "bantime.formula", "bantime.multipliers", "bantime.factor", "bantime.rndtime")
 names = dict(told("status"))["Jail list"].replace(",", " ").split()
 jails = {name: {key: told("get", name, key) for key in keys} | bans(name, path) for name in names}
 print(json.dumps({"jails": jails, "dbfile": path, "dbpurgeage": told("get", "dbpurgeage"),

@@ -6,6 +6,7 @@ import secrets
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 
+from bastide.layout.firewall import RULES, UNIT
 from bastide.machines import Machine
 from bastide.open_ports import open_ports
 from tests.verify.probes.batch import command
@@ -13,6 +14,7 @@ from tests.verify.probes.engine import Once, probe
 from tests.verify.probes.listed import listed
 from tests.verify.probes.reach import listeners, listening
 from tests.verify.probes.site import METADATA, METADATA6
+from tests.verify.probes.systemd import show
 from tests.verify.probes.world import NotSeen, Output, World
 
 # UDP services that are often left open (nmap's most frequent, and what this platform may come to use)
@@ -20,6 +22,8 @@ _UDP = {53, 67, 69, 111, 123, 137, 161, 500, 514, 1194, 1900, 4500, 5353, 51820}
 _once = Once()
 
 rules = command("rules", "nft -j list ruleset")
+unit = command("firewallunit", show(UNIT))
+rules_at_start = command("rulesatstart", f"unshare -n sh -c 'nft -f {RULES} && nft -j list ruleset'")
 # the tables of the older iptables, which nft does not show; without the modules there is no such file
 older_rules = command("olderrules", "cat /proc/net/ip_tables_names /proc/net/ip6_tables_names 2>/dev/null; true")
 _metadata = {

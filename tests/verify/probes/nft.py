@@ -55,11 +55,10 @@ def accepts_everything(chains: list[Chain], hook: str, family: str) -> bool:
     return all(any(_accepts_everything(rule, family) for rule in chain.rules) for chain in dropping)
 
 
-def drops_address(chains: list[Chain], hook: str, address: str, family: str = "ip") -> bool:
-    """Whether a rule at this hook drops whatever goes to `address`."""
-    return any(
-        _drops(rule) and address in json.dumps(rule) for chain in _at(chains, hook, family) for rule in chain.rules
-    )
+def lets_through(chains: list[Chain], hook: str, address: str, family: str = "ip") -> bool:
+    """Whether somebody else than root may get through this hook to `address`: every rule before the one that drops it
+    counts, and what is not known here is taken for the worse."""
+    return not any(_closes_to(chain, address, family) for chain in _at(chains, hook, family))
 
 
 def drops_forged(chains: list[Chain], network: str, interface: str) -> bool:
@@ -123,6 +122,39 @@ def _at(chains: list[Chain], hook: str, family: str) -> list[Chain]:
 
 def _drops(rule: list[dict[str, Any]]) -> bool:
     return any("drop" in part or "reject" in part for part in rule)
+
+
+def _closes_to(chain: Chain, address: str, family: str) -> bool:
+    for rule in chain.rules:
+        matches = [match for part in rule if (match := part.get("match"))]
+        if any(word in part for part in rule for word in ("accept", "jump", "goto", "queue", "vmap", "return")):
+            if not any(_spares(match, address, family) for match in matches):
+                return False
+        elif _drops(rule) and all(_is_for(match, address, family) for match in matches):
+            return True
+    return chain.policy == "drop"
+
+
+def _spares(match: dict[str, Any], address: str, family: str) -> bool:
+    """Whether what a match is about is surely not somebody's question to `address`: it is root's, an answer, a ping,
+    goes by loopback, to another address, or is of the other family."""
+    left, wanted = match["left"], match["right"]
+    if match.get("op") == "!=":
+        return False
+    meta, payload = left.get("meta", {}).get("key"), left.get("payload", {})
+    if meta == "skuid":
+        return wanted in (0, "root")
+    if meta in ("oif", "oifname"):
+        return bool(wanted == "lo")
+    if payload.get("field") == "daddr":
+        return payload["protocol"] != family or (isinstance(wanted, str) and wanted[0] != "@" and wanted != address)
+    return meta not in ("iif", "iifname") and "saddr" != payload.get("field") != "dport" and _narrows(match, family)
+
+
+def _is_for(match: dict[str, Any], address: str, family: str) -> bool:
+    payload = match["left"].get("payload", {})
+    to = (payload.get("protocol"), payload.get("field")) == (family, "daddr")
+    return to and match.get("op") != "!=" and match["right"] == address
 
 
 def _ends_with_drop(chain: Chain) -> bool:

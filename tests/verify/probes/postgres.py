@@ -62,6 +62,16 @@ def marked(world: World, machine: Machine) -> tuple[str, dict[str, dict[str, Any
     return "# tcpdump -i any, while pg_logical_emit_message writes a word into the stream of changes", found
 
 
+@probe()
+def logged(world: World, machine: Machine) -> tuple[str, dict[str, bool]]:
+    """Whether a connection, a change that is taken back and a name at the pool come into the journal."""
+    if machine.name not in {one.name for one in sites(world)}:
+        return "# no databases", {}
+    done = in_the_journal.run(world, machine, secrets.token_hex(8))
+    shown = "# begin; create temporary table ...; rollback; journalctl -u patroni -u pgbouncer -g WORD"
+    return shown, parsed(machine, done.text)
+
+
 def own_of(settings: Settings, observation: Observation) -> dict[str, Any]:
     """What the machine's own server says, out of what `servers` gave."""
     declared(settings.postgres)
@@ -163,3 +173,9 @@ stranger = listed(
 )
 marker = listed("wal marker", _for_sites(f'{sent("wal_marker")} {postgres.PORT} {INTERFACE} "$1"'))
 received = listed("wal received", _for_sites(f"{sent('wal_marker')} received"))
+
+
+in_the_journal = listed(
+    "what is logged",
+    lambda world, machine: f'{sent("logged")} {postgres.POOL_PORT} "$1"' if world.settings.postgres else "",
+)

@@ -29,6 +29,8 @@ select json_build_object(
       'groups', array(select pg_get_userbyid(roleid) from pg_auth_members where member = r.oid),
       'password', case when rolpassword is null then 'none' else split_part(rolpassword, '$', 1) end))
     from pg_authid r where not starts_with(rolname, 'pg_')),
+  'parameters', array(select {_GRANT} || ' on ' || parname from pg_parameter_acl p, aclexplode(paracl) a
+    where a.grantee not in (select oid from pg_authid where rolsuper) order by 1),
   'databases', (select json_object_agg(datname, json_build_object(
       'owner', pg_get_userbyid(datdba),
       'grants', array(select {_GRANT} from aclexplode(coalesce(datacl, acldefault('d', datdba))) a
@@ -79,6 +81,8 @@ select json_build_object(
       and not exists (select from extended where classid = 'pg_proc'::regclass and objid = p.oid)
       and exists (select from aclexplode(coalesce(proacl, acldefault('f', proowner))) a
         where a.privilege_type = 'EXECUTE' and a.grantee not in (select oid from supers)) order by 1),
+  'large', array(select distinct {_GRANT} from pg_largeobject_metadata m, aclexplode(lomacl) a
+    where a.grantee <> lomowner and a.grantee not in (select oid from supers) order by 1),
   'later', coalesce((select json_agg(json_build_object(
       'maker', pg_get_userbyid(defaclrole),
       'kind', case defaclobjtype when 'S' then 'sequence' when 'n' then 'schema' else 'table' end,
@@ -135,6 +139,14 @@ def rights_differ(postgres: Postgres, seen: dict[str, Any]) -> list[str]:
     found += [
         f"a database that nobody declared: {name}" for name in {*seen["databases"]} - {"postgres", *postgres.databases}
     ]
+    found += [f"on a parameter, which nobody declared: {text}" for text in seen.get("parameters", ())]
+    for name, inside in seen["inside"].items():
+        found += [
+            f"{text} on large objects in {name}, which nobody declared" for text in (inside or {}).get("large", ())
+        ]
+    # what nobody is declared for has the schema that it was made with, in which everybody may look and nobody make
+    made = ((seen["inside"].get("postgres") or {}).get("schemas") or {}).get("public", {"grants": []})
+    found += [f"{text} on the schema public of postgres" for text in made["grants"] if not text.startswith("USAGE ")]
     # statistics for people who look, and the log of changes
     return [*found, *_without(("pg_stat_statements", "pgaudit"), "postgres", seen["inside"].get("postgres"))]
 

@@ -6,7 +6,16 @@ import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
-from bastide.layout.postgres import DATA, FOLDER, LEADER_PORT, POOL_FOLDER, POOL_PORT, PORT, REPLICA_PORT
+from bastide.layout.postgres import (
+    DATA,
+    FOLDER,
+    LEADER_PORT,
+    PATRONI_PORT,
+    POOL_FOLDER,
+    POOL_PORT,
+    PORT,
+    REPLICA_PORT,
+)
 from bastide.settings import Settings
 from tests.verify.probes.postgres_rules import PINNED, shared_settings
 
@@ -32,6 +41,14 @@ _COMMAND_LINE = (  # what Patroni keeps equal among members (Patroni 4.0 manual,
     *("max_worker_processes", "wal_log_hints"),
 )
 _FILES = ("postgresql.conf", "postgresql.base.conf")
+# a replica that waits for longer reads than this (seconds) is led to however far behind it is
+_REPLAY_WAITS = 30
+_ROUTER = (
+    *("global", "log /dev/log local0 notice", "user haproxy", "group haproxy", "maxconn 4000"),
+    *("ssl-default-server-options ssl-min-ver TLSv1.2", "defaults", "log global", "mode tcp", "maxconn 2000"),
+    *("retries 0", "timeout connect 2s", "timeout check 3s", "timeout client 24h", "timeout server 24h"),
+    *("option clitcpka", "option srvtcpka", "option dontlog-normal"),
+)
 _UNITS = {"B": 1, "kB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40, "us": 1, "ms": 1000, "s": 10**6, "min": 6 * 10**7}
 
 
@@ -154,6 +171,36 @@ def pool_differs(found: dict[str, list[str]], declared: dict[str, str]) -> Itera
         if value != wanted:
             yield f"{name} is {value or 'nothing'}, not {wanted or 'nothing'}"
     yield from (f"{name} is not known to it" for name in declared if name not in found)
+
+
+def router_lines(settings: Settings) -> list[str]:
+    """What HAProxy's file must say, line by line (HAProxy 3.0 manual, 3, 4.2 and 5.2), without comments."""
+    wanted = settings.postgres
+    if wanted is None:
+        return []
+    waits = wanted.replica_reads.max_standby_streaming_delay_seconds > _REPLAY_WAITS
+    replica = "/replica" if waits else f"/replica?lag={wanted.max_failover_lag_mb}MB"
+    lines = [*_ROUTER]
+    for name, port, checks, looks in (
+        ("leader", LEADER_PORT, ("/primary", "/health"), "inter 1s fastinter 100ms downinter 200ms"),
+        ("replicas", REPLICA_PORT, (replica,), "inter 1s fastinter 200ms downinter 2s"),
+    ):
+        lines += [f"listen {name}", f"bind 127.0.0.1:{port}", "option httpchk"]
+        for path in checks:
+            lines += ["http-check connect default", f"http-check send meth OPTIONS uri {path}"]
+            lines += ["http-check expect status 200"]
+        tls = f"check port {PATRONI_PORT} check-ssl verify required ca-file {FOLDER}/ca.crt"
+        lines.append(f"default-server {tls} {looks} fall 2 rise 1 on-marked-down shutdown-sessions")
+        lines += [f"server {one} {settings.mesh[one]}:{PORT} verifyhost {one}" for one in settings.sites]
+    return lines
+
+
+def router_differs(found: list[str], declared: list[str]) -> list[str]:
+    """Lines that are there and should not be, and the other way round; the same lines in another order as well."""
+    more = [f"it says {line}" for line in found if line not in declared]
+    missing = [f"it does not say {line}" for line in declared if line not in found]
+    other = ["its lines stand in another order, or twice"] if found != declared else []
+    return [*more, *missing] or other
 
 
 def pool_ways(settings: Settings) -> dict[str, list[str]]:

@@ -14,7 +14,7 @@ from bastide.settings import Updates
 from tests.verify.probes.batch import ask, command
 from tests.verify.probes.engine import FIRST, probe
 from tests.verify.probes.listed import listed
-from tests.verify.probes.scripts import script
+from tests.verify.probes.scripts import script, sent
 from tests.verify.probes.systemd import show
 from tests.verify.probes.world import Output, World
 
@@ -74,6 +74,11 @@ pending = command(
         "pending",
     ),
     shows=f"apt_pkg.Cache of python3-apt; ls /run/reboot-required /boot; grep deleted /proc/*/maps; cat {MEMORY}",
+)
+installs = command(
+    "installs",
+    sent("installs"),
+    shows="apt list '~i?obsolete'; apt-config dump; dpkg-divert --list; cat /etc/dpkg/dpkg.cfg /etc/dpkg/dpkg.cfg.d/*",
 )
 rolled = command(
     "rolled",

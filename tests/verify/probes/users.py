@@ -16,10 +16,17 @@ done; true"""
 # with the group that an account has from the start, which no list of members shows
 _GROUPS = 'getent passwd | cut -d: -f1 | while read -r user; do echo "$user $(id -Gn "$user")"; done'
 
-# what anybody may start runs as root then; a package's own is the package's to answer for
-_SET_UID = """find / -xdev -type f -user root -perm -4000 2>/dev/null | while read -r file; do
-  dpkg -S "$file" >/dev/null 2>&1 || dpkg -S "${file#/usr}" >/dev/null 2>&1 || echo "$file"
-done; dpkg-query -W -f '${Package}\n' sudo"""
+# what root runs or goes by, and what in there is a service's own (a service's account opens no session)
+_ROOTS = ("/etc", "/usr", "/boot", "/opt", "/root", "/var/spool/cron", "/var/lib/dpkg", "/var/lib/systemd/linger")
+_SERVICES = (
+    "/etc/etcd",
+    "/etc/postgresql",
+    "/etc/bastide/postgres",
+    "/etc/patroni",
+    "/etc/pgbouncer",
+    "/etc/systemd/network",
+)
+_FIRST_PERSON = 1000  # Debian Policy, 9.2.2
 
 # Shells that open no session (Debian: nologin(8), false(1), and sync(1) for the account of that name), and the packages
 # that bring them.
@@ -39,12 +46,37 @@ accounts = command("accounts", "getent passwd")
 shells = command("shells", _SHELLS, shows=f"md5sum {' '.join(NO_SHELL)}; cat /var/lib/dpkg/info/login.md5sums")
 locks = command("locks", "passwd -S -a | cut -d' ' -f1,2")
 groups = command("groups", _GROUPS)
-set_uid = command("setuid", _SET_UID, shows="find / -xdev -user root -perm -4000; dpkg -S FILE")
+roots_own = command(
+    "rootsown",
+    script({"places": _ROOTS, "services": _SERVICES, "least": _FIRST_PERSON}, "roots_own"),
+    shows=f"find / -perm /6000; getcap -r /; find {' '.join(_ROOTS)} -perm /022 -o ! -user root",
+)
+group_passwords = command(
+    "grouppasswords",
+    """awk -F: '{ print $1, ($2 ~ /^[!*]*$/ ? "none" : "password"), $3 }' /etc/gshadow""",
+    shows="cut -d: -f1,3 /etc/gshadow",
+)
 sudo = command("sudo", _SUDO, shows="sudo -l -U NAME (every account)")
+# lines of units, processes that wait, and the shell that systemd has for debugging
+consoles = command(
+    "consoles",
+    r"""systemctl is-enabled debug-shell 2>/dev/null | grep -x enabled | sed 's/.*/debug-shell.service is enabled/'
+systemctl is-active debug-shell 2>/dev/null | grep -x active | sed 's/.*/debug-shell.service runs/'
+grep -rsE '^ExecStart=.*getty.* (--autologin|-a|--skip-login|-n|--login-program|-l)[ =]' /etc/systemd/system \
+    /run/systemd/system /usr/local/lib/systemd/system /usr/lib/systemd/system
+ps -eo args | grep -E '^[^ ]*agetty .*(--autologin|-a|--skip-login|-n|--login-program|-l)[ =]'
+echo asked""",
+    shows="grep -r getty /etc/systemd/system /usr/lib/systemd/system; systemctl is-enabled debug-shell; ps -eo args",
+)
 keys = command(
     "keys",
     script({"config": CONFIG}, "sshd_config", "sshd_keys"),
     shows="cat of every file that any AuthorizedKeysFile of sshd's settings names, for every account",
+)
+left_behind = command(
+    "leftbehind",
+    lambda world, machine: script({"names": list(world.settings.users.removed)}, "left_behind"),
+    shows="grep -rw NAME /etc/sudoers* /etc/group /etc/gshadow; ls /var/spool/cron/crontabs; ps -eo uid,comm",
 )
 
 

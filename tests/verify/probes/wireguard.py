@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from shlex import quote
 from typing import Any
 
-from bastide.layout.wireguard import FOLDER, INTERFACE
+from bastide.layout.wireguard import FOLDER, INTERFACE, UNIT
 from bastide.machines import Machine
 from tests.verify.probes.batch import ask, command
 from tests.verify.probes.engine import probe
 from tests.verify.probes.listed import listed
 from tests.verify.probes.reach import Knock, knocked, listeners, listening
+from tests.verify.probes.systemd import show
 from tests.verify.probes.world import NotSeen, World, declared
 
 # Public keys and what each may send as; who can read the files with the private one. Where a person's device is stays
@@ -29,9 +30,13 @@ for folder, _, names in os.walk("{FOLDER}"):
         info = os.stat(path)
         owners = (pwd.getpwuid(info.st_uid).pw_name, grp.getgrgid(info.st_gid).gr_name)
         files[path] = [oct(info.st_mode & 0o777), *owners]
+kept, stripped = {{}}, subprocess.run(["wg-quick", "strip", "{INTERFACE}"], capture_output=True, text=True).stdout
+for part in stripped.split("[Peer]")[1:]:
+    told = dict((w.strip() for w in line.split("=", 1)) for line in part.splitlines() if "=" in line)
+    kept[told.get("PublicKey", "")] = sorted(told.get("AllowedIPs", "").replace(",", " ").split())
 peers = dict(line.split("\\t", 1) for line in shown("allowed-ips").splitlines())
 program = subprocess.run(["pgrep", "-x", "wireguard-go"], capture_output=True).returncode == 0
-print(json.dumps({{"key": shown("public-key"), "files": files, "kernel": not program,
+print(json.dumps({{"key": shown("public-key"), "files": files, "kernel": not program, "kept": kept,
     "peers": {{key: sorted(text.split()) for key, text in peers.items()}}}}))
 """
 # To each address: a datagram with a word of its own, and a ping. What then passes by on all interfaces is looked at: in
@@ -100,6 +105,7 @@ members = command(
     shows=f"wg show {INTERFACE} (public keys and allowed addresses); ls -l {FOLDER}",
 )
 
+unit = command("meshunit", show(UNIT))
 
 messages = listed(
     "messages in the mesh",

@@ -49,7 +49,8 @@ def seen(**more: Any) -> Output:
     assert SETTINGS.alerts is not None
     assert SETTINGS.alerts.mail is not None
     config = {
-        "mail": {"recipients": list(SETTINGS.alerts.mail.recipients)},
+        "mail": SETTINGS.alerts.mail.model_dump(mode="json"),
+        "disk_percent": SETTINGS.alerts.disk_percent,
         "peers": {name: SETTINGS.mesh[name] for name in OTHERS},
         "order": SETTINGS.one_at_a_time,
         "silent_minutes": SETTINGS.alerts.silent_minutes,

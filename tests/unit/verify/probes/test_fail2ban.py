@@ -26,6 +26,8 @@ def _bans(**changed: object) -> Observation:
         "ignoreip": ["127.0.0.0/8", "::1", "198.51.100.10", "2001:db8:ffff::10", "10.20.0.0/16", *MEMBERS],
         "ignorecommand": "",
         **{"maxretry": 5, "findtime": 3600, "bantime": 3600, "bantime.increment": True, "bantime.maxtime": 604800},
+        **dict.fromkeys(("bantime.formula", "bantime.multipliers", "bantime.rndtime"), None),
+        **{"bantime.factor": "1", "spared": 0},
         **{"banned": 0, "not_dropped": 0, "not_kept": 0, "drops": ["ip", "ip6"], "test": []},
     }
     server = {"dbfile": "/var/lib/x", "dbpurgeage": 2592000, "filesystem": "ext2/ext3", "boot": "enabled"}
@@ -49,6 +51,11 @@ def test_a_server_that_bans_otherwise_is_seen() -> None:
         checked_fail2ban.test_limits_in_force(_observation("null"), SETTINGS, note=print)
 
 
+def test_bans_that_grow_otherwise_are_seen() -> None:
+    with pytest.raises(AssertionError, match=r"the second time for bantime.multipliers 1 1"):
+        checked_fail2ban.test_limits_in_force(_bans(**{"bantime.multipliers": "1 1"}), SETTINGS, note=print)
+
+
 def test_a_whole_world_that_is_spared_is_seen() -> None:
     nobody: Any = ()
     with pytest.raises(AssertionError, match=r"spares without being told to: 0\.0\.0\.0/1"):
@@ -56,6 +63,8 @@ def test_a_whole_world_that_is_spared_is_seen() -> None:
             _bans(ignoreip=["0.0.0.0/1", "128.0.0.0/1", "::/1", "8000::/1"]), SETTINGS, nobody, note=print
         )
     checked_fail2ban.test_operators_and_servers_are_spared(_bans(), SETTINGS, nobody, note=print)
+    with pytest.raises(AssertionError, match="has banned 1 address that it should spare"):
+        checked_fail2ban.test_operators_and_servers_are_spared(_bans(spared=1), SETTINGS, nobody, note=print)
 
 
 def test_silence_of_an_address_that_was_silent_before_proves_nothing() -> None:

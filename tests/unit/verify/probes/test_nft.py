@@ -105,8 +105,23 @@ def test_a_second_chain_that_drops_still_counts() -> None:
 def test_a_dropped_address_is_found() -> None:
     rule = [_match({"payload": {"protocol": "ip", "field": "daddr"}}, "169.254.169.254"), DROP]
     chains = nft.parse(_ruleset(rule, hook="forward"))
-    assert nft.drops_address(chains, "forward", "169.254.169.254")
-    assert not nft.drops_address(chains, "input", "169.254.169.254")
+    assert not nft.lets_through(chains, "forward", "169.254.169.254")
+    assert nft.lets_through(chains, "output", "169.254.169.254")
+
+
+def test_whoever_is_let_through_before_the_drop_is_seen() -> None:
+    def to(address: str) -> dict[str, Any]:
+        return _match({"payload": {"protocol": "ip", "field": "daddr"}}, address)
+
+    def asked(*rules: list[dict[str, Any]]) -> bool:
+        chains = nft.parse(_ruleset(*rules, [to("169.254.169.254"), DROP], hook="output", policy="accept"))
+        return nft.lets_through(chains, "output", "169.254.169.254")
+
+    by = {"meta": {"key": "skuid"}}
+    assert not asked([to("169.254.169.254"), _match(by, 0), ACCEPT], [to("192.0.2.1"), ACCEPT])
+    assert asked([to("169.254.169.254"), _match(by, 33), ACCEPT])
+    assert asked([_match({"meta": {"key": "mark"}}, 1), {"jump": {"target": "more"}}])
+    assert asked([_match({"payload": {"protocol": "tcp", "field": "dport"}}, 80), ACCEPT])
 
 
 @pytest.mark.parametrize(

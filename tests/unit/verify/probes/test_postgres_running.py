@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bastide import cluster
 from bastide.settings import Settings
-from deploys.postgres.routing import CLIENTS, pool_files
+from deploys.postgres.routing import CLIENTS, haproxy_file, pool_files
 from tests.unit.bastide.proofs import SETTINGS, inventory
 from tests.unit.deploys.box import KEYRING
 from tests.verify import test_postgres_running as checked
@@ -23,6 +24,8 @@ from tests.verify.probes.postgres_running import (
     not_waiting,
     pool_differs,
     pool_settings,
+    router_differs,
+    router_lines,
     settings_differ,
     told_otherwise,
 )
@@ -58,7 +61,12 @@ def seen(overrides: list[str] | None = None, **changed: Any) -> Observation:
         "subscriptions": [],
         "statements": {"passwords": [], "declines": []},
         "databases": {"postgres": inside, **dict.fromkeys(POSTGRES.databases if POSTGRES else (), inside)},
-        "router": {"files": ["/etc/haproxy/haproxy.cfg"], "unread": [], "servers": ROUTES},
+        "router": {
+            "files": ["/etc/haproxy/haproxy.cfg"],
+            "unread": [],
+            "servers": ROUTES,
+            "lines": router_lines(SETTINGS),
+        },
         "logged": {"lines": 0, "last": 0.0, "asked": True},
         **changed,
     }
@@ -132,12 +140,12 @@ def test_an_unlogged_table_is_named_unless_it_is_declared() -> None:
         ),
         (
             checked.test_haproxy_leads_to_the_sites_alone,
-            {"router": {"files": ["/etc/haproxy/haproxy.cfg"], "servers": ROUTES[1:]}},
+            {"router": {"files": ["/etc/haproxy/haproxy.cfg"], "servers": ROUTES[1:], "lines": router_lines(SETTINGS)}},
             "leads otherwise: leader",
         ),
         (
             checked.test_haproxy_leads_to_the_sites_alone,
-            {"router": {"files": ["/etc/other.cfg"], "servers": ROUTES}},
+            {"router": {"files": ["/etc/other.cfg"], "servers": ROUTES, "lines": router_lines(SETTINGS)}},
             "reads /etc/other.cfg",
         ),
     ],
@@ -272,6 +280,19 @@ def test_the_pool_is_expected_to_go_by_what_a_deploy_writes() -> None:
     assert {name: value for name, value in written.items() if name not in same} == {
         name: value for name, value in declared.items() if name not in ("conffile", "unix_socket_mode", "verbose")
     }
+
+
+def test_haproxy_is_expected_to_say_what_a_deploy_writes(tmp_path: Path) -> None:
+    file = haproxy_file(cluster.cluster_of(SETTINGS, PRIMARY, "example"))
+    (tmp_path / "haproxy.cfg").write_text(str(file.content))
+    assert remote._lines(str(tmp_path / "haproxy.cfg")) == router_lines(SETTINGS)
+    assert remote._lines(str(tmp_path / "none")) == []
+
+
+def test_lines_of_haproxy_that_differ_are_named() -> None:
+    assert router_differs(["a", "b"], ["a", "b"]) == []
+    assert router_differs(["a", "c"], ["a", "b"]) == ["it says c", "it does not say b"]
+    assert router_differs(["b", "a"], ["a", "b"]) == ["its lines stand in another order, or twice"]
 
 
 def test_a_pool_that_goes_by_something_else_is_named() -> None:

@@ -85,9 +85,9 @@ def test_undeclared_members_are_seen(peers: dict[str, list[str]], says: str) -> 
     keys = {"primary": "P", "standby": "S", "witness": "W"}
     with pytest.raises(AssertionError, match=says):
         checked.test_only_the_declared_are_in_the_mesh(
-            observation(Roster({"peers": peers}, keys)), SETTINGS, PRIMARY, note=SAID.append
+            observation(Roster({"peers": peers, "kept": peers}, keys)), SETTINGS, PRIMARY, note=SAID.append
         )
-    found = observation(Roster({"peers": members()}, keys))
+    found = observation(Roster({"peers": members(), "kept": members()}, keys))
     checked.test_only_the_declared_are_in_the_mesh(found, SETTINGS, PRIMARY, note=SAID.append)
 
 

@@ -49,7 +49,23 @@ def _unit(plan: dict[str, Any]) -> dict[str, Any]:
         "line": _line(pid),
         "read": max(times),
         "written": max(written, default=0),
+        "other": _seen_otherwise(pid, plan["config"], paths) if pid else [],
     }
+
+
+def _seen_otherwise(pid: int, config: str, paths: list[Path]) -> list[str]:
+    """Files that the server reads others in the place of: it may have been given another view of the file system."""
+    root = Path(f"/proc/{pid}/root")
+    folder = Path(f"{config}.d")
+    named = {*paths, *folder.glob("*"), *(Path(f"/{p.relative_to(root)}") for p in Path(f"{root}{folder}").glob("*"))}
+    found = []
+    for path in sorted(named):
+        try:
+            if not path.samefile(f"{root}{path}"):
+                found.append(str(path))
+        except OSError:
+            found.append(str(path))
+    return found
 
 
 def _listening() -> list[tuple[str, int, int]]:
