@@ -185,8 +185,8 @@ def test_what_others_write_into_the_log_bans_nobody(opened: Rehearsal) -> None:
         f' [syslog.syslog("{line}") for n in range(6)]; time.sleep(1)'
     )
     script = (
-        "cp $(readlink -f /usr/bin/python3) /tmp/sshd && chmod 755 /tmp/sshd;"
-        f" PYTHONHOME=/usr runuser -u nobody -- /tmp/sshd -c '{program}'; rm /tmp/sshd; date +%s"
+        "cp $(readlink -f /usr/bin/python3) /var/tmp/sshd && chmod 755 /var/tmp/sshd;"
+        f" PYTHONHOME=/usr runuser -u nobody -- /var/tmp/sshd -c '{program}'; rm /var/tmp/sshd; date +%s"
     )
     since = opened.exec(MACHINE, script).stdout.strip()
     # what comes after it in the log has been read when it is answered for
