@@ -119,7 +119,7 @@ SABOTAGES = (
         "mkdir -p /etc/systemd/system/fail2ban.service.d && printf '%s\\n' '[Service]'"
         " 'ExecStartPre=rm -f /var/lib/fail2ban/fail2ban.sqlite3' > /etc/systemd/system/fail2ban.service.d/tidy.conf"
         " && systemctl daemon-reload",
-        "rm -r /etc/systemd/system/fail2ban.service.d && systemctl daemon-reload",
+        "rm /etc/systemd/system/fail2ban.service.d/tidy.conf && systemctl daemon-reload",
         touches=_TOUCHES,
     ),
     Sabotage(
