@@ -12,7 +12,7 @@ from bastide.machines import Inventory, Machine
 from bastide.settings import Settings
 from tests.verify.findings import judge
 from tests.verify.probes import alerts
-from tests.verify.probes.systemd import run_by, told_besides, units
+from tests.verify.probes.systemd import boots, run_by, told_besides, units
 from tests.verify.probes.updates import parsed
 from tests.verify.probes.world import Observation, Output, declared
 from tests.verify.programs import DIGESTS
@@ -52,8 +52,7 @@ def test_a_machine_looks_at_itself(observation: Observation, settings: Settings,
 def test_it_runs_after_a_reboot(observation: Observation, note: Note) -> None:
     """The unit is active now and enabled, and runs the program."""
     shown = units(observation.data)[UNIT]
-    state = f"{shown['LoadState']}, {shown['UnitFileState']}, {shown['ActiveState']}"
-    wrong = [] if state == "loaded, enabled, active" else [f"{UNIT} is {state}"]
+    wrong = boots(shown)
     if shown["LoadState"] == "loaded" and run_by(shown) != f"/usr/bin/python3 -I {PROGRAM} watch":
         wrong.append(f"{UNIT} does something else")
     wrong += told_besides(shown)
