@@ -66,6 +66,8 @@ from deploys.operations.wait import wait
 from deploys.render import render
 from deploys.restarts import no_restarts, restart_files
 
+# an election takes 1 to 2 s and a start as long as its log is: many times that on a disk that everybody waits for
+_WELL_SECONDS = 30
 # The first snapshot at once: the timer takes the next one at night. One member after the other, since each answers
 # nobody for a moment; and only when it has caught up with the others: one that has not heard yet that passwords count
 # would let this in without one, and then refuse it. Where a site leads the leadership goes first, which its timer would
@@ -74,8 +76,8 @@ _TIMERS = f"""\
 systemctl daemon-reload && systemctl -q enable {{timers}} && systemctl restart {{timers}} || exit 1
 [ ! -e /etc/systemd/system/{LEAD}.service ] || systemctl start {LEAD}.service || exit 1
 ls /var/lib/bastide-etcd/snapshot-*.db >/dev/null 2>&1 && exit 0
-problem=$({{well}} 2>&1) &&
-    systemctl start {KEEP}.service || {{{{ echo "$problem" >&2; journalctl -qu {KEEP} -n 5 -o cat >&2; exit 1; }}}}
+{{well}}
+systemctl start {KEEP}.service || {{{{ journalctl -qu {KEEP} -n 5 -o cat >&2; exit 1; }}}}
 """
 # a machine that only votes has none, and keeps nothing of what an earlier release had there
 _NO_TIMERS = f"""\
@@ -204,7 +206,9 @@ def _member(wanted: Wanted, beginning: Beginning) -> None:
         name="upkeep",
         name_="etcd-upkeep",
         wanted=upkeep_files(wanted.etcd, members),
-        settle=_TIMERS.format(timers=" ".join(timers(members)), well=health(members.endpoint))
+        settle=_TIMERS.format(
+            timers=" ".join(timers(members)), well=_until_well(members.endpoint, "the member is not well")
+        )
         if timers(members)
         else _NO_TIMERS,
         _serial=True,
@@ -233,15 +237,14 @@ def _restart(members: Members, awaited: Collection[str]) -> str:
     seconds, and the next one waits until Patroni has renewed its lease: it ends its sessions after 3 to 6 s without.
     """
     pause = "sleep 5" if awaited else ":"
+    late = f"the member is not well {_WELL_SECONDS} s after its restart; next: journalctl -u {UNIT}"
     return f"""\
 systemctl daemon-reload
 systemctl -q is-active {UNIT} || exit 0
 {_others_are_well(members, awaited)}
-systemctl restart {UNIT} && for try in $(seq 50); do
-    {health(members.endpoint)} 2>/dev/null && {{ {pause}; exit 0; }}
-    sleep 0.2
-done
-echo "the member is not well after its restart" >&2; exit 1
+systemctl restart {UNIT} || exit 1
+{_until_well(members.endpoint, late)}
+{pause}
 """
 
 
@@ -249,9 +252,16 @@ def _others_are_well(members: Members, awaited: Collection[str] = ()) -> str:
     others = " ".join(url for name, url in members.endpoints().items() if name != members.name and name not in awaited)
     return f"""\
 for other in {others}; do
-    {health("$other")} 2>/dev/null ||
-        {{ echo "the member at $other is not well: this one must not go down now" >&2; exit 1; }}
+    {_until_well("$other", "the member at $other is not well: this one must not go down now")}
 done"""
+
+
+def _until_well(endpoint: str, otherwise: str) -> str:
+    """Nobody answers while the members elect, nor right after a start: that is waited for, and not for ever."""
+    return (
+        f"ends=$(($(date +%s) + {_WELL_SECONDS})); until {health(endpoint)} 2>/dev/null; do "
+        f'[ $(date +%s) -lt $ends ] || {{ echo "{otherwise}" >&2; exit 1; }}; sleep 0.5; done'
+    )
 
 
 def turn_file(members: Members) -> File:

@@ -15,6 +15,7 @@ import json
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -27,7 +28,10 @@ import __main__
 ROOT = Path("/")
 STATE = "var/lib/bastide"
 SCRATCH = ".bastide-new"
+# a change under the dead man's switch; whoever is locked out meanwhile waits no longer
 SETTLE_SECONDS = 20
+# any other one: systemd gives a service 90 s to stop and etcd 60 s to start, and takes both on a busy disk
+UNGUARDED_SECONDS = 180
 # the text of this module and of those that it needs, and how they are loaded: both from what was sent (deploys/remote)
 SOURCES: dict[str, str] = vars(__main__).get("SOURCES", {})
 LOAD: str = vars(__main__).get("LOAD", "")
@@ -42,7 +46,7 @@ def apply(plan: dict[str, Any]) -> None:
         for file in plan["files"]:
             if problem := _checked_write(file):
                 _fail(problem)
-        if problem := _settle(plan["settle"]):
+        if problem := _settle(plan["settle"], UNGUARDED_SECONDS):
             _fail(problem)
         mark.unlink()
 
@@ -133,8 +137,8 @@ def _checked_write(file: dict[str, Any]) -> str:
     return write_file(path, data, file["mode"], file["owner"], file["group"], file["check"])
 
 
-def _settle(line: str) -> str:
-    return _run(line) if line else ""
+def _settle(line: str, seconds: float = SETTLE_SECONDS) -> str:
+    return _run(line, seconds) if line else ""
 
 
 def _save(plan: dict[str, Any]) -> None:
@@ -235,17 +239,27 @@ def _alone() -> Iterator[None]:
         yield
 
 
-def _run(line: str) -> str:
+def _run(line: str, seconds: float = SETTLE_SECONDS) -> str:
     """Run a shell line. Returns "" when it went well, else what it said."""
-    try:
-        done = subprocess.run(  # noqa: S602
-            line, shell=True, capture_output=True, text=True, errors="replace", timeout=SETTLE_SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return f"no end within {SETTLE_SECONDS} s: {line}"
-    if done.returncode == 0:
+    with subprocess.Popen(  # noqa: S602
+        line,
+        shell=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            # what the shell waits for holds its outputs open, and would be waited for to its own end
+            os.killpg(process.pid, signal.SIGKILL)
+            # last, where whoever reads the end of a long output looks first
+            return f"{line.strip()}\n(the above had no end within {seconds:g} s)"
+    if process.returncode == 0:
         return ""
-    return (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}: {line}")[-2000:]
+    return (err.strip() or out.strip() or f"exit code {process.returncode}: {line}")[-2000:]
 
 
 def _state(kind: str, name: str) -> Path:
