@@ -103,7 +103,7 @@ class Writers:
         try:
             for machine in machines:
                 self.start(machine, patience)
-            wait_for(lambda: all(self.told().of(one) for one in machines), "the first rows are there", seconds=20)
+            wait_for(lambda: all(self.told().of(one) for one in machines), "the first rows are there")
             yield
         finally:
             for machine in machines:
@@ -193,7 +193,7 @@ class Writers:
         for machine in self.sites:
             if machine != leader:
                 reached = f"select pg_last_wal_replay_lsn() >= '{end}'"
-                wait_for(lambda one=machine, q=reached: self.sql(one, q) == "t", "the replica has it all", seconds=20)  # type: ignore[misc]
+                wait_for(lambda one=machine, q=reached: self.sql(one, q) == "t", "the replica has it all")  # type: ignore[misc]
             rows = self.sql(machine, f"select writer || ' ' || n from {_TABLE}").splitlines()
             there = {(row.split()[0], int(row.split()[1])) for row in rows}
             lost |= wanted - there

@@ -206,8 +206,11 @@ class Rehearsal:
             self.file.write_bytes(before)
 
 
-def wait_for(condition: Callable[[], bool], what: str, *, seconds: float) -> None:
-    """Wait until `condition` holds; fails with `what` when it does not within `seconds`."""
+def wait_for(condition: Callable[[], bool], what: str, *, seconds: float = 60) -> None:
+    """Wait until `condition` holds; fails with `what` when it does not within `seconds`.
+
+    A deadline is named where one is promised. Any other wait has as long as a busy machine may take.
+    """
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

@@ -98,7 +98,7 @@ def six(opened: Rehearsal) -> Iterator[Stranger]:
 def test_a_user_who_does_not_exist_is_banned(four: Stranger) -> None:
     assert four.knock() == "open"
     four.attack("oracle")
-    wait_for(four.is_in_the_set, "the prober is banned", seconds=10)
+    wait_for(four.is_in_the_set, "the prober is banned")
     assert four.knock() == "dropped"
 
 
@@ -106,7 +106,7 @@ def test_a_user_who_exists_is_banned(six: Stranger) -> None:
     """With passwords off, the stock filter never does this."""
     assert six.knock() == "open"
     six.attack("anna")
-    wait_for(six.is_in_the_set, "the prober is banned", seconds=10)
+    wait_for(six.is_in_the_set, "the prober is banned")
     assert six.knock() == "dropped"
 
 
@@ -137,8 +137,8 @@ def test_a_ban_survives_flushed_rules_with_the_next_deploy(four: Stranger, opene
 def test_a_ban_survives_a_power_cut(four: Stranger, six: Stranger, opened: Rehearsal) -> None:
     opened.lab("crash", MACHINE)
     opened.lab("start", MACHINE)
-    wait_for(lambda: opened.ssh(MACHINE, "true").ok, f"{MACHINE} answers ssh", seconds=30)
-    wait_for(lambda: four.is_in_the_set() and six.is_in_the_set(), "both are banned again", seconds=15)
+    wait_for(lambda: opened.ssh(MACHINE, "true").ok, f"{MACHINE} answers ssh")
+    wait_for(lambda: four.is_in_the_set() and six.is_in_the_set(), "both are banned again")
     assert (four.knock(), six.knock()) == ("dropped", "dropped")
     assert _unchanged(opened)
 
@@ -166,7 +166,7 @@ def test_each_further_ban_lasts_longer(opened: Rehearsal) -> None:
             " sleep 0.1; done"
         )
         length = opened.exec(MACHINE, script).stdout.partition("+ ")[2].split()[0]
-        wait_for(lambda: NOBODY not in _banned(opened), "the ban ends", seconds=20)
+        wait_for(lambda: NOBODY not in _banned(opened), "the ban ends")
         return length
 
     opened.exec(MACHINE, "fail2ban-client set sshd bantime 2")
@@ -192,7 +192,7 @@ def test_what_others_write_into_the_log_bans_nobody(opened: Rehearsal) -> None:
     # what comes after it in the log has been read when it is answered for
     assert not opened.ssh(MACHINE, "true", user="anna").ok
     seen = f"journalctl -qu fail2ban --since=@{since} -o cat | grep -c Ignore || true"
-    wait_for(lambda: opened.exec(MACHINE, seen).stdout.strip() != "0", "the jail read on", seconds=20)
+    wait_for(lambda: opened.exec(MACHINE, seen).stdout.strip() != "0", "the jail read on")
     assert NOBODY not in _banned(opened)
 
 
@@ -208,12 +208,12 @@ def test_an_open_connection_ends_when_its_network_is_let_in_no_more(opened: Rehe
     inventory = opened.inventory()
     assert inventory.prober is not None
     opened.ssh("prober", _HOLD.format(target=inventory[MACHINE].address), check=True)
-    wait_for(lambda: "SSH-2.0" in opened.ssh("prober", "cat /run/held").stdout, "the prober is connected", seconds=10)
+    wait_for(lambda: "SSH-2.0" in opened.ssh("prober", "cat /run/held").stdout, "the prober is connected")
     with opened.settings_changed("ssh.open_to", "operators"):
         opened.deploy("--limit", MACHINE, "--data", "only=firewall")
         assert opened.ssh(MACHINE, "true").ok
         opened.ssh("prober", "touch /run/held.go", check=True)
-        wait_for(lambda: "then" in opened.ssh("prober", "cat /run/held").stdout, "the prober has tried", seconds=10)
+        wait_for(lambda: "then" in opened.ssh("prober", "cat /run/held").stdout, "the prober has tried")
         said = opened.ssh("prober", "cat /run/held; rm -f /run/held*").stdout
     opened.deploy("--limit", MACHINE, "--data", "only=firewall")
     assert said.endswith("then silence\n"), said

@@ -21,13 +21,13 @@ def test_a_cloud_firewall_in_the_way(rehearsal: Rehearsal) -> None:
     (found,) = rehearsal.api("GET", "/v1/firewalls")["firewalls"]
     rehearsal.api("POST", f"/v1/firewalls/{found['id']}/actions/set_rules", {"rules": []})
     try:
-        wait_for(lambda: not _gets_in(rehearsal), "the way is closed", seconds=30)
+        wait_for(lambda: not _gets_in(rehearsal), "the way is closed")
         rehearsal.make("infra")
         assert not _gets_in(rehearsal), "a plain `make infra` does not see what was changed at the console"
     finally:
         script = "\n".join(commands_below("A cloud firewall in the way")).replace("NAME", rehearsal.stack)
         run(["bash", "-ec", script], cwd=rehearsal.root, env=rehearsal.env, timeout=300)
-    wait_for(lambda: _gets_in(rehearsal), "the way is open again", seconds=30)
+    wait_for(lambda: _gets_in(rehearsal), "the way is open again")
     (found,) = rehearsal.api("GET", "/v1/firewalls")["firewalls"]
     assert [rule["port"] for rule in found["rules"] if rule["protocol"] == "tcp"] == ["22"]
     rehearsal.pulumi("preview", "--expect-no-changes")

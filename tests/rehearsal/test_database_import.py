@@ -185,9 +185,9 @@ def test_killed_half_way_it_leaves_nothing(shop: Shop) -> None:
 
     words = shop.command("db-import", "--from", str(shop.folder / "slow-Fc"))
     shop.rehearsal.killed(words, lambda _: wait_for(at_work, "an index is being made", seconds=60))
-    wait_for(lambda: not at_work(), "nobody restores any more", seconds=30)
+    wait_for(lambda: not at_work(), "nobody restores any more")
     gone = "! systemctl -q is-active bastide-import && [ ! -e /run/bastide-import ]"
-    wait_for(lambda: shop.rehearsal.exec(leader, gone, check=False).ok, "nothing of it is left", seconds=20)
+    wait_for(lambda: shop.rehearsal.exec(leader, gone, check=False).ok, "nothing of it is left")
     assert shop.is_empty()
 
 

@@ -198,7 +198,7 @@ def test_a_name_server_that_died_is_back_with_the_next_up(rehearsal: Rehearsal) 
     # it is another user's
     run([*([] if os.geteuid() == 0 else ["sudo", "-n"]), "kill", "-9", *pids])
     rehearsal.make("lab")
-    wait_for(lambda: len(dig(rehearsal, f"www.{ZONE}")) == 2, "the name server is back", seconds=10)
+    wait_for(lambda: len(dig(rehearsal, f"www.{ZONE}")) == 2, "the name server is back")
 
 
 def _text(path: Path) -> bytes:

@@ -146,7 +146,7 @@ def test_it_outlives_a_power_cut_and_a_new_api(proven: Rehearsal) -> None:
     proven.lab("start", BOX)
     _end_api(proven)
     proven.make("lab")
-    wait_for(lambda: proven.ssh("primary", "true").ok, "primary answers ssh", seconds=30)
+    wait_for(lambda: proven.ssh("primary", "true").ok, "primary answers ssh")
     assert proven.dry() == {}
     assert proven.verify("--machine", "primary", check=False).ok
 

@@ -35,7 +35,6 @@ def test_a_second_operator_is_told_who_deploys(rehearsal: Rehearsal) -> None:
             wait_for(
                 lambda: "bruno" in rehearsal.exec("witness", "cat /run/bastide-deploy.json || true").stdout,
                 "the machine is held",
-                seconds=20,
             )
             done = rehearsal.deploy(check=False)
             said = done.stdout + done.stderr
@@ -55,7 +54,7 @@ def test_a_second_pulumi_up_is_told_who_holds_the_stack(rehearsal: Rehearsal) ->
         fault(rehearsal, method="GET", path="/v1/servers/*", delay_ms=200_000, count=1),
         _started(rehearsal, words) as first,
     ):
-        wait_for(lambda: any(rehearsal.build.rglob("locks/**/*.json")), "the first one has its lock", seconds=30)
+        wait_for(lambda: any(rehearsal.build.rglob("locks/**/*.json")), "the first one has its lock")
         second = rehearsal.make("infra", check=False)
         assert first.poll() is None, "the first one was done before the second could meet it"
         rehearsal.api("DELETE", "/_lab/faults")  # the provider answers
@@ -80,7 +79,7 @@ def test_a_machine_that_dies_in_a_deploy_stops_it_everywhere(rehearsal: Rehearsa
                 assert deploy.wait(timeout=120) != 0
             finally:
                 rehearsal.lab("start", "witness")
-                wait_for(lambda: rehearsal.ssh("witness", "true").ok, "witness answers ssh", seconds=30)
+                wait_for(lambda: rehearsal.ssh("witness", "true").ok, "witness answers ssh")
         assert "[witness]" in said
         assert "Starting operation: revision" not in said, "the run went on without the witness"
         rehearsal.deploy()
@@ -100,7 +99,7 @@ def test_a_destroyed_server_is_made_again_by_one_up_and_one_deploy(rehearsal: Re
     unprotected = {"delete": False, "rebuild": False}
     rehearsal.api("POST", f"/v1/servers/{lost['id']}/actions/change_protection", unprotected)
     rehearsal.api("DELETE", f"/v1/servers/{lost['id']}")
-    wait_for(lambda: len(servers(rehearsal)) == 2, "the server is gone", seconds=30)
+    wait_for(lambda: len(servers(rehearsal)) == 2, "the server is gone")
     rehearsal.pulumi("up", "--yes", "--skip-preview", "--refresh")
     done = rehearsal.deploy(timeout=600)
     assert "standby" in done.stdout + done.stderr

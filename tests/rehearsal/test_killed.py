@@ -87,7 +87,7 @@ def test_two_kills_are_completed_by_the_next(stack: Rehearsal) -> None:
     for machine in ("standby", "witness"):
         stack.exec(machine, f"{back} /var/lib/etcd/forming /etc/etcd/join.env")
     stack.exec("primary", f"{back}; touch /var/lib/etcd/forming; systemctl start --no-block etcd")
-    wait_for(lambda: on_primary(stack, "-d", "/var/lib/etcd/bastide/member"), "a voter alone", seconds=20)
+    wait_for(lambda: on_primary(stack, "-d", "/var/lib/etcd/bastide/member"), "a voter alone")
     for machine in ("standby", "witness"):
         stack.exec(machine, "[ ! -e /var/lib/etcd/bastide ] && [ ! -e /etc/etcd/join.env ]")
     completed(stack)

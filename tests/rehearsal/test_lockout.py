@@ -143,4 +143,4 @@ def _without_counters(rules: str) -> list[str]:
 
 
 def _wait_for_ssh(rehearsal: Rehearsal, machine: str) -> None:
-    wait_for(lambda: rehearsal.ssh(machine, "true").ok, f"{machine} answers ssh", seconds=30)
+    wait_for(lambda: rehearsal.ssh(machine, "true").ok, f"{machine} answers ssh")

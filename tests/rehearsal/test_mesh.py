@@ -103,7 +103,7 @@ def test_ssh_is_open_to_the_mesh_alone_and_opens_again(at_home: Rehearsal) -> No
         assert _changed(_from_home(at_home, *DEPLOY)) == 0
         words = ("--machine", "witness", "-k", "wireguard or firewall or ssh")
         _from_home(at_home, "pytest", "tests/verify", "-q", *words)
-    wait_for(lambda: at_home.ssh("witness", "true").ok, "ssh is open to operators again", seconds=20)
+    wait_for(lambda: at_home.ssh("witness", "true").ok, "ssh is open to operators again")
 
 
 def _from_home(rehearsal: Rehearsal, *words: str) -> Completed:

@@ -44,7 +44,6 @@ def test_who_is_led_to_a_replica_waits_for_the_leader(rehearsal: Rehearsal, writ
         wait_for(
             lambda: int(rehearsal.exec(replica, _ENDED).stdout) > before or bool(answers),
             "the pool came to the replica, whose connection ended itself",
-            seconds=20,
         )
     finally:
         rehearsal.exec(leader, f"mv /run/as-it-was {ROUTER_CONFIG}; systemctl reload haproxy")

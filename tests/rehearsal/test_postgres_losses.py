@@ -75,7 +75,7 @@ def lose(rehearsal: Rehearsal, name: str, *, volume: bool) -> None:
     unprotected = {"delete": False, "rebuild": False}
     rehearsal.api("POST", f"/v1/servers/{lost['id']}/actions/change_protection", unprotected)
     rehearsal.api("DELETE", f"/v1/servers/{lost['id']}")
-    wait_for(lambda: len(servers(rehearsal)) == 2, "the server is gone", seconds=30)
+    wait_for(lambda: len(servers(rehearsal)) == 2, "the server is gone")
     for number in lost["volumes"] if volume else []:
         rehearsal.api("POST", f"/v1/volumes/{number}/actions/change_protection", {"delete": False})
         rehearsal.api("DELETE", f"/v1/volumes/{number}")

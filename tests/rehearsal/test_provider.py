@@ -128,7 +128,7 @@ def test_a_server_that_vanished_and_does_not_come_up_is_named(cloud: Rehearsal) 
     (standby,) = [server for server in servers(cloud) if server["name"] == "standby"]
     cloud.api("POST", f"/v1/servers/{standby['id']}/actions/change_protection", {"delete": False, "rebuild": False})
     cloud.api("DELETE", f"/v1/servers/{standby['id']}")
-    wait_for(lambda: len(servers(cloud)) == 2, "the server is gone", seconds=30)
+    wait_for(lambda: len(servers(cloud)) == 2, "the server is gone")
     with (
         fault(cloud, machine_does_not_boot="standby"),
         fault(cloud, method="GET", path="/v1/server_types*", status=429, code="rate_limit_exceeded", count=2),

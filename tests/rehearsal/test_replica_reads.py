@@ -40,10 +40,10 @@ def read_and_cleaned(writers: Writers) -> Completed:
     there = (
         f"select pg_wal_lsn_diff(pg_last_wal_replay_lsn(), '{writers.sql(leader, 'select pg_current_wal_lsn()')}') >= 0"
     )
-    wait_for(lambda: writers.sql(replica, there) == "t", "the replica has the table", seconds=20)
+    wait_for(lambda: writers.sql(replica, there) == "t", "the replica has the table")
     with ThreadPoolExecutor() as pool:
         read = pool.submit(writers.rehearsal.exec, replica, words, input=_READ, check=False)
-        wait_for(lambda: writers.sql(replica, _AT_WORK) != "0", "somebody reads", seconds=20)
+        wait_for(lambda: writers.sql(replica, _AT_WORK) != "0", "somebody reads")
         writers.sql(leader, "delete from long_reads where x > 500; vacuum long_reads")
         return read.result()
 

@@ -114,7 +114,7 @@ def test_a_resize_that_is_killed_is_completed_by_the_next(rehearsal: Rehearsal, 
             words,
             lambda process: wait_for(lambda: types(rehearsal)["standby"][1] == "off", "standby is off", seconds=120),
         )
-        wait_for(lambda: types(rehearsal)["standby"][1] == "off", "what was asked for has ended", seconds=20)
+        wait_for(lambda: types(rehearsal)["standby"][1] == "off", "what was asked for has ended")
         resize(rehearsal, "standby")
         assert types(rehearsal)["standby"] == ("cx33", "running")
     resize(rehearsal, "standby")

@@ -111,7 +111,7 @@ def test_programs_that_run_replaced_code_are_a_reason(rehearsal: Rehearsal) -> N
     program = "/usr/local/bin/outdated"
     rehearsal.exec(MACHINE, f"cp /bin/sleep {program} && systemd-run -q --unit=outdated {program} 300")
     try:
-        wait_for(lambda: "outdated" in _processes(rehearsal), "the program runs", seconds=10)
+        wait_for(lambda: "outdated" in _processes(rehearsal), "the program runs")
         assert _pending(rehearsal)["reboot"] == {}
         rehearsal.exec(MACHINE, f"cp /bin/sleep {program}.new && mv {program}.new {program}")
         assert _pending(rehearsal)["reboot"]["stale"]["why"] == "replaced code still runs in outdated"

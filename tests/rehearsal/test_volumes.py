@@ -77,7 +77,7 @@ def gone(stack: Rehearsal, name: str) -> None:
     number = servers(stack)[name]
     lift(stack, f"servers/{number}", value=False)
     stack.api("DELETE", f"/v1/servers/{number}")
-    wait_for(lambda: name not in servers(stack), f"{name} is gone", seconds=30)
+    wait_for(lambda: name not in servers(stack), f"{name} is gone")
 
 
 def test_each_server_has_its_own_and_the_second_preview_is_empty(stack: Rehearsal) -> None:
@@ -103,7 +103,7 @@ def test_it_is_mounted_once_and_at_each_boot(stack: Rehearsal, script: Path) -> 
     assert stack.dry(deploy=str(script)) == {}
     stack.lab("crash", "standby")
     stack.lab("start", "standby")
-    wait_for(lambda: stack.exec("standby", f"cat {POINT}/whose", check=False).stdout == "standby\n", "it", seconds=30)
+    wait_for(lambda: stack.exec("standby", f"cat {POINT}/whose", check=False).stdout == "standby\n", "it")
 
 
 def test_data_in_the_folder_is_not_hidden_and_a_lost_device_is_named(stack: Rehearsal, script: Path) -> None:
@@ -131,7 +131,7 @@ def test_a_server_that_vanished_gets_its_volume_again(stack: Rehearsal, script: 
 
 def test_one_that_was_detached_at_the_console_is_attached_again(stack: Rehearsal) -> None:
     stack.api("POST", f"/v1/volumes/{volumes(stack)['witness']['id']}/actions/detach")
-    wait_for(lambda: volumes(stack)["witness"]["server"] is None, "it is out", seconds=20)
+    wait_for(lambda: volumes(stack)["witness"]["server"] is None, "it is out")
     done = stack.make("infra")
     assert "witness-volume: not attached to its server" in done.stdout
     assert volumes(stack)["witness"]["server"] == servers(stack)["witness"]

@@ -41,7 +41,7 @@ def clients_cut_off(writers: Writers) -> Outage:
                 f"nft add rule {table} output {way} drop",
             )
             # longer than any lease lives
-            wait_for(lambda: time.monotonic() > watch.since + 25, "25 s without the other site's clients", seconds=30)
+            wait_for(lambda: time.monotonic() > watch.since + 25, "25 s without the other site's clients")
             watch.notes["leader kept"] = writers.leader() == leader
         finally:
             writers.rehearsal.exec(client, f"nft delete table {table}")

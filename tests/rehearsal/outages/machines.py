@@ -41,7 +41,7 @@ def lost(writers: Writers, *machines: str, leads_etcd: bool = False) -> Outage:
         with without_power(writers, *machines):
             if len(machines) == 1:
                 # it is missed after ttl: nothing may happen then either
-                wait_for(lambda: time.monotonic() > watch.since + 25, "25 s without it", seconds=30)
+                wait_for(lambda: time.monotonic() > watch.since + 25, "25 s without it")
                 writers.goes_on(leader, seconds=60)
             else:
                 wait_for(lambda: not writers.writable(), "nobody leads without a quorum", seconds=40)

@@ -123,4 +123,4 @@ def lead_etcd(writers: Writers, machine: str) -> None:
             writers.rehearsal.exec(leads if leads in SITES else machine, words, check=False)
         return leads == machine
 
-    wait_for(there, f"{machine} leads etcd", seconds=30)
+    wait_for(there, f"{machine} leads etcd")
