@@ -36,6 +36,7 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("site", "Where the servers stand", "provider", settings=False),
     Capability("users", "Who can log in", "machines"),
     Capability("ssh", "How they log in", "machines"),
+    Capability("accounts", "What accounts may do", "machines"),
     Capability("firewall", "What can be reached", "machines"),
     Capability("fail2ban", "Who is turned away", "machines"),
     Capability("kernel", "What the kernel refuses", "machines"),

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from pyinfra.context import host
 
-from deploys import base, checks, fail2ban, firewall, kernel, sandbox, ssh, users
+from deploys import accounts, base, checks, fail2ban, firewall, kernel, sandbox, ssh, users
 from deploys.alerts import deploy as alerts
 from deploys.etcd import deploy as etcd
 from deploys.etcd.beginning import beginning_of
@@ -49,6 +49,10 @@ hold(name="no other deploy")
 # first: packages and names that everything else may need
 if "base" in only:
     base.base(wanted=base.wanted_of(here), fitness=fitness, _sudo=True)
+
+# before users: what accounts are made with; what sudo and PAM do is proven by the way in that there is now
+if "accounts" in only:
+    accounts.accounts(wanted=accounts.wanted_of(here), _sudo=True)
 
 # before ssh: it will read only the key files, and let in only the accounts, that this makes
 if "users" in only:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pyinfra.api.deploy import deploy
 
+from bastide.layout.accounts import SSH_BANNER
 from bastide.layout.firewall import TABLE
 from bastide.layout.ssh import CONFIG, EXPECTED, SOCKET, UNIT
 from bastide.mesh import Mesh
@@ -116,6 +117,7 @@ def config_file(wanted: Wanted) -> File:
     text = render(
         "ssh/00-bastide.conf.j2",
         port=wanted.ssh.port,
+        banner=SSH_BANNER,
         accounts=roster(wanted.users).known,
         max_auth_tries=wanted.ssh.max_auth_tries,
         login_grace_seconds=wanted.ssh.login_grace_seconds,

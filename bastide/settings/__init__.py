@@ -8,6 +8,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from bastide.settings import rules
+from bastide.settings.accounts import Accounts
 from bastide.settings.alerts import Alerts, Heartbeat, Mail
 from bastide.settings.base import Base, Journal
 from bastide.settings.common import Area, Mistakes, Name, key_blob
@@ -30,6 +31,7 @@ from bastide.settings.wireguard import Administrator, Wireguard
 
 __all__ = [
     "EU_LOCATIONS",
+    "Accounts",
     "Administrator",
     "Alerts",
     "AnyServer",
@@ -101,6 +103,8 @@ class Settings(Area):
     """The database cluster over both sites; leave it out for none. It needs settings.wireguard."""
     ssh: Ssh = Ssh()
     """How people and machines log in. Keys only, root off and strong algorithms are not settings; these are."""
+    accounts: Accounts = Accounts()
+    """What holds for each account and session, whoever it is."""
     fail2ban: Fail2ban = Fail2ban()
     """When an address that fails to log in is dropped, and for how long."""
     kernel: Kernel = Kernel()
@@ -140,6 +144,7 @@ class Settings(Area):
             problems.append(f"updates.reboot: the windows of all servers take {minutes} minutes, a day has 1440")
         problems += rules.cluster(self)
         problems += rules.kernel(self)
+        problems += rules.jobs(self)
         if problems:
             raise Mistakes(problems)
         return self

@@ -90,6 +90,15 @@ def kernel(settings: Settings) -> list[str]:
     ]
 
 
+def jobs(settings: Settings) -> list[str]:
+    """Who may plan jobs has an account."""
+    return [
+        f"accounts.jobs: {name} is not in users.people; name people who have an account"
+        for name in dict.fromkeys(settings.accounts.jobs)
+        if name not in settings.users.people
+    ]
+
+
 def addresses(settings: Settings) -> list[str]:
     """Addresses and host keys: each once, private ones inside of the subnet."""
     problems: list[str] = []

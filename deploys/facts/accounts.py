@@ -9,7 +9,8 @@ from deploys.remote.facts import accounts as on_machine
 
 
 class Account(TypedDict):
-    """`login`: whether its shell lets anybody in; `password`: whether it has one; `home_keys`: key files at home."""
+    """`login`: whether its shell lets anybody in; `password`: whether it has one; `ages`: whether it, or none, gets too
+    old one day; `home_keys`: key files at home."""
 
     uid: int
     home: str
@@ -17,6 +18,7 @@ class Account(TypedDict):
     login: bool
     shell: str
     password: bool
+    ages: bool
     expired: bool
     groups: list[str]
     home_keys: list[str]

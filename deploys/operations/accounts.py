@@ -18,6 +18,8 @@ from deploys.remote.facts.accounts import LEFT_UIDS
 SHELL = "/bin/bash"
 # sshd runs the one program of the account with it; no home, and nothing that is read at its start
 CHECKS_SHELL, CHECKS_HOME = "/bin/sh", "/"
+# who has no password has none that gets too old: PAM would refuse the key then (pam_unix(8), shadow(5))
+_AGELESS = "--inactive -1 --key PASS_MAX_DAYS=-1"
 _Commands = Generator[PyinfraCommand | str, None, None]
 
 
@@ -97,7 +99,9 @@ def declared_commands(roster: Roster, seen: AccountsState) -> list[str]:
             home = "--create-home"
             if name == roster.checks:
                 home = f"--no-create-home --home-dir {CHECKS_HOME} --comment {shlex.quote(CHECKS_COMMENT)}"
-            commands.append(f"useradd {home} --user-group --shell {shell} --password '*' --uid {number} {name}")
+            commands.append(
+                f"useradd {home} --user-group --shell {shell} --password '*' {_AGELESS} --uid {number} {name}"
+            )
             number += 1
             continue
         options = []
@@ -111,6 +115,8 @@ def declared_commands(roster: Roster, seen: AccountsState) -> list[str]:
             options.append("--groups ''")
         if options:
             commands.append(f"usermod {' '.join(options)} {name}")
+        if account["ages"]:
+            commands.append(f"chage --maxdays -1 --inactive -1 {name}")
     return commands
 
 

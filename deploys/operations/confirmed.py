@@ -29,7 +29,14 @@ _BACK_SECONDS = GUARD_SECONDS + 30
 
 
 @operation()
-def confirmed(name_: str, wanted: tuple[File, ...], settle: str, port: int | None, drift: str = "") -> Commands:
+def confirmed(
+    name_: str,
+    wanted: tuple[File, ...],
+    settle: str,
+    port: int | None,
+    drift: str = "",
+    kept: tuple[str, ...] = (),
+) -> Commands:
     """Write files and make them effective; keep that only if a new login works then.
 
     + name_: one word, the capability
@@ -37,6 +44,7 @@ def confirmed(name_: str, wanted: tuple[File, ...], settle: str, port: int | Non
     + settle: a shell line that makes the files at hand effective; also what makes the old ones effective again
     + port: the ssh port that the new login must use; None: that of this run's own session, for what moves no port
     + drift: why to do it although the files are as wanted; "" when there is no reason
+    + kept: paths of further files, which `settle` changes: they come back with the others, before it is run again
 
     A timer on the machine takes everything back unless the new login confirms it: also when this process is killed,
     the connection hangs, or the machine loses power meanwhile. The login is a fresh TCP connection with strict host
@@ -51,7 +59,7 @@ def confirmed(name_: str, wanted: tuple[File, ...], settle: str, port: int | Non
     if drift and not changed:
         host.log(f"{name_}: {drift}")
     try:
-        yield remote.command("change", "begin", plan(name_, wanted, settle), GUARD_SECONDS)
+        yield remote.command("change", "begin", plan(name_, wanted, settle, kept), GUARD_SECONDS)
         yield FunctionCommand(_confirm, (name_, port), {})
     finally:
         forget(host)
@@ -82,7 +90,8 @@ def _confirm(state: State, host: Host, name: str, port: int | None) -> bool:
         _say(host, f"{name}: the old state is back ({reason})")
         _say(
             host,
-            " next: compare the settings (firewall.operators, ssh, users.automation, kernel) with how you log in",
+            " next: compare the settings (firewall.operators, ssh, users.automation, accounts, kernel) with how you log"
+            " in",
         )
     return False
 

@@ -101,11 +101,12 @@ def as_wanted(file: File, seen: FileState | None) -> bool:
     return there == (hashlib.sha256(_bytes(file)).hexdigest(), file.mode, file.owner, file.group)
 
 
-def plan(name: str, wanted: tuple[File, ...], settle: str) -> dict[str, Any]:
+def plan(name: str, wanted: tuple[File, ...], settle: str, kept: tuple[str, ...] = ()) -> dict[str, Any]:
     """What `deploys/remote/change.py` is told."""
     return {
         "name": name,
         "settle": settle,
+        "kept": kept,
         "files": [
             {
                 "path": file.path,

@@ -2,7 +2,8 @@
 
 Standard library only, since it is sent to the machine as it stands here. Contents come over standard input and are
 never printed. A plan is `{"name", "files": [{"path", "content" (base64, or null: remove), "mode", "owner", "group",
-"check" (command that gets the new file's path)}], "settle": shell line that makes the files at hand effective}`.
+"check" (command that gets the new file's path)}], "settle": shell line that makes the files at hand effective, "kept":
+paths of further files, which that line changes}`.
 """
 
 from __future__ import annotations
@@ -148,8 +149,8 @@ def _save(plan: dict[str, Any]) -> None:
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(mode=0o700, parents=True)
     saved = []
-    for number, file in enumerate(plan["files"]):
-        path = ROOT / file["path"].lstrip("/")
+    for number, name in enumerate([*(file["path"] for file in plan["files"]), *plan.get("kept", ())]):
+        path = ROOT / name.lstrip("/")
         exists = path.is_file()
         if exists:
             (fresh / str(number)).touch(mode=0o600)
@@ -157,7 +158,7 @@ def _save(plan: dict[str, Any]) -> None:
         info = path.stat() if exists else None
         saved.append(
             {
-                "path": file["path"],
+                "path": name,
                 "copy": str(number) if exists else None,
                 "mode": info.st_mode & 0o7777 if info else 0,
                 "owner": pwd.getpwuid(info.st_uid).pw_name if info else "",

@@ -16,7 +16,7 @@ KEY_DIR = "/etc/ssh/authorized_keys.d"
 HOME_KEYS = (".ssh/authorized_keys", ".ssh/authorized_keys2")
 PEOPLE = range(1000, 60001)  # login.defs(5), UID_MIN to UID_MAX
 LEFT_UIDS = f"{STATE}/left-uids"
-_NO_LOGIN = ("nologin", "false", "sync")
+NO_LOGIN = ("nologin", "false", "sync")
 
 
 def accounts(names: list[str]) -> AccountsState:
@@ -33,7 +33,7 @@ def accounts(names: list[str]) -> AccountsState:
         "sudoers": [
             path.name
             for path in entries("/etc/sudoers.d")
-            if path.name not in ("README", "bastide") and not _packaged(path)
+            if path.name not in ("README", "bastide", "bastide-accounts") and not _packaged(path)
         ],
         "homes": sorted(name for name in names if name not in found and at(f"/home/{name}").is_dir()),
         "next_uid": max([PEOPLE.start - 1, *_numbers()]) + 1,
@@ -45,9 +45,10 @@ def _account(user: pwd.struct_passwd, shadow: list[str], home_keys: list[str]) -
         "uid": user.pw_uid,
         "home": user.pw_dir,
         "comment": user.pw_gecos,
-        "login": user.pw_shell.rpartition("/")[2] not in _NO_LOGIN,
+        "login": user.pw_shell.rpartition("/")[2] not in NO_LOGIN,
         "shell": user.pw_shell,
         "password": shadow[1][:1] not in ("*", "!"),
+        "ages": len(shadow) > 4 and shadow[4] not in ("", "-1", "99999"),
         "expired": len(shadow) > 7 and shadow[7] not in ("", "-1"),
         "groups": sorted(group.gr_name for group in grp.getgrall() if user.pw_name in group.gr_mem),
         "home_keys": home_keys,

@@ -51,6 +51,8 @@ RUNS = {"LoadState": "loaded", "UnitFileState": "enabled", "ActiveState": "activ
 BY_NAME: Answers = {
     "files": lambda path: None,
     "folders": lambda path: [],
+    "contents": lambda path: "",
+    "groups": lambda name: None,
     "packages": lambda name: False,
     "units": lambda name: UNIT,
     "links": lambda path: "",
@@ -68,6 +70,7 @@ NEW: Answers = {
     "half_way": lambda _: [],
     "sshd": lambda _: {},
     "advertised": lambda _: [],
+    "homes": lambda _: [],
     "fail2ban": lambda _: {"files": [], "server": None},
     "wireguard": lambda ends: {"sizes": dict.fromkeys(ends, 1500), "kernel": False, "running": None},
     "accounts": lambda _: {"accounts": {}, "key_files": [], "sudoers": [], "homes": [], "next_uid": 1000},

@@ -21,7 +21,7 @@ from bastide.layout.model import OpenPort
 from bastide.open_ports import opened
 from bastide.secrets import Keyring
 from bastide.settings import Settings
-from deploys import base, fail2ban, firewall, kernel, sandbox, ssh, users
+from deploys import accounts, base, fail2ban, firewall, kernel, sandbox, ssh, users
 from deploys.alerts import deploy as alerts
 from deploys.etcd import deploy as etcd
 from deploys.etcd import membership
@@ -85,6 +85,10 @@ def written() -> dict[str, File]:
         config,
         ssh.expected_file(config),
         *users.key_files(SETTINGS.users),
+        *accounts.guarded_files(accounts.wanted_of(here()), {}),
+        *accounts.shell_files(accounts.wanted_of(here()), {}),
+        *accounts.banner_files(accounts.wanted_of(here())),
+        *accounts.job_files(accounts.wanted_of(here()), cron=True),
         *firewall.rule_files(rules),
         *fail2ban.jail_files(SETTINGS.fail2ban, fail2ban.spared(fail2ban.wanted_of(here()))),
         *sandbox.sandbox_files(sandbox.wanted_of(here())),
