@@ -37,11 +37,40 @@ DEVIATIONS = (
         tuple(f"partition_for_{name}" for name in ("boot", "opt", "srv", "usr", "var", "var_log", "var_tmp")),
         "The same. What grows is bounded where it grows: the journal (base-02), the voters' data (a volume).",
     ),
+    Deviation(
+        ("accounts_password_pam_unix_rounds_password_auth",),
+        "yescrypt has no rounds but a cost (YESCRYPT_COST_FACTOR in login.defs, Debian's 5): 65536 is none. "
+        "Whoever asks for SHA-512 gets 65536 rounds.",
+    ),
+    Deviation(
+        ("accounts_password_set_max_life_root",),
+        "Root has no password that could get old; were its age to count, root's jobs would end with it.",
+    ),
+    Deviation(
+        ("accounts_passwords_pam_faillock_interval",),
+        "It is set (faillock.conf); the rule looks into files that Debian does not have (system-auth, password-auth).",
+    ),
+    Deviation(
+        ("no_direct_root_logins",),
+        "It asks for /etc/securetty, which nothing in Debian reads any more. Root has no password and no key.",
+    ),
+    Deviation(
+        ("sudo_add_noexec",),
+        "Nothing that starts another program would work with sudo: no script, no apt, no systemctl edit.",
+    ),
+    Deviation(
+        ("sudoers_explicit_command_args",),
+        "Administrators may run all that root may. The checks' account may run one program, without a word.",
+    ),
+    Deviation(
+        ("sudo_require_authentication", "sudo_remove_nopasswd"),
+        "No account has a password that sudo could ask for: the key is the proof.",
+    ),
 )
 _INTRO = """# What auditors say
 
-Made by `python -m bastide reference` from `bastide/auditors.py` and `bastide/layout/kernel.py`. So far: the kernel. In
-a container the kernel's own values are its host's: rules on them fail there, whatever the files say.
+Made by `python -m bastide reference` from `bastide/auditors.py` and `bastide/layout/kernel.py`. So far: the kernel and
+accounts. In a container the kernel's own values are its host's: rules on them fail there, whatever the files say.
 
 ## What is not done, and why
 

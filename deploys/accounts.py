@@ -61,10 +61,14 @@ _SAID = {
 _EMPTY = "nullok"
 _EDITED = (LOGIN_DEFS, USERADD_FILE, SU_FILE, BASHRC)
 """Debian's, of which single lines are changed."""
+_NAME = "accounts"
+_MARK = f"/var/lib/bastide/guard/{_NAME}/settled"
 _BEGIN, _END = "# Bastide (deploys/accounts.py): begin", "# Bastide (deploys/accounts.py): end"
-# Without the first profile it is the way back: the stacks lie there as they were, and other ones would be made.
+# A second call is the way back: the stacks lie there as they were, and pam-auth-update would make others of them. The
+# mark lies where a change is kept that is not confirmed yet (deploys/remote/change.py), and goes with it.
 _SETTLE = f"""\
-[ -e {PROFILES}/{PROFILE_NAMES[0]} ] || exit 0
+[ ! -e {_MARK} ] || exit 0
+: >{_MARK} || exit 1
 DEBIAN_FRONTEND=noninteractive pam-auth-update --package --enable {" ".join(PROFILE_NAMES)} --disable unix >/dev/null ||
     exit 1
 has() {{
@@ -97,7 +101,7 @@ def accounts(wanted: Wanted) -> None:
     # a new session reads all of it: a key that opens none any more, or a sudo that refuses, takes it back
     confirmed(
         name="PAM and sudo",
-        name_="accounts",
+        name_=_NAME,
         wanted=guarded_files(wanted, there),
         settle=settle(),
         port=None,

@@ -16,6 +16,9 @@ from tests.rehearsal.stack import Rehearsal, wait_for
 LAB = "flow"
 
 ELSEWHERE = ["203.0.113.1/32"]
+PROFILE, STACKS = "/usr/share/pam-configs/zz-nobody", "cat /etc/pam.d/common-* /var/lib/pam/seen"
+# without the comment that pam-auth-update(8) knows its lines by
+HAND_MADE = "cp -p /etc/pam.d/common-auth /run && sed -i '/per-package/d; /faillock/d' /etc/pam.d/common-auth"
 
 
 def test_the_cloud_firewall_may_not_shut_out_its_operator(rehearsal: Rehearsal) -> None:
@@ -51,6 +54,42 @@ def test_an_ssh_setting_that_shuts_the_operator_out_rolls_back(rehearsal: Rehear
     assert "Traceback" not in said
     assert rehearsal.ssh("witness", "true").ok
     assert "port 22\n" in rehearsal.exec("witness", "sshd -T | grep ^port").stdout
+
+
+def test_a_pam_that_lets_nobody_in_rolls_back(rehearsal: Rehearsal) -> None:
+    """A profile that somebody laid down and never took up comes with the next change, and refuses every account."""
+    before = rehearsal.exec("witness", STACKS).stdout
+    lines = ("Name: nobody", "Default: yes", "Priority: 2000", "Account-Type: Primary", "Account:")
+    text = "\\n".join((*lines, "\\trequisite pam_deny.so"))
+    rehearsal.exec("witness", f"printf '{text}\\n' > {PROFILE}")
+    try:
+        with rehearsal.settings_changed("accounts.password_tries", 4):
+            done = rehearsal.deploy("--limit", "witness", "--data", "only=accounts", check=False)
+    finally:
+        rehearsal.exec("witness", f"rm {PROFILE}")
+    said = done.stdout + done.stderr
+    assert not done.ok, said
+    assert "is back" in said, said
+    assert "Traceback" not in said
+    assert rehearsal.ssh("witness", "sudo -n true").ok
+    assert rehearsal.exec("witness", STACKS).stdout == before
+    assert rehearsal.dry("--limit", "witness") == {}
+
+
+def test_a_pam_that_somebody_changed_by_hand_is_left_and_named(rehearsal: Rehearsal) -> None:
+    rehearsal.exec("witness", HAND_MADE)
+    before = rehearsal.exec("witness", STACKS).stdout
+    try:
+        done = rehearsal.deploy("--limit", "witness", "--data", "only=accounts", check=False)
+        after = rehearsal.exec("witness", STACKS).stdout
+    finally:
+        rehearsal.exec("witness", "mv /run/common-auth /etc/pam.d/common-auth")
+    said = done.stdout + done.stderr
+    assert not done.ok, said
+    assert "/etc/pam.d/common-auth has no line with 'required pam_faillock.so preauth'" in said, said
+    assert "Traceback" not in said
+    assert after == before
+    assert rehearsal.dry("--limit", "witness") == {}
 
 
 @pytest.mark.skipif(not disk.has_loop(), reason="without loop devices this would fill the host's own disk")

@@ -6,12 +6,13 @@ import grp
 import json
 import os
 import pwd
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from bastide.layout.accounts import LOGIN_DEFS, MODES, PROFILE_NAMES, PROFILES
+from bastide.layout.accounts import LOGIN_DEFS, MODES, PROFILE_NAMES
 from bastide.settings import Settings
 from deploys import accounts
 from deploys.operations import modes
@@ -99,10 +100,16 @@ def test_programs_need_no_terminal_and_get_no_mask_of_somebody_elses() -> None:
     assert (sudoers.mode, sudoers.check) == (0o440, "visudo -cqf")
 
 
-def test_pam_is_not_asked_on_the_way_back() -> None:
-    """Without our profiles it would make stacks without any password check at all."""
-    assert accounts.settle().startswith(f"[ -e {PROFILES}/{PROFILE_NAMES[0]} ] || exit 0\n")
-    assert "--disable unix" in accounts.settle()
+def test_pam_is_not_asked_on_the_way_back(tmp_path: Path) -> None:
+    """It would take up again what let nobody in, or make stacks without any password check at all."""
+    asked, mark = tmp_path / "asked", tmp_path / "settled"
+    (tmp_path / "pam-auth-update").write_text(f"#!/bin/sh\necho $@ >>{asked}\nexit 1\n")
+    (tmp_path / "pam-auth-update").chmod(0o755)
+    line = accounts.settle().replace("/var/lib/bastide/guard/accounts/settled", str(mark))
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    codes = [subprocess.run(["sh", "-c", line], env=env, check=False).returncode for _ in range(2)]
+    assert codes == [1, 0]
+    assert asked.read_text() == f"--package --enable {' '.join(PROFILE_NAMES)} --disable unix\n"
 
 
 def test_a_list_that_cron_reads_by_its_group_is_written_where_that_is() -> None:
