@@ -36,10 +36,11 @@ from deploys.facts.files import CONTENTS, FILES
 from deploys.facts.groups import GROUPS
 from deploys.facts.homes import HOMES
 from deploys.facts.packages import PACKAGES as INSTALLED
+from deploys.facts.shells import FALSE_SHELLS
 from deploys.here import Here
 from deploys.operations.confirmed import confirmed
 from deploys.operations.files import File, files, files_request
-from deploys.operations.modes import closed_homes, empty_group, modes
+from deploys.operations.modes import closed_homes, empty_group, modes, nologin_shells
 from deploys.operations.packages import packages, packages_request
 from deploys.render import render
 
@@ -113,6 +114,7 @@ def accounts(wanted: Wanted) -> None:
     files(name="who may plan jobs", name_="jobs", wanted=job_files(wanted, cron=facts[INSTALLED][_CRON]))
     modes(name="modes", wanted=MODES)
     closed_homes(name="homes")
+    nologin_shells(name="accounts of the system")
 
 
 def wanted_of(here: Here) -> Wanted:
@@ -137,6 +139,7 @@ def fact_request(wanted: Wanted) -> FactRequest:
         CONTENTS.request([*_EDITED, *_COMMON.values()]),
         GROUPS.request([SU_GROUP]),
         HOMES.request(None),
+        FALSE_SHELLS.request(None),
     )
 
 

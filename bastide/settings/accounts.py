@@ -9,7 +9,10 @@ from pydantic import AfterValidator, Field
 
 from bastide.settings.common import Area, Name
 
-_BANNER = "Authorized users only. All activity may be monitored and reported."
+_BANNER = (
+    "Authorized users only. All activity may be monitored and reported. "
+    "Unauthorized access to this private system is prohibited."
+)
 
 
 def _banner(value: str) -> str:

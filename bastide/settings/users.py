@@ -14,7 +14,7 @@ _SYSTEM = {
     "root", "daemon", "bin", "sys", "sync", "games", "man", "lp", "mail", "news", "uucp", "proxy", "www-data",
     "backup", "list", "irc", "nobody", "nogroup", "adm", "tty", "disk", "kmem", "dialout", "fax", "voice", "cdrom",
     "floppy", "tape", "sudo", "audio", "dip", "operator", "src", "shadow", "utmp", "video", "sasl", "plugdev",
-    "staff", "users", "sshd", "messagebus", "crontab",
+    "staff", "users", "sshd", "messagebus", "crontab", "sugroup",
 }  # fmt: skip
 # those that the platform's own packages make
 _SERVICES = {"bastide-alerts", "etcd", "haproxy", "pgbouncer", "postgres"}

@@ -71,6 +71,7 @@ NEW: Answers = {
     "sshd": lambda _: {},
     "advertised": lambda _: [],
     "homes": lambda _: [],
+    "false_shells": lambda _: [],
     "fail2ban": lambda _: {"files": [], "server": None},
     "wireguard": lambda ends: {"sizes": dict.fromkeys(ends, 1500), "kernel": False, "running": None},
     "accounts": lambda _: {"accounts": {}, "key_files": [], "sudoers": [], "homes": [], "next_uid": 1000},

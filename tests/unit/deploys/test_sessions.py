@@ -19,7 +19,7 @@ from deploys.operations import modes
 from deploys.operations.files import File, plan
 from deploys.remote import change
 from deploys.remote import homes as closing
-from deploys.remote.facts import common, homes
+from deploys.remote.facts import common, homes, shells
 from tests.unit.deploys.box import GUARDED, SETTINGS, here
 
 SU = "# so root may\nauth       sufficient pam_rootok.so\n#auth required pam_wheel.so\n@include common-auth\n"
@@ -184,6 +184,24 @@ def test_modes(host, mode, group, made):
 def test_the_group_for_su_is_made_and_emptied(host, members, made):
     host.answer = {"groups": {"sugroup": members}}
     assert len(list(modes.empty_group._inner("sugroup"))) == made
+
+
+def test_services_get_a_shell_that_says_no(host, monkeypatch):
+    people = [
+        SimpleNamespace(pw_name=name, pw_uid=number, pw_shell=shell)
+        for name, number, shell in (
+            ("root", 0, "/bin/false"),
+            ("dhcpcd", 100, "/bin/false"),
+            ("git", 101, "/bin/bash"),
+            ("sync", 4, "/bin/sync"),
+            ("anna", 1001, "/usr/bin/false"),
+        )
+    ]
+    monkeypatch.setattr(shells.pwd, "getpwall", lambda: people)
+    host.answer = {"false_shells": shells.false_shells(None)}
+    assert list(modes.nologin_shells._inner()) == ["usermod --shell /usr/sbin/nologin dhcpcd"]
+    host.answer = {"false_shells": []}
+    assert list(modes.nologin_shells._inner()) == []
 
 
 def test_login_defs_is_debians_but_for_what_is_wanted() -> None:
