@@ -40,8 +40,10 @@ from deploys.facts.shells import FALSE_SHELLS
 from deploys.here import Here
 from deploys.operations.confirmed import confirmed
 from deploys.operations.files import File, files, files_request
-from deploys.operations.modes import closed_homes, empty_group, modes, nologin_shells
+from deploys.operations.groups import empty_group
+from deploys.operations.homes import closed_homes, modes
 from deploys.operations.packages import packages, packages_request
+from deploys.operations.shells import nologin_shells
 from deploys.render import render
 
 # without a dictionary pam_pwquality refuses every password

@@ -15,7 +15,9 @@ import pytest
 from bastide.layout.accounts import LOGIN_DEFS, MODES, PROFILE_NAMES
 from bastide.settings import Settings
 from deploys import accounts
-from deploys.operations import modes
+from deploys.operations import groups
+from deploys.operations import homes as modes
+from deploys.operations import shells as services
 from deploys.operations.files import File, plan
 from deploys.remote import change
 from deploys.remote import homes as closing
@@ -183,7 +185,7 @@ def test_modes(host, mode, group, made):
 @pytest.mark.parametrize(("members", "made"), [([], 0), (None, 1), (["anna"], 1)])
 def test_the_group_for_su_is_made_and_emptied(host, members, made):
     host.answer = {"groups": {"sugroup": members}}
-    assert len(list(modes.empty_group._inner("sugroup"))) == made
+    assert len(list(groups.empty_group._inner("sugroup"))) == made
 
 
 def test_services_get_a_shell_that_says_no(host, monkeypatch):
@@ -199,9 +201,9 @@ def test_services_get_a_shell_that_says_no(host, monkeypatch):
     ]
     monkeypatch.setattr(shells.pwd, "getpwall", lambda: people)
     host.answer = {"false_shells": shells.false_shells(None)}
-    assert list(modes.nologin_shells._inner()) == ["usermod --shell /usr/sbin/nologin dhcpcd"]
+    assert list(services.nologin_shells._inner()) == ["usermod --shell /usr/sbin/nologin dhcpcd"]
     host.answer = {"false_shells": []}
-    assert list(modes.nologin_shells._inner()) == []
+    assert list(services.nologin_shells._inner()) == []
 
 
 def test_login_defs_is_debians_but_for_what_is_wanted() -> None:

@@ -1,4 +1,4 @@
-"""Who may what with what is there: modes of files and folders, homes, groups that stay empty, shells of services."""
+"""Who may read and write what is there: modes of files and folders, and homes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from pyinfra.api.operation import operation
 from deploys import remote
 from deploys.facts.ask import ask, forget, this_host
 from deploys.facts.files import FILES
-from deploys.facts.groups import GROUPS
 from deploys.facts.homes import HOMES
-from deploys.facts.shells import FALSE_SHELLS
 from deploys.operations.files import Commands
 
 
@@ -50,41 +48,5 @@ def closed_homes() -> Commands:
         return
     try:
         yield remote.command("homes", "close", open_)
-    finally:
-        forget(host)
-
-
-@operation()
-def empty_group(group: str) -> Commands:
-    """A group of the system that nobody is in.
-
-    + group: its name
-    """
-    host = this_host()
-    members = ask(host, GROUPS.request([group]))[GROUPS][group]
-    if members == []:
-        host.noop(f"nobody is in {group}")
-        return
-    if members:
-        host.log(f"! {', '.join(members)} in the group {group}: nobody is to be")
-    try:
-        yield f"groupadd --force --system {group} && gpasswd --members '' {group} >/dev/null"
-    finally:
-        forget(host)
-
-
-@operation()
-def nologin_shells() -> Commands:
-    """Give accounts of the system that have false(1) for a shell nologin(8), which says why nobody gets in.
-
-    One that has a real shell is somebody's: a check names it.
-    """
-    host = this_host()
-    names = ask(host, FALSE_SHELLS.request(None))[FALSE_SHELLS]
-    if not names:
-        host.noop("accounts of the system have nologin")
-        return
-    try:
-        yield " && ".join(f"usermod --shell /usr/sbin/nologin {shlex.quote(name)}" for name in names)
     finally:
         forget(host)
