@@ -87,10 +87,11 @@ visudo -cq
 
 @dataclass(frozen=True)
 class Wanted:
-    """The settings, and the accounts that programs log in as."""
+    """The settings; the accounts that programs log in as; those that have a home."""
 
     accounts: Accounts
     programs: tuple[str, ...]
+    at_home: tuple[str, ...]
 
 
 @deploy("accounts")
@@ -115,7 +116,7 @@ def accounts(wanted: Wanted) -> None:
     files(name="banner", name_="banner", wanted=banner_files(wanted))
     files(name="who may plan jobs", name_="jobs", wanted=job_files(wanted, cron=facts[INSTALLED][_CRON]))
     modes(name="modes", wanted=MODES)
-    closed_homes(name="homes")
+    closed_homes(name="homes", accounts=wanted.at_home)
     nologin_shells(name="accounts of the system")
 
 
@@ -123,7 +124,8 @@ def wanted_of(here: Here) -> Wanted:
     """What it wants of the stack."""
     users: Users = here.settings.users
     checks = (users.verification.name,) if users.verification else ()
-    return Wanted(here.settings.accounts, (users.automation.name, *checks))
+    at_home = ("root", users.automation.name, *users.people)
+    return Wanted(here.settings.accounts, (users.automation.name, *checks), at_home)
 
 
 def fact_request(wanted: Wanted) -> FactRequest:
@@ -140,7 +142,7 @@ def fact_request(wanted: Wanted) -> FactRequest:
         FILES.request(sorted(MODES)),
         CONTENTS.request([*_EDITED, *_COMMON.values()]),
         GROUPS.request([SU_GROUP]),
-        HOMES.request(None),
+        HOMES.request(sorted(wanted.at_home)),
         FALSE_SHELLS.request(None),
     )
 

@@ -39,10 +39,13 @@ def modes(wanted: Mapping[str, int], group: str = "root") -> Commands:
 
 
 @operation()
-def closed_homes() -> Commands:
-    """Close homes and what shells read at their start to others. Nobody gets more than he had."""
+def closed_homes(accounts: tuple[str, ...]) -> Commands:
+    """Close homes and what shells read at their start to others. Nobody gets more than he had.
+
+    + accounts: whose
+    """
     host = this_host()
-    open_ = ask(host, HOMES.request(None))[HOMES]
+    open_ = ask(host, HOMES.request(sorted(accounts)))[HOMES]
     if not open_:
         host.noop("homes are closed")
         return

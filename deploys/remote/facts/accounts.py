@@ -16,7 +16,7 @@ KEY_DIR = "/etc/ssh/authorized_keys.d"
 HOME_KEYS = (".ssh/authorized_keys", ".ssh/authorized_keys2")
 PEOPLE = range(1000, 60001)  # login.defs(5), UID_MIN to UID_MAX
 LEFT_UIDS = f"{STATE}/left-uids"
-NO_LOGIN = ("nologin", "false", "sync")
+_NO_LOGIN = ("nologin", "false", "sync")
 
 
 def accounts(names: list[str]) -> AccountsState:
@@ -45,7 +45,7 @@ def _account(user: pwd.struct_passwd, shadow: list[str], home_keys: list[str]) -
         "uid": user.pw_uid,
         "home": user.pw_dir,
         "comment": user.pw_gecos,
-        "login": user.pw_shell.rpartition("/")[2] not in NO_LOGIN,
+        "login": user.pw_shell.rpartition("/")[2] not in _NO_LOGIN,
         "shell": user.pw_shell,
         "password": shadow[1][:1] not in ("*", "!"),
         "ages": len(shadow) > 4 and shadow[4] not in ("", "-1", "99999"),

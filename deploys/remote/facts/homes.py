@@ -7,15 +7,14 @@ import pwd
 import stat
 from collections.abc import Iterator
 
-from deploys.remote.facts.accounts import NO_LOGIN, PEOPLE
 from deploys.remote.facts.common import at
 
 HOME_BITS, FILE_BITS = 0o027, 0o037
 
 
-def homes(_: None) -> list[str]:
-    """The paths of those that are more open than that, of root and of everybody who could log in."""
-    return sorted(path for user in pwd.getpwall() for path in _of(user))
+def homes(names: list[str]) -> list[str]:
+    """The paths of those that are more open than that, of these accounts: a home of somebody else may hold a site."""
+    return sorted(path for user in pwd.getpwall() if user.pw_name in names for path in _of(user))
 
 
 def too_open(mode: int) -> int:
@@ -26,8 +25,6 @@ def too_open(mode: int) -> int:
 
 
 def _of(user: pwd.struct_passwd) -> Iterator[str]:
-    if (user.pw_uid and user.pw_uid not in PEOPLE) or user.pw_shell.rpartition("/")[2] in NO_LOGIN:
-        return
     home = at(user.pw_dir)
     try:
         # a home that is root's (the checks' account has /) is nobody's to close
