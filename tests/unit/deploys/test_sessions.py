@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bastide.layout.accounts import LOGIN_DEFS, MODES, PROFILE_NAMES
+from bastide.layout.accounts import FILE_BITS, HOME_BITS, LOGIN_DEFS, MODES, PROFILE_NAMES
 from bastide.settings import Settings
 from deploys import accounts
 from deploys.operations import groups
@@ -204,6 +204,11 @@ def test_services_get_a_shell_that_says_no(host, monkeypatch):
     assert list(services.nologin_shells._inner()) == ["usermod --shell /usr/sbin/nologin dhcpcd"]
     host.answer = {"false_shells": []}
     assert list(services.nologin_shells._inner()) == []
+
+
+def test_what_machines_go_by_is_what_stands_here() -> None:
+    assert (homes.HOME_BITS, homes.FILE_BITS) == (HOME_BITS, FILE_BITS)
+    assert f"/{change.STATE}/guard/accounts/settled" in accounts.settle()
 
 
 def test_login_defs_is_debians_but_for_what_is_wanted() -> None:
