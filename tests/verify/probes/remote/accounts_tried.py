@@ -6,6 +6,7 @@ account or line of the journal is the machine's. Only sudo's log gets its lines.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import re
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from tests.verify.probes.remote.pam import pam
 
 _NAME, _NUMBER = "bastide-probe", 59_999
+_NEW_MOUNTS = 0x00020000  # unshare(2), CLONE_NEWNS
 _SIGNS = ("abdgkmpxz", "BDFHKMRTX", "24680", "#%+=:")
 
 
@@ -46,7 +48,8 @@ def tried(plan: dict[str, Any]) -> dict[str, Any]:
 
 
 def _apart(folder: Path) -> None:
-    os.unshare(os.CLONE_NEWNS)
+    if ctypes.CDLL(None).unshare(_NEW_MOUNTS):
+        raise OSError("no mount namespace of its own")
     _must("mount", "--make-rprivate", "/")
     _must("mount", "-t", "tmpfs", "-o", "mode=0755,size=64m", "tmpfs", str(folder))
     _must("cp", "-a", "/etc", str(folder / "etc"))
