@@ -44,7 +44,7 @@ def facts(settings: Settings, inventory: Inventory) -> dict[str, str]:
     return {
         "sandboxed": join(one.what for one in run),
         "but": f" but {join(rights)}" if rights else "",
-        "held": join(one.what for one in run if one.writes is not None),
-        "folders": count(len({path for one in run for path in one.writes or ()}), "folder"),
+        "held": join(one.what for one in run),
+        "folders": count(len({path for one in run for path in one.writes}), "folder"),
         "exposure": join([*([f"{LISTENS:g} for {join(listening)}"] if listening else []), f"{OTHER:g} for {rest}"]),
     }

@@ -9,12 +9,16 @@ from pydantic import SecretStr
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 
+from bastide.layout.postgres import ROUTER_UNIT
 from bastide.patroni import dynamic_configuration
 from deploys import remote
 from deploys.facts.ask import ask, forget, forget_all, this_host
+from deploys.facts.files import FILES
 from deploys.facts.patroni import PATRONI, cluster_by, restart_waits
 from deploys.facts.postgres import DATABASES, IN_FORCE
-from deploys.operations.files import Commands
+from deploys.facts.programs import OUTDATED, SANDBOX
+from deploys.operations import files as changes
+from deploys.operations.files import Commands, File, as_wanted, differing, files_request
 from deploys.postgres import rights
 from deploys.postgres.rights import Shape, Statement
 
@@ -43,24 +47,49 @@ def shared_settings(wanted: dict[str, Any], plan: dict[str, Any]) -> Commands:
 
 
 @operation()
-def roll(plan: dict[str, Any], leads: bool) -> Commands:
+def roll(plan: dict[str, Any], leads: bool, wanted: tuple[File, ...] = ()) -> Commands:
     """Restart this machine's server if a change or a newer program waits for that, and if that can be done now.
 
     + plan: as `deploys/remote/postgres.py` has it; secret
     + leads: whether it is the leader's turn: it hands over first. Else it is the replicas'.
+    + wanted: how Patroni is started: written right before, and taken back when its server is not well then
 
     Only while every other server is well; never two at once (call it with `_serial=True`).
     """
     host = this_host()
     # what is shared may have changed in this run: what was kept of this machine was forgotten with that
-    seen = ask(host)[PATRONI]
-    if not restart_waits(seen) or (cluster_by(seen).leader == plan["name"]) != leads:
+    facts = ask(host, files_request(wanted))
+    seen, changed = facts[PATRONI], tuple(differing(host, wanted, facts))
+    if not (changed or restart_waits(seen)) or (cluster_by(seen).leader == plan["name"]) != leads:
         host.noop("nothing waits for a restart here")
         return
+    change = changes.plan("patroni-unit", changed, "systemctl daemon-reload") if changed else None
     try:
-        yield remote.command("postgres", "roll", plan, leads, seen["outdated"] == "patroni")
+        yield remote.command("postgres", "roll", plan, leads, seen["outdated"] == "patroni", change)
     finally:
         forget_all(host)
+
+
+@operation()
+def restart_router(wanted: tuple[File, ...], plan: dict[str, Any]) -> Commands:
+    """Have HAProxy run as it may, which takes a restart; the clients of this site's pool wait meanwhile.
+
+    + wanted: how it is started, and its configuration: written right before, and taken back when it does not work then
+    + plan: as `deploys/remote/pool.py` has it, but for the leader
+    """
+    host = this_host()
+    facts = ask(host, files_request(wanted))
+    unit, *_ = wanted
+    # its configuration alone takes a reload
+    changed = tuple(differing(host, wanted, facts)) if differing(host, (unit,), facts) else ()
+    if not changed and facts[OUTDATED][ROUTER_UNIT] != SANDBOX:
+        host.noop("it runs as it may")
+        return
+    change = changes.plan("haproxy-unit", changed, "systemctl daemon-reload") if changed else None
+    try:
+        yield remote.command("pool", "restart_router", plan, change)
+    finally:
+        forget(host)
 
 
 @operation()
@@ -82,27 +111,31 @@ def switchover(plan: dict[str, Any], to: str) -> Commands:
 
 
 @operation()
-def clients_wait(plan: dict[str, Any], before_restart: bool) -> Commands:
+def clients_wait(plan: dict[str, Any], before_restart: bool, unit: tuple[File, ...] = ()) -> Commands:
     """Have the clients of this site's pool wait for the next leader, for some seconds at most.
 
     + plan: as `deploys/remote/pool.py` has it, but for the leader
     + before_restart: only if the leader waits for a restart, before which it hands over
+    + unit: how Patroni is started, which the leader may have to be told
     """
     host = this_host()
     seen = ask(host)[PATRONI]
     cluster = cluster_by(seen)
     leader = cluster.member(cluster.leader)
-    waits = leader is not None and (leader.pending_restart or _restart_waits(host, leader.name))
+    waits = leader is not None and (leader.pending_restart or _restart_waits(host, leader.name, unit))
     if leader is None or len(cluster.members) < 2 or (before_restart and not waits):
         host.noop("nobody hands over")
         return
     yield remote.command("pool", "wait_out", {**plan, "leader": leader.name})
 
 
-def _restart_waits(host: Host, name: str) -> bool:
+def _restart_waits(host: Host, name: str, unit: tuple[File, ...]) -> bool:
     """Whether a restart waits on the machine of that name, as far as it takes part in this run."""
     other = next((one for one in host.state.inventory.get_active_hosts() if one.name == name), None)
-    return other is not None and restart_waits(ask(other)[PATRONI])
+    if other is None:
+        return False
+    facts = ask(other, files_request(unit))
+    return restart_waits(facts[PATRONI]) or any(not as_wanted(file, facts[FILES][file.path]) for file in unit)
 
 
 @operation()

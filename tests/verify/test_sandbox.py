@@ -29,8 +29,9 @@ _CHANGES_THE_MACHINE = (
     *("reboot", "swapon", "settimeofday", "clock_settime", "ptrace", "bpf", "perf_event_open"),
 )
 # systemd.exec(5): PrivateTmp=; PrivateDevices=, whose folder is read-only itself; ProtectSystem=strict leaves /proc and
-# /sys, of which the ProtectKernel...= and ProtectControlGroups= take what changes the machine
-_OWN = ("/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue", "/dev/pts", "/dev/hugepages")
+# /sys, of which the ProtectKernel...= and ProtectControlGroups= take what changes the machine. The watchdog is a
+# device, which Patroni has where the machine has it
+_OWN = ("/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue", "/dev/pts", "/dev/hugepages", "/dev/watchdog")
 _KERNELS = ("/proc",)
 # systemd.resource-control(5), MemoryPressureWatch=: a service is told of it by a file of the kernel's
 _PRESSURE = "/memory.pressure"
@@ -61,8 +62,6 @@ def test_no_process_can_write_elsewhere(
     """Each file system that a process of a service can come into is read-only, but for those that it may write."""
     wrong, seen = list[str](), 0
     for one, found in _running(observation, settings, machine):
-        if one.writes is None:
-            continue
         may = (*one.writes, *_OWN)
         for process in found["processes"]:
             seen += 1
