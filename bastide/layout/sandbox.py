@@ -86,6 +86,38 @@ WITHOUT = {
 }
 """Units of ours, and drop-ins of Debian's, that no sandbox holds: why."""
 
+_SESSIONS = "it starts people's sessions, which may do what their accounts may"
+_PACKAGES = "it installs packages, whose scripts change everything"
+_DISKS = "it looks after file systems, by their devices"
+DEBIANS_WITHOUT = {
+    "ssh.service": _SESSIONS,
+    "cron.service": _SESSIONS,
+    "getty@.service": _SESSIONS,
+    "serial-getty@.service": _SESSIONS,
+    "user@.service": _SESSIONS,
+    "apt-daily.service": _PACKAGES,
+    "apt-daily-upgrade.service": _PACKAGES,
+    "unattended-upgrades.service": f"{_PACKAGES}, when the machine goes down",
+    "wg-quick@.service": "it makes the mesh's links, routes and rules, which last; a restart cuts off who is in by it",
+    "dbus.service": "all that is asked of the system's services goes by it; a restart ends them, and people's sessions",
+    "systemd-journald.service": "systemd's own list, 4.9 of 10: it reads what every process is, to write it down",
+    "systemd-udevd.service": "it makes devices, and runs what packages say for them",
+    "systemd-tmpfiles-clean.service": "it clears folders of every account, by what packages say",
+    "logrotate.service": "it runs what packages say for their logs, as every account",
+    "fstrim.service": _DISKS,
+    "e2scrub_all.service": _DISKS,
+    "e2scrub_reap.service": _DISKS,
+    "cloud-init-main.service": "it makes the machine what it is, at its first boot",
+}
+"""Services of Debian's that no drop-in of ours holds: why."""
+AS_SHIPPED = (
+    "systemd-networkd.service",
+    "systemd-timesyncd.service",
+    "systemd-logind.service",
+    "systemd-hostnamed.service",
+)
+"""Services of systemd's that are within the limit as they come; not every machine has all of them."""
+
 
 def sandboxes(settings: Settings, machine: str) -> tuple[Sandbox, ...]:
     """What a machine has of them, in the order of the page."""

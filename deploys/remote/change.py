@@ -51,10 +51,13 @@ def apply(plan: dict[str, Any]) -> None:
         mark.touch()
         if unit:
             keep(plan)
-        problem = ""
-        for file in plan["files"]:
-            if problem := _checked_write(file):
-                break
+        problem = _write_all(plan)
+        if problem and unit:
+            # nothing was made effective: the files alone go back
+            problem = "\n".join((problem, *_put_back(_state("before", plan["name"]))))
+            forget(plan["name"])
+            mark.unlink()
+            _fail(problem)
         problem = problem or _settle(plan["settle"], UNGUARDED_SECONDS)
         # one that was not touched works with what was there before
         if problem and unit and not _works_since(unit, before):
@@ -63,6 +66,11 @@ def apply(plan: dict[str, Any]) -> None:
             _fail(problem)
         forget(plan["name"])
         mark.unlink()
+
+
+def _write_all(plan: dict[str, Any]) -> str:
+    """Write the plan's files until one is refused: why, or ""."""
+    return next((problem for file in plan["files"] if (problem := _checked_write(file))), "")
 
 
 def _works_since(unit: str, moment: float) -> bool:
@@ -89,11 +97,10 @@ def write(plan: dict[str, Any]) -> None:
     """Keep the earlier files and write the plan's; not settled. All are as before when one of them is refused."""
     with _alone():
         keep(plan)
-        for file in plan["files"]:
-            if problem := _checked_write(file):
-                _put_back(_state("before", plan["name"]))
-                forget(plan["name"])
-                _fail(problem)
+        if problem := _write_all(plan):
+            problem = "\n".join((problem, *_put_back(_state("before", plan["name"]))))
+            forget(plan["name"])
+            _fail(problem)
 
 
 def back(name: str) -> str:

@@ -72,6 +72,26 @@ def test_a_service_that_was_not_touched_keeps_what_is_new_for_the_next_run(
     assert (machine / "var/lib/bastide/pending/x").exists()
 
 
+@pytest.mark.parametrize("act", [change.apply, change.write])
+def test_what_is_refused_leaves_all_files_as_they_were(
+    act: Any, machine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first of two was written already."""
+    settled: list[str] = []
+    monkeypatch.setattr(
+        change, "_run", lambda line, seconds=0: "too open" if line.startswith("ask") else settled.append(line)
+    )
+    whole = plan()
+    whole["files"].append({**whole["files"][0], "path": "/etc/other", "check": "ask"})
+    with pytest.raises(SystemExit):
+        act(whole)
+    assert capsys.readouterr().err.strip() == "too open"
+    assert (machine / PATH[1:]).read_text() == OLD
+    assert not (machine / "etc/other").exists()
+    assert not settled
+    assert not list((machine / "var/lib/bastide").rglob("x*"))
+
+
 def test_what_a_killed_run_left_is_not_what_is_gone_back_to(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It had kept what worked; what it wrote was never seen to."""
     monkeypatch.setattr(change, "_run", ends_with_what_is_new(machine))
