@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import PurePosixPath
 
 from pydantic import SecretStr
 
@@ -107,7 +108,12 @@ def haproxy_file(wanted: Cluster) -> File:
 def router_unit_file() -> File:
     """A drop-in to HAProxy's unit."""
     text = render(
-        "postgres/haproxy.conf.j2", sandbox=ROUTER, folder=ROUTER_FOLDER, socket=ROUTER_SOCKET, files=2 * SESSIONS + 200
+        "postgres/haproxy.conf.j2",
+        sandbox=ROUTER,
+        folder=ROUTER_FOLDER,
+        name=PurePosixPath(ROUTER_FOLDER).name,
+        socket=ROUTER_SOCKET,
+        files=2 * SESSIONS + 200,
     )
     return drop_in(ROUTER, text)
 
