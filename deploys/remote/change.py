@@ -85,7 +85,7 @@ def _works_since(unit: str, moment: float) -> bool:
 def keep(plan: dict[str, Any]) -> None:
     """Keep the files as they are before a change. What a run that was killed had kept is older, and stays."""
     folder = _state("before", plan["name"])
-    if folder.is_dir():
+    if folder.is_dir() or not plan["files"]:
         return
     fresh = folder.with_name(f"{folder.name}{SCRATCH}")
     _copy(plan, fresh)
@@ -106,6 +106,8 @@ def write(plan: dict[str, Any]) -> None:
 def back(name: str) -> str:
     """Bring back what was kept and make that effective. Returns in words whether that went well."""
     folder = _state("before", name)
+    if not folder.is_dir():
+        return "There is nothing to go back to: it was like this before."
     settle = json.loads((folder / "state.json").read_text())["settle"]
     problems = _put_back(folder)
     if problem := _settle(settle, UNGUARDED_SECONDS):

@@ -101,6 +101,17 @@ def test_what_a_killed_run_left_is_not_what_is_gone_back_to(machine: Path, monke
     assert (machine / PATH[1:]).read_text() == OLD
 
 
+def test_what_a_killed_run_left_for_a_restart_goes_back_too(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next run finds its files as wanted, and only restarts. Where nothing was kept nothing goes back."""
+    monkeypatch.setattr(change, "_run", lambda line, seconds: "")
+    change.write(plan())
+    change.write(plan(files=[]))
+    assert change.back("x") == "It was taken back: all is as before."
+    assert (machine / PATH[1:]).read_text() == OLD
+    change.write(plan(files=[]))
+    assert "nothing to go back to" in change.back("x")
+
+
 def test_what_cannot_be_taken_back_is_said(
     machine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
