@@ -23,6 +23,7 @@ from deploys.operations.files import File, files_request
 from deploys.operations.packages import packages, packages_request
 from deploys.operations.units import unit
 from deploys.render import render
+from deploys.sandboxed import drop_in
 
 PACKAGES = ("fail2ban", "nftables", "python3-systemd")
 COMMON = "/etc/fail2ban/jail.d/bastide.local"
@@ -114,7 +115,7 @@ def jail_files(wanted: Fail2ban, networks: tuple[str, ...]) -> tuple[File, ...]:
     )
     server = render("fail2ban/bastide-server.local.j2", database=DATABASE, remember_days=wanted.remember_days)
     return (
-        File(f"/etc/systemd/system/{UNIT}.d/bastide.conf", render("fail2ban/bastide.conf.j2", sandbox=SANDBOX)),
+        drop_in(SANDBOX, render("fail2ban/bastide.conf.j2", sandbox=SANDBOX)),
         File("/etc/fail2ban/fail2ban.d/bastide.local", server),
         File(COMMON, common),
         *(File(_jail_path(jail), render("fail2ban/bastide-jail.local.j2", jail=jail)) for jail in jails()),

@@ -15,6 +15,7 @@ from deploys.facts.fact import FactRequest
 from deploys.here import Here
 from deploys.operations.files import File, files, files_request
 from deploys.render import render
+from deploys.sandboxed import drop_in
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,4 @@ def fact_request(wanted: Wanted) -> FactRequest:
 
 def sandbox_files(wanted: Wanted) -> tuple[File, ...]:
     """systemd.unit(5), drop-ins."""
-    return tuple(
-        File(f"/etc/systemd/system/{one.unit}.d/bastide.conf", render("sandbox/debians.conf.j2", sandbox=one))
-        for one in wanted.services
-    )
+    return tuple(drop_in(one, render("sandbox/debians.conf.j2", sandbox=one)) for one in wanted.services)

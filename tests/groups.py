@@ -55,6 +55,7 @@ FULL = {
     "alerts": "machines that are gone are told of by others, and the dead man's signal",
     "alerts-cluster": "a cluster that nobody leads, and one that does not follow, are told of; a switchover is not",
     "alerts-ways": "a way that is none, a full disk, a relay with TLS from the first byte, and alerts without a mesh",
+    "sandbox": "servers of before are taken over by turns; a service that does not work in its sandbox is taken back",
     "releases": "a newer release of PostgreSQL rolls through, and what was installed is taken up at night",
 }
 

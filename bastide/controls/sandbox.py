@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bastide.controls.model import Control, count, join
-from bastide.layout.sandbox import LISTENS, OTHER, sandboxes
+from bastide.layout.sandbox import AS_SHIPPED, LISTENS, OTHER, sandboxes
 from bastide.machines import Inventory
 from bastide.settings import Settings
 
@@ -40,11 +40,11 @@ def facts(settings: Settings, inventory: Inventory) -> dict[str, str]:
     run = [one for one in found if one.runs]
     rights = [f"{', '.join(one.capabilities)} ({one.what})" for one in run if one.capabilities]
     listening = [one.what for one in found if one.exposure == LISTENS]
-    rest = count(len(found) - len(listening), "other service" if listening else "service")
+    rest = count(len(found) + len(AS_SHIPPED) - len(listening), "other service" if listening else "service")
     return {
         "sandboxed": join(one.what for one in run),
         "but": f" but {join(rights)}" if rights else "",
-        "held": join(one.what for one in run if one.writes is not None),
-        "folders": count(len({path for one in run for path in one.writes or ()}), "folder"),
+        "held": join(one.what for one in run),
+        "folders": count(len({path for one in run for path in one.writes}), "folder"),
         "exposure": join([*([f"{LISTENS:g} for {join(listening)}"] if listening else []), f"{OTHER:g} for {rest}"]),
     }

@@ -12,9 +12,12 @@ PORT, PATRONI_PORT = 5432, 8008
 """PostgreSQL's (IANA), and the one that Patroni's manual uses."""
 LEADER_PORT, REPLICA_PORT, POOL_PORT = 5000, 5001, 6432
 """Where each site's HAProxy routes to whoever leads and to the replicas, and its PgBouncer listens; loopback only."""
-ACCOUNT = "postgres"
+ACCOUNT, HOME, SOCKETS = "postgres", "/var/lib/postgresql", "/run/postgresql"
 POOL_ACCOUNT, POOL_FOLDER, POOL_SOCKETS = "pgbouncer", "/etc/pgbouncer", "/run/pgbouncer"
 """PgBouncer's own: every program on a site speaks to it before it logs in, so it can read nothing of the server's."""
+ROUTER_ACCOUNT, ROUTER_FOLDER = "haproxy", "/run/haproxy"
+ROUTER_SOCKET = f"{ROUTER_FOLDER}/master.sock"
+"""HAProxy's own, and where its main process is asked and told."""
 UNIT, ROUTER_UNIT, POOL_UNIT = "patroni.service", "haproxy.service", "pgbouncer.service"
 POOL_LISTENER = "pgbouncer.socket"
 """Holds the pool's places to listen, whichever process is the pool."""
@@ -26,7 +29,7 @@ PROGRAM = "/usr/local/lib/bastide/patroni"
 ROUTER_CONFIG, POOL_CONFIG = "/etc/haproxy/haproxy.cfg", f"{POOL_FOLDER}/pgbouncer.ini"
 TAKEN_WHOLE = {UNIT: CONFIG, ROUTER_UNIT: ROUTER_CONFIG, POOL_UNIT: POOL_CONFIG}
 """Units of packages whose one file of settings is ours."""
-DATA = f"/var/lib/postgresql/{VERSION}/bastide"
+DATA = f"{HOME}/{VERSION}/bastide"
 
 
 def open_ports(settings: Settings) -> Iterator[OpenPort]:

@@ -18,8 +18,8 @@ class Sandbox:
 
     `account` runs it; `capabilities` of root's (capabilities(7)) are all that it may ever hold; `families` are those of
     sockets that it may make (address_families(7)); it may write below `writes` and to temporary files of its own;
-    `calls` are let through besides systemd's own list for services. `runs`: always, and not now and then. Without
-    `writes` nobody says where it may write.
+    `calls` are let through besides systemd's own list for services. `runs`: always, and not now and then. `compiles`:
+    it makes code while it runs, which the others may not.
     """
 
     unit: str
@@ -27,10 +27,11 @@ class Sandbox:
     account: str = "root"
     capabilities: tuple[str, ...] = ()
     families: tuple[str, ...] = (*_INET, _UNIX)
-    writes: tuple[str, ...] | None = ()
+    writes: tuple[str, ...] = ()
     calls: tuple[str, ...] = ()
     exposure: float = OTHER
     runs: bool = True
+    compiles: bool = False
 
 
 ETCD = Sandbox(etcd.UNIT, "etcd", etcd.ACCOUNT, writes=(etcd.HOME,), exposure=LISTENS)
@@ -38,8 +39,21 @@ ETCD = Sandbox(etcd.UNIT, "etcd", etcd.ACCOUNT, writes=(etcd.HOME,), exposure=LI
 _KEY = ("CAP_DAC_READ_SEARCH",)
 ETCD_KEEP = Sandbox(f"{etcd.KEEP}.service", "etcd's snapshots", capabilities=_KEY, writes=(etcd.SNAPSHOTS,), runs=False)
 ETCD_LEAD = Sandbox(f"{etcd.LEAD}.service", "etcd's leadership", capabilities=_KEY, runs=False)
-# its own drop-in leaves /run to it: another one takes a restart, which ends its clients' sessions
-POOL = Sandbox(postgres.POOL_UNIT, "PgBouncer", postgres.POOL_ACCOUNT, writes=None, exposure=LISTENS)
+# All of PostgreSQL is Patroni's children, the programs that a superuser runs by it (COPY ... TO PROGRAM) as well. LLVM
+# compiles expensive queries; where it may not, a query that is to be compiled ends its session.
+PATRONI = Sandbox(
+    postgres.UNIT,
+    "PostgreSQL",
+    postgres.ACCOUNT,
+    writes=(postgres.HOME, postgres.SOCKETS),
+    exposure=LISTENS,
+    compiles=True,
+)
+# Debian's starts as root, and gives that up itself
+ROUTER = Sandbox(
+    postgres.ROUTER_UNIT, "HAProxy", postgres.ROUTER_ACCOUNT, writes=(postgres.ROUTER_FOLDER,), exposure=LISTENS
+)
+POOL = Sandbox(postgres.POOL_UNIT, "PgBouncer", postgres.POOL_ACCOUNT, exposure=LISTENS)
 ALERTS = Sandbox(alerts.UNIT, "alerts", alerts.ACCOUNT, writes=("/var/lib/bastide-alerts",), exposure=LISTENS)
 # Without a mesh others are only pinged: not every kernel lets an account without a right do that. ping(8) gives up what
 # it does not need, and is killed where it may not.
@@ -64,7 +78,6 @@ PACKAGES_KEEP = Sandbox(
 DEBIANS = (PACKAGES_KEEP,)
 
 WITHOUT = {
-    "patroni.service": "it starts PostgreSQL, which would keep the sandbox that its Patroni had, whatever is deployed",
     "bastide-firewall.service": "it loads the rules that decide who comes in, before there is anything to be closed",
     "bastide-etcd-guard.service": "as the firewall",
     "bastide-postgres-guard.service": "as the firewall",
@@ -72,6 +85,38 @@ WITHOUT = {
     "bastide-updates.service": "it asks other services what they run, which takes all of root's rights",
 }
 """Units of ours, and drop-ins of Debian's, that no sandbox holds: why."""
+
+_SESSIONS = "it starts people's sessions, which may do what their accounts may"
+_PACKAGES = "it installs packages, whose scripts change everything"
+_DISKS = "it looks after file systems, by their devices"
+DEBIANS_WITHOUT = {
+    "ssh.service": _SESSIONS,
+    "cron.service": _SESSIONS,
+    "getty@.service": _SESSIONS,
+    "serial-getty@.service": _SESSIONS,
+    "user@.service": _SESSIONS,
+    "apt-daily.service": _PACKAGES,
+    "apt-daily-upgrade.service": _PACKAGES,
+    "unattended-upgrades.service": f"{_PACKAGES}, when the machine goes down",
+    "wg-quick@.service": "it makes the mesh's links, routes and rules, which last; a restart cuts off who is in by it",
+    "dbus.service": "all that is asked of the system's services goes by it; a restart ends them, and people's sessions",
+    "systemd-journald.service": "systemd's own list, 4.9 of 10: it reads what every process is, to write it down",
+    "systemd-udevd.service": "it makes devices, and runs what packages say for them",
+    "systemd-tmpfiles-clean.service": "it clears folders of every account, by what packages say",
+    "logrotate.service": "it runs what packages say for their logs, as every account",
+    "fstrim.service": _DISKS,
+    "e2scrub_all.service": _DISKS,
+    "e2scrub_reap.service": _DISKS,
+    "cloud-init-main.service": "it makes the machine what it is, at its first boot",
+}
+"""Services of Debian's that no drop-in of ours holds: why."""
+AS_SHIPPED = (
+    "systemd-networkd.service",
+    "systemd-timesyncd.service",
+    "systemd-logind.service",
+    "systemd-hostnamed.service",
+)
+"""Services of systemd's that are within the limit as they come; not every machine has all of them."""
 
 
 def sandboxes(settings: Settings, machine: str) -> tuple[Sandbox, ...]:
@@ -83,6 +128,8 @@ def sandboxes(settings: Settings, machine: str) -> tuple[Sandbox, ...]:
         ETCD: votes,
         ETCD_KEEP: votes and site,
         ETCD_LEAD: votes and site and led,
+        PATRONI: site,
+        ROUTER: site,
         POOL: site,
         FAIL2BAN: True,
         ALERTS if settings.wireguard or len(settings.servers) == 1 else PINGS: settings.alerts is not None,

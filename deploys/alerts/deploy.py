@@ -41,6 +41,7 @@ from deploys.operations.packages import packages, packages_request
 from deploys.operations.units import unit
 from deploys.postgres.patroni import rest_url
 from deploys.render import render
+from deploys.sandboxed import unit_file
 
 PACKAGES = ("ca-certificates", "curl", "iputils-ping", "openssl")
 _MODULES = ("__init__", "channels", "cluster", "findings", "messages", "peers", "telling", "watch", "ways")
@@ -91,7 +92,8 @@ class Wanted:
 def alerts(wanted: Wanted) -> None:
     """The program with what it must know, as a unit that systemd watches."""
     packages(name="packages", names=PACKAGES if wanted.config else ())
-    files(name="who tells, and how", name_="alerts", wanted=program_files(wanted), settle=_SETTLE)
+    watched = UNIT if wanted.config else ""
+    files(name="who tells, and how", name_="alerts", wanted=program_files(wanted), settle=_SETTLE, unit=watched)
     if wanted.config:
         unit(name="it runs", name_=UNIT, state="running")
     if wanted.patroni:
@@ -158,13 +160,17 @@ def program_files(wanted: Wanted) -> tuple[File, ...]:
     texts[f"{PROGRAM}/bastide/patroni.py"] = Path(patroni.__file__).read_text(encoding="utf-8")
     pings = bool(wanted.config and wanted.config["peers"] and not wanted.config["port"])
     may = PINGS if pings else ALERTS
+    found = list[File]()
     for name, word, sandbox in ((UNIT, "watch", may), (TEST_UNIT, "test", replace(may, writes=()))):
         values = {"program": PROGRAM, "account": ACCOUNT, "folder": FOLDER, "word": word, "secrets": secrets}
-        texts[f"{_UNITS}/{name}"] = render("alerts/bastide-alerts.service.j2", sandbox=sandbox, **values)
+        unit = unit_file(
+            replace(sandbox, unit=name), render("alerts/bastide-alerts.service.j2", sandbox=sandbox, **values)
+        )
+        found.append(unit if there else File(unit.path, None))
     # sysusers.d(5): locked, without a home and a shell
     texts[_SYSUSERS] = f'u! {ACCOUNT} - "Tells people what needs attention" /\n'
     texts[CONFIG] = json.dumps(wanted.config, indent=1) + "\n"
-    found = [File(path, content if there else None) for path, content in texts.items()]
+    found += [File(path, content if there else None) for path, content in texts.items()]
     for name in (CLUSTER_SOCKET, CLUSTER_UNIT):
         values = {"account": ACCOUNT, "path": CLUSTER_PATH, "url": wanted.patroni, "ca": f"{postgres.FOLDER}/ca.crt"}
         text = render(f"alerts/{name}.j2", **values) if wanted.patroni else None

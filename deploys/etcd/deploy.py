@@ -187,6 +187,7 @@ def _member(wanted: Wanted, beginning: Beginning) -> None:
             wanted=config_files(members),
             settle=_restart(members, ()),
             drift=facts[OUTDATED][UNIT],
+            unit=UNIT,
             _serial=True,
         )
     if not beginning.apart:

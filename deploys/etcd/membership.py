@@ -38,6 +38,7 @@ from bastide.settings import Etcd, Settings
 from deploys.local_access import LocalAccess
 from deploys.operations.files import File
 from deploys.render import render
+from deploys.sandboxed import drop_in, unit_file
 
 PACKAGES = ("curl", "etcd-client", "etcd-server", "nftables")
 
@@ -141,9 +142,8 @@ def config_files(members: Members) -> tuple[File, ...]:
     )
     return (
         File(ENVIRONMENT, text),
-        File(
-            f"/etc/systemd/system/{UNIT}.d/bastide.conf",
-            render("etcd/bastide.conf.j2", folder=FOLDER, forming=FORMING, mesh_unit=MESH_UNIT, sandbox=ETCD),
+        drop_in(
+            ETCD, render("etcd/bastide.conf.j2", folder=FOLDER, forming=FORMING, mesh_unit=MESH_UNIT, sandbox=ETCD)
         ),
     )
 
@@ -278,15 +278,14 @@ def upkeep_files(wanted: Etcd, members: Members) -> tuple[File, ...]:
         for name, sandbox in ((KEEP, ETCD_KEEP), (LEAD, ETCD_LEAD))
         for kind in ("service", "timer")
     ]
-    written = [
-        File(
-            f"/etc/systemd/system/{unit}",
-            render(f"etcd/{unit}.j2", sandbox=sandbox, **values)
-            if f"{unit.partition('.')[0]}.timer" in found
-            else None,
-        )
-        for unit, sandbox in units
-    ]
+    written = []
+    for unit, sandbox in units:
+        if f"{unit.partition('.')[0]}.timer" not in found:
+            written.append(File(f"/etc/systemd/system/{unit}", None))
+            continue
+        text = render(f"etcd/{unit}.j2", sandbox=sandbox, **values)
+        is_service = unit == sandbox.unit
+        written.append(unit_file(sandbox, text) if is_service else File(f"/etc/systemd/system/{unit}", text))
     script = None
     if f"{LEAD}.timer" in found:
         leader = members.endpoints()[members.leader]

@@ -49,17 +49,18 @@ class File:
 
 
 @operation()
-def files(name_: str, wanted: tuple[File, ...], settle: str = "", drift: str = "") -> Commands:
+def files(name_: str, wanted: tuple[File, ...], settle: str = "", drift: str = "", unit: str = "") -> Commands:
     """Write files, and run `settle` when any of them changed.
 
     + name_: one word for the set; marks it on the machine until it has settled
     + wanted: the files; all are compared in one round trip and written in one
     + settle: a shell line that makes the files at hand effective; must be safe to run twice
     + drift: why to settle although the files are as wanted; "" when there is no reason
+    + unit: what must work with them: when it does not settle they are taken back, and what it was refused is said
 
     A run that is killed between writing and settling leaves a mark, and the next run settles.
     """
-    yield from _write(this_host(), name_, wanted, settle, drift)
+    yield from _write(this_host(), name_, wanted, settle, drift, unit)
 
 
 @operation()
@@ -101,12 +102,15 @@ def as_wanted(file: File, seen: FileState | None) -> bool:
     return there == (hashlib.sha256(_bytes(file)).hexdigest(), file.mode, file.owner, file.group)
 
 
-def plan(name: str, wanted: tuple[File, ...], settle: str, kept: tuple[str, ...] = ()) -> dict[str, Any]:
+def plan(
+    name: str, wanted: tuple[File, ...], settle: str, kept: tuple[str, ...] = (), unit: str = ""
+) -> dict[str, Any]:
     """What `deploys/remote/change.py` is told."""
     return {
         "name": name,
         "settle": settle,
         "kept": kept,
+        "unit": unit,
         "files": [
             {
                 "path": file.path,
@@ -121,7 +125,7 @@ def plan(name: str, wanted: tuple[File, ...], settle: str, kept: tuple[str, ...]
     }
 
 
-def _write(host: Host, name: str, wanted: tuple[File, ...], settle: str, drift: str = "") -> Commands:
+def _write(host: Host, name: str, wanted: tuple[File, ...], settle: str, drift: str = "", unit: str = "") -> Commands:
     facts = ask(host, files_request(wanted))
     changed = differing(host, wanted, facts)
     if not changed and not drift and name not in facts[UNFINISHED]["pending"]:
@@ -130,7 +134,7 @@ def _write(host: Host, name: str, wanted: tuple[File, ...], settle: str, drift: 
     if drift and not changed:
         host.log(f"{name}: {drift}")
     try:
-        yield remote.command("change", "apply", plan(name, tuple(changed), settle))
+        yield remote.command("change", "apply", plan(name, tuple(changed), settle, unit=unit))
     finally:
         forget(host)
 

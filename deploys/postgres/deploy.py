@@ -14,17 +14,25 @@ from bastide.cluster import Cluster, cluster_of
 from bastide.layout.postgres import DATA, FOLDER, PATRONI_PORT, POOL_LISTENER, POOL_UNIT, ROUTER_UNIT, UNIT
 from bastide.secrets import Keyring
 from deploys.facts.ask import ask, this_host
-from deploys.facts.fact import FactRequest, merged
+from deploys.facts.fact import FactRequest, Facts, merged
 from deploys.facts.patroni import PATRONI
 from deploys.facts.postgres import DATABASES, IN_FORCE
-from deploys.facts.programs import OUTDATED
+from deploys.facts.programs import OUTDATED, SANDBOX
 from deploys.facts.units import UNITS
 from deploys.here import Here
 from deploys.local_access import LocalAccess, close_to_others
 from deploys.operations.files import File, files, files_request
 from deploys.operations.packages import packages, packages_request
 from deploys.operations.phase import phase
-from deploys.operations.postgres import clients_wait, databases, in_force, own_passwords, roll, shared_settings
+from deploys.operations.postgres import (
+    clients_wait,
+    databases,
+    in_force,
+    own_passwords,
+    restart_router,
+    roll,
+    shared_settings,
+)
 from deploys.operations.units import unit
 from deploys.operations.wait import wait
 from deploys.postgres.patroni import (
@@ -38,6 +46,7 @@ from deploys.postgres.patroni import (
     rest_plan,
     rest_url,
     shared,
+    unit_file,
 )
 from deploys.postgres.rights import access, own_access, shape
 from deploys.postgres.routing import (
@@ -49,6 +58,7 @@ from deploys.postgres.routing import (
     pool_account_file,
     pool_files,
     pool_users_file,
+    router_unit_file,
 )
 from deploys.postgres.turn import turn_files
 from deploys.restarts import no_restarts, restart_files
@@ -59,6 +69,7 @@ PACKAGES = (
     *("haproxy", "nftables", "patroni", "pgbouncer", "python3-etcd"),
     *("postgresql-17", "postgresql-17-pgaudit", "postgresql-client-17"),
 )
+_READ = "systemctl daemon-reload"
 # a Patroni that ended by itself is started again and again: `journalctl -u patroni` says why
 _IN_VAIN = f"[ $(systemctl show -P SubState {UNIT}) = auto-restart ]"
 
@@ -93,6 +104,7 @@ def postgres(wanted: Wanted) -> None:
             wanted=pool_files(cluster, keyring),
             settle=RELOAD_PGBOUNCER,
             drift=facts[OUTDATED][POOL_UNIT],
+            unit=POOL_UNIT,
             _serial=True,
         )
     phase(name="every machine trusts the authorities")
@@ -103,10 +115,12 @@ def postgres(wanted: Wanted) -> None:
             wanted=certificate_files(cluster, keyring),
             settle=RELOAD_TRUST,
         )
+        own = member_files(cluster, keyring, memory_of(cluster, facts[PATRONI]["memory_mb"]))
+        # how one that runs is started changes with its restart, server after server
         files(
             name="cluster member",
             name_="patroni",
-            wanted=member_files(cluster, keyring, memory_of(cluster, facts[PATRONI]["memory_mb"])),
+            wanted=own if _runs(facts, UNIT) else (*own, unit_file()),
             settle=RELOAD,
         )
     # the first to start makes the cluster when there is none: it shall be the primary
@@ -141,19 +155,32 @@ def postgres(wanted: Wanted) -> None:
         in_force(name="nothing set by hand", data=DATA, rules=hba(cluster))
     phase(name="every server knows")
     if site:
-        roll(name="changes that need a restart", plan=rest_plan(cluster, keyring), leads=False, _serial=True)
+        roll(
+            name="changes that need a restart",
+            plan=rest_plan(cluster, keyring),
+            leads=False,
+            wanted=(unit_file(),),
+            _serial=True,
+        )
     phase(name="replicas are as wanted")
     if site:
-        clients_wait(name="clients wait meanwhile", plan=pause_plan(cluster), before_restart=True)
+        clients_wait(name="clients wait meanwhile", plan=pause_plan(cluster), before_restart=True, unit=(unit_file(),))
         roll(
             name="the same for the leader, after a switchover",
             plan=rest_plan(cluster, keyring),
             leads=True,
+            wanted=(unit_file(),),
             _serial=True,
         )
     phase(name="the leader is as wanted")
     if site:
-        roll(name="what the leader had to do first", plan=rest_plan(cluster, keyring), leads=False, _serial=True)
+        roll(
+            name="what the leader had to do first",
+            plan=rest_plan(cluster, keyring),
+            leads=False,
+            wanted=(unit_file(),),
+            _serial=True,
+        )
     phase(name="all servers are as wanted")
     if site:
         # of a cluster that this run has made
@@ -163,13 +190,25 @@ def postgres(wanted: Wanted) -> None:
             shape=shape(cluster.postgres, len(cluster.sites)),
             keys=access(cluster.postgres, keyring),
         )
+        if _runs(facts, ROUTER_UNIT):
+            restart_router(
+                name="way to the leader as it may",
+                wanted=(router_unit_file(), haproxy_file(cluster)),
+                plan=pause_plan(cluster),
+                _serial=True,
+            )
+        else:
+            files(
+                name="how the way to the leader runs", name_="haproxy-unit", wanted=(router_unit_file(),), settle=_READ
+            )
         # it takes its own newer program up when it is reloaded, and its sessions end with the earlier one
+        why = facts[OUTDATED][ROUTER_UNIT]
         files(
             name="way to the leader",
             name_="haproxy",
             wanted=(haproxy_file(cluster),),
             settle=RELOAD_HAPROXY,
-            drift=facts[OUTDATED][ROUTER_UNIT],
+            drift="" if why == SANDBOX else why,
         )
         # together with the roles' own: for as long as the two differ, nobody new gets in
         files(
@@ -204,7 +243,9 @@ def fact_request(wanted: Wanted) -> FactRequest:
         *authority_files(keyring),
         *certificate_files(cluster, keyring),
         *member_files(cluster, keyring, {}),
+        unit_file(),
         haproxy_file(cluster),
+        router_unit_file(),
         *turn_files(cluster, keyring),
         pool_account_file(),
         *pool_files(cluster, keyring),
@@ -241,6 +282,10 @@ def local_access_of(wanted: Cluster) -> LocalAccess:
 def package_files() -> tuple[File, ...]:
     """createcluster.conf(5) of postgresql-common."""
     return (File("/etc/postgresql-common/createcluster.d/bastide.conf", "create_main_cluster = false\n"),)
+
+
+def _runs(facts: Facts, unit: str) -> bool:
+    return facts[UNITS][unit]["ActiveState"] == "active"
 
 
 def _curl(wanted: Cluster, path: str) -> str:

@@ -12,10 +12,12 @@ from bastide.authority import Authority
 from bastide.cluster import Cluster, password
 from bastide.layout import etcd
 from bastide.layout.postgres import ACCOUNT, CONFIG, DATA, FOLDER, PATRONI_PORT, PORT, PROGRAM, UNIT, VERSION
+from bastide.layout.sandbox import PATRONI
 from bastide.secrets import Keyring
 from deploys.etcd import membership
 from deploys.operations.files import File
 from deploys.render import render
+from deploys.sandboxed import drop_in
 
 # Patroni takes the signal when its present round is over, and only then knows what must wait for a restart: what
 # follows asks it that. One whose server does not run says nothing, and is not waited for longer.
@@ -85,7 +87,7 @@ def certificate_files(wanted: Cluster, keyring: Keyring) -> tuple[File, ...]:
 
 
 def member_files(wanted: Cluster, keyring: Keyring, memory: dict[str, str]) -> tuple[File, ...]:
-    """Patroni's configuration, how it is started, and a drop-in to Debian's unit."""
+    """Patroni's configuration, and how it is started."""
     names = _names(shared(wanted))
     text = render(
         "postgres/config.yml.j2",
@@ -111,11 +113,12 @@ def member_files(wanted: Cluster, keyring: Keyring, memory: dict[str, str]) -> t
     return (
         File(CONFIG, SecretStr(text), mode=0o600, owner=ACCOUNT, group=ACCOUNT),
         File(PROGRAM, render("postgres/patroni.j2", names=names), mode=0o755),
-        File(
-            f"/etc/systemd/system/{UNIT}.d/bastide.conf",
-            render("postgres/bastide.conf.j2", program=PROGRAM, config=CONFIG),
-        ),
     )
+
+
+def unit_file() -> File:
+    """A drop-in to Debian's unit: it counts for a Patroni that is started, and for the server that this one starts."""
+    return drop_in(PATRONI, render("postgres/bastide.conf.j2", program=PROGRAM, config=CONFIG, sandbox=PATRONI))
 
 
 def memory_of(wanted: Cluster, there_mb: int) -> dict[str, str]:

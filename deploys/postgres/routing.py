@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import PurePosixPath
 
 from pydantic import SecretStr
 
@@ -22,11 +23,15 @@ from bastide.layout.postgres import (
     PORT,
     REPLICA_PORT,
     ROUTER_CONFIG,
+    ROUTER_FOLDER,
+    ROUTER_SOCKET,
 )
+from bastide.layout.sandbox import POOL, ROUTER
 from bastide.secrets import Keyring
 from bastide.settings.postgres import REPLAY_WAITS
 from deploys.operations.files import File
 from deploys.render import render
+from deploys.sandboxed import drop_in
 
 RELOAD_HAPROXY = """\
 haproxy -q -c -f /etc/haproxy/haproxy.cfg && systemctl -q enable haproxy || exit 1
@@ -38,10 +43,13 @@ CLIENTS = 2000
 """Clients that a pool takes at once."""
 # for each client one file, for each connection to a server one; and its own (PgBouncer 1.24 manual, max_client_conn)
 FILES = CLIENTS + 1000 + 100
+SESSIONS = 4000
+"""Sessions that HAProxy has at once: for each two files; and its own."""
 _LISTENER_FILE = f"/etc/systemd/system/{POOL_LISTENER}"
+_POOL_UNIT_FILE = f"/etc/systemd/system/{POOL.unit}.d/bastide.conf"
 # A process that listens by itself, as Debian's package starts it, is in the way of the one that listens for it, and so
-# is its folder; this is the one time that clients are refused. Whose account it runs as and how many files it may open
-# is read at its start alone; and a newer program is run by a new process only: clients wait for that.
+# is its folder; this is the one time that clients are refused. Whose account it runs as, how many files it may open and
+# what else it may is read at its start alone; and a newer program is run by a new process only: clients wait for that.
 RELOAD_PGBOUNCER = f"""\
 systemctl daemon-reload; systemctl -q enable {POOL_LISTENER} pgbouncer || exit 1
 since=$(systemctl show --timestamp=us+utc -P ActiveEnterTimestamp {POOL_LISTENER})
@@ -50,8 +58,9 @@ if ! systemctl -q is-active {POOL_LISTENER} || [ "$(find {_LISTENER_FILE} -newer
     systemctl start {POOL_LISTENER} || exit 1
 fi
 pid=$(systemctl show -P MainPID pgbouncer)
+since=$(systemctl show --timestamp=us+utc -P ExecMainStartTimestamp pgbouncer)
 [ "$(stat -c %U /proc/$pid)" = {POOL_ACCOUNT} ] && grep -q 'open files *{FILES} ' /proc/$pid/limits &&
-    ! grep -q ' ..x. .* (deleted)$' /proc/$pid/maps &&
+    ! grep -q ' ..x. .* (deleted)$' /proc/$pid/maps && [ ! "$(find {_POOL_UNIT_FILE} -newermt "$since")" ] &&
     systemctl reload pgbouncer || systemctl restart pgbouncer
 """
 # What common drivers send and a pool cannot keep for one client among many (PgBouncer 1.24 manual,
@@ -88,11 +97,25 @@ def haproxy_file(wanted: Cluster) -> File:
             },
         ],
         sites=wanted.sites,
+        sessions=SESSIONS,
         folder=FOLDER,
         patroni_port=PATRONI_PORT,
         postgres_port=PORT,
     )
     return File(ROUTER_CONFIG, text)
+
+
+def router_unit_file() -> File:
+    """A drop-in to HAProxy's unit."""
+    text = render(
+        "postgres/haproxy.conf.j2",
+        sandbox=ROUTER,
+        folder=ROUTER_FOLDER,
+        name=PurePosixPath(ROUTER_FOLDER).name,
+        socket=ROUTER_SOCKET,
+        files=2 * SESSIONS + 200,
+    )
+    return drop_in(ROUTER, text)
 
 
 def pool_files(wanted: Cluster, keyring: Keyring) -> tuple[File, ...]:
@@ -117,11 +140,9 @@ def pool_files(wanted: Cluster, keyring: Keyring) -> tuple[File, ...]:
         File(POOL_CONFIG, text, owner=POOL_ACCOUNT, group=POOL_ACCOUNT),
         File(f"{POOL_FOLDER}/server.crt", own.certificate),
         File(f"{POOL_FOLDER}/server.key", own.key, mode=0o400, owner=POOL_ACCOUNT, group=POOL_ACCOUNT),
-        File(
-            "/etc/systemd/system/pgbouncer.service.d/bastide.conf",
-            render(
-                "postgres/pgbouncer.conf.j2", files=FILES, account=POOL_ACCOUNT, folder=FOLDER, listener=POOL_LISTENER
-            ),
+        drop_in(
+            POOL,
+            render("postgres/pgbouncer.conf.j2", files=FILES, sandbox=POOL, folder=FOLDER, listener=POOL_LISTENER),
         ),
         File(
             _LISTENER_FILE,

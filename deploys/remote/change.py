@@ -3,7 +3,7 @@
 Standard library only, since it is sent to the machine as it stands here. Contents come over standard input and are
 never printed. A plan is `{"name", "files": [{"path", "content" (base64, or null: remove), "mode", "owner", "group",
 "check" (command that gets the new file's path)}], "settle": shell line that makes the files at hand effective, "kept":
-paths of further files, which that line changes}`.
+paths of further files, which that line changes, "unit": what must work with them then, or ""}`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import __main__
+from deploys.remote.refusal import refusal
 
 ROOT = Path("/")
 STATE = "var/lib/bastide"
@@ -39,17 +40,88 @@ LOAD: str = vars(__main__).get("LOAD", "")
 
 
 def apply(plan: dict[str, Any]) -> None:
-    """Write the plan's files and settle. A mark stays until both are done, so that the next run sees what is open."""
+    """Write the plan's files and settle. A mark stays until both are done, so that the next run sees what is open.
+
+    With `unit` the earlier files come back when that does not settle, and what the unit was refused is said.
+    """
+    unit, began, before = plan.get("unit", ""), time.time(), time.monotonic()
     with _alone():
         mark = _state("pending", plan["name"])
         mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         mark.touch()
-        for file in plan["files"]:
-            if problem := _checked_write(file):
-                _fail(problem)
-        if problem := _settle(plan["settle"], UNGUARDED_SECONDS):
+        if unit:
+            keep(plan)
+        problem = _write_all(plan)
+        if problem and unit:
+            # nothing was made effective: the files alone go back
+            problem = "\n".join((problem, *_put_back(_state("before", plan["name"]))))
+            forget(plan["name"])
+            mark.unlink()
             _fail(problem)
+        problem = problem or _settle(plan["settle"], UNGUARDED_SECONDS)
+        # one that was not touched works with what was there before
+        if problem and unit and not _works_since(unit, before):
+            problem = f"{problem}\n{refusal(unit, began)}\n{back(plan['name'])}"
+        if problem:
+            _fail(problem)
+        forget(plan["name"])
         mark.unlink()
+
+
+def _write_all(plan: dict[str, Any]) -> str:
+    """Write the plan's files until one is refused: why, or ""."""
+    return next((problem for file in plan["files"] if (problem := _checked_write(file))), "")
+
+
+def _works_since(unit: str, moment: float) -> bool:
+    """Whether its process is one that began before then (seconds since the machine was booted)."""
+    words = ("systemctl", "show", "-p", "ActiveState,ExecMainStartTimestampMonotonic", "--", unit)
+    said = subprocess.run(words, capture_output=True, text=True, check=False).stdout
+    told = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+    began = told.get("ExecMainStartTimestampMonotonic", "")
+    return told.get("ActiveState") == "active" and began.isdigit() and int(began) / 1e6 < moment
+
+
+def keep(plan: dict[str, Any]) -> None:
+    """Keep the files as they are before a change. What a run that was killed had kept is older, and stays."""
+    folder = _state("before", plan["name"])
+    if folder.is_dir() or not plan["files"]:
+        return
+    fresh = folder.with_name(f"{folder.name}{SCRATCH}")
+    _copy(plan, fresh)
+    fresh.rename(folder)
+    _sync(folder.parent)
+
+
+def write(plan: dict[str, Any]) -> None:
+    """Keep the earlier files and write the plan's; not settled. All are as before when one of them is refused."""
+    with _alone():
+        keep(plan)
+        if problem := _write_all(plan):
+            problem = "\n".join((problem, *_put_back(_state("before", plan["name"]))))
+            forget(plan["name"])
+            _fail(problem)
+
+
+def back(name: str) -> str:
+    """Bring back what was kept and make that effective. Returns in words whether that went well."""
+    folder = _state("before", name)
+    if not folder.is_dir():
+        return "There is nothing to go back to: it was like this before."
+    settle = json.loads((folder / "state.json").read_text())["settle"]
+    problems = _put_back(folder)
+    if problem := _settle(settle, UNGUARDED_SECONDS):
+        problems.append(problem)
+    if problems:
+        return f"It could not be taken back: {'; '.join(problems)}"
+    forget(name)
+    _state("pending", name).unlink(missing_ok=True)
+    return "It was taken back: all is as before."
+
+
+def forget(name: str) -> None:
+    """The change is good: what was kept goes."""
+    shutil.rmtree(_state("before", name), ignore_errors=True)
 
 
 def begin(plan: dict[str, Any], seconds: int) -> None:
@@ -146,6 +218,14 @@ def _save(plan: dict[str, Any]) -> None:
     """Keep the old files and this script: the way back must not need anything that is not on the machine."""
     folder = _state("guard", plan["name"])
     fresh = folder.with_name(f"{folder.name}{SCRATCH}")
+    _copy(plan, fresh)
+    (fresh / "change.py").write_text(f"import sys\nSOURCES = {SOURCES!r}\n{LOAD}\n{_MAIN}")
+    fresh.rename(folder)
+    _sync(folder.parent)
+
+
+def _copy(plan: dict[str, Any], fresh: Path) -> None:
+    """The files as they are now, in a new folder."""
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(mode=0o700, parents=True)
     saved = []
@@ -166,9 +246,6 @@ def _save(plan: dict[str, Any]) -> None:
             }
         )
     (fresh / "state.json").write_text(json.dumps({"files": saved, "settle": plan["settle"]}))
-    (fresh / "change.py").write_text(f"import sys\nSOURCES = {SOURCES!r}\n{LOAD}\n{_MAIN}")
-    fresh.rename(folder)
-    _sync(folder.parent)
 
 
 def _arm(name: str, seconds: int) -> str:
@@ -206,9 +283,18 @@ def _disarm(name: str, *, timer: bool = True) -> None:
 
 def _take_back(name: str, reason: str, *, settle: bool = True) -> str:
     folder = _state("guard", name)
-    state = json.loads((folder / "state.json").read_text())
+    problems = _put_back(folder)
+    if settle and (problem := _settle(json.loads((folder / "state.json").read_text())["settle"])):
+        problems.append(problem)
+    problem = "; ".join(problems)
+    _report_file(name).write_text(json.dumps({"at": int(time.time()), "reason": reason, "problem": problem}))
+    return problem
+
+
+def _put_back(folder: Path) -> list[str]:
+    """The files that a folder has kept; what could not be put back."""
     problems = []
-    for file in state["files"]:
+    for file in json.loads((folder / "state.json").read_text())["files"]:
         path = ROOT / file["path"].lstrip("/")
         try:
             if file["copy"] is None:
@@ -218,11 +304,7 @@ def _take_back(name: str, reason: str, *, settle: bool = True) -> str:
         except (OSError, LookupError) as error:
             # one file that cannot go back must not keep the others, and the service, from it
             problems.append(f"{path} could not be put back: {error}")
-    if settle and (problem := _settle(state["settle"])):
-        problems.append(problem)
-    problem = "; ".join(problems)
-    _report_file(name).write_text(json.dumps({"at": int(time.time()), "reason": reason, "problem": problem}))
-    return problem
+    return problems
 
 
 @contextlib.contextmanager

@@ -19,7 +19,10 @@ import time
 from typing import Any
 
 from bastide.patroni import cluster_state
+from deploys.remote.change import back, forget, write
+from deploys.remote.refusal import refusal
 
+_ROUTER = "haproxy.service"
 _ASK_SECONDS = 3
 _TRIES = 3
 
@@ -60,6 +63,61 @@ def wait_out(plan: dict[str, Any]) -> None:
         os._exit(0)
 
 
+def restart_router(plan: dict[str, Any], change: dict[str, Any] | None = None) -> None:
+    """Start HAProxy anew while the clients of the pool wait: all that goes through it ends with it.
+
+    `plan`: as `wait_out` has it, but for the leader. `change` (as `deploys/remote/change.py` has a plan) is written
+    right before, and taken back when HAProxy does not lead to the leader with it. One that does not run is not started.
+    """
+    began = time.time()
+    if change:
+        write(change)
+    if problem := _systemctl("daemon-reload"):
+        sys.exit(problem)
+    if not _systemctl("-q", "is-active", _ROUTER):
+        _restart_while_clients_wait(plan, change, began)
+    if change:
+        forget(change["name"])
+
+
+def _restart_while_clients_wait(plan: dict[str, Any], change: dict[str, Any] | None, began: float) -> None:
+    for name in plan["databases"]:
+        _later(plan, f'RESUME "{name}"')
+    try:
+        if not _pause(plan):
+            print("not paused: transactions go on for longer than they may, and are cut off")
+        problem = _restarted(plan)
+        if problem and change:
+            problem = f"{problem}\n{refusal(_ROUTER, began)}\n{back(change['name'])}"
+            if still := _restarted(plan):
+                problem += f"\nAnd then: {still}"
+    finally:
+        for name in plan["databases"]:
+            _resume(plan, name)
+    if problem:
+        sys.exit(problem)
+
+
+def _restarted(plan: dict[str, Any]) -> str:
+    """Restart HAProxy; why it does not work then, or "". It has to lead to whoever leads, where somebody does."""
+    if problem := _systemctl("restart", _ROUTER):
+        return problem
+    deadline = time.monotonic() + plan["longest"]
+    while time.monotonic() < deadline:
+        leader = _leader(plan)
+        if not leader or _leads_to(plan) == {leader}:
+            return _systemctl("is-active", _ROUTER)
+        time.sleep(0.1)
+    return f"{_ROUTER} does not lead to the leader of the databases within {plan['longest']:g} s"
+
+
+def _systemctl(*words: str) -> str:
+    """Why it did not go well, or ""."""
+    done = subprocess.run(("systemctl", *words), capture_output=True, text=True, check=False)
+    said = done.stderr.strip() or done.stdout.strip()
+    return (said or f"systemctl {' '.join(words)} ended with {done.returncode}") if done.returncode else ""
+
+
 def _later(plan: dict[str, Any], command: str) -> None:
     """Have systemd say it to the console when nobody can be at work here any more."""
     seconds = int(plan["drain"] + plan["longest"]) + 10
@@ -92,16 +150,22 @@ def _until_led(plan: dict[str, Any]) -> None:
     It looks every 0.1 to 1 s: one that still leads to the earlier leader gives a server that takes no writes any more.
     """
     deadline = time.monotonic() + plan["longest"]
-    words = ("curl", "-sf", "-m", str(_ASK_SECONDS), "--cacert", plan["ca"], f"{plan['url']}/cluster")
     while time.monotonic() < deadline:
-        said = subprocess.run(words, capture_output=True, text=True, check=False).stdout
-        try:
-            seen = cluster_state(json.loads(said))
-        except ValueError:
-            seen = None
-        if seen and seen.leader not in ("", plan["leader"]) and _leads_to(plan) == {seen.leader}:
+        leader = _leader(plan)
+        if leader not in ("", plan["leader"]) and _leads_to(plan) == {leader}:
             return
         time.sleep(0.1)
+
+
+def _leader(plan: dict[str, Any]) -> str:
+    """Who leads by this machine's Patroni; "" for nobody, and where it does not answer."""
+    words = ("curl", "-sf", "-m", str(_ASK_SECONDS), "--cacert", plan["ca"], f"{plan['url']}/cluster")
+    said = subprocess.run(words, capture_output=True, text=True, check=False).stdout
+    try:
+        seen = cluster_state(json.loads(said))
+    except ValueError:
+        return ""
+    return seen.leader if seen else ""
 
 
 def _leads_to(plan: dict[str, Any]) -> set[str]:

@@ -17,8 +17,11 @@ import urllib.request
 from typing import Any, NoReturn
 
 from bastide.patroni import ClusterState, Member, ServerState, cluster_state, server_state
+from deploys.remote.change import back, forget, write
+from deploys.remote.refusal import refusal
 
 _SECONDS = 90
+_UNIT, _IN_VAIN = "patroni.service", 3
 # /usr/bin/psql is Debian's wrapper in Perl around it, which takes three times as long (pg_wrapper(1))
 _PSQL = "/usr/lib/postgresql/17/bin/psql"
 # settings that a standby must not have below its leader's (PostgreSQL 17 manual, 26.4.2)
@@ -54,10 +57,12 @@ def share(plan: dict[str, Any], wanted: dict[str, Any]) -> None:
     _wait(plan, "etcd to hold the new settings", lambda: _call(plan, "GET", "/config") == wanted)
 
 
-def roll(plan: dict[str, Any], leads: bool, whole: bool) -> None:
+def roll(plan: dict[str, Any], leads: bool, whole: bool, change: dict[str, Any] | None = None) -> None:
     """Restart this server, if it is its turn; a leader hands over first when there is anybody to hand over to.
 
-    `whole`: Patroni with it, whose program is another one than the installed one.
+    `whole`: Patroni with it, whose program is another one than the installed one. `change` (as
+    `deploys/remote/change.py` has a plan) is written right before, and taken back when the server is not well with it:
+    the others have not changed by then.
 
     A value that a standby may not have below its leader's (PostgreSQL 17 manual, 26.4.2) is lowered by the leader
     first, in its place: whoever takes over would still have the higher one.
@@ -71,11 +76,13 @@ def roll(plan: dict[str, Any], leads: bool, whole: bool) -> None:
         return  # the leader's turn comes first
     if leads and not lowered and any(member.streams for member in _cluster(plan).members):
         _hand_over(plan, "")
-    if whole:
+    if change:
+        _changed(plan, change)
+    elif whole:
         _restart_patroni(plan)
     else:
         _call(plan, "POST", "/restart", {})
-    _wait(plan, "this server to be well again", lambda: not _unwell(plan) and not _me(plan).pending_restart)
+    _wait_until_well(plan)
     # the next one may hand over to this one
     _wait(plan, "a standby to be in sync", lambda: _is_synced(plan))
 
@@ -160,13 +167,43 @@ def put_right(data: str, files: dict[str, str]) -> None:
     execute([["postgres", "SELECT pg_reload_conf()"], ["postgres", _FORGET]])
 
 
+def _changed(plan: dict[str, Any], change: dict[str, Any]) -> None:
+    """Patroni, and so its server, started with what is new of how it is started; or as before, and an end."""
+    began = time.time()
+    write(change)
+    subprocess.run(("systemctl", "daemon-reload"), check=True)
+    try:
+        _restart_patroni(plan)
+        _wait_until_well(plan)
+    except SystemExit:
+        print(refusal(_UNIT, began), back(change["name"]), sep="\n", file=sys.stderr)
+        # how often it ended is counted anew
+        subprocess.run(("systemctl", "reset-failed", _UNIT), capture_output=True, check=False)
+        _restart_patroni(plan)
+        _wait_until_well(plan)
+        raise
+    forget(change["name"])
+
+
 def _restart_patroni(plan: dict[str, Any]) -> None:
     """It stops its server, and starts it when it is back."""
     before = _started(plan)
-    done = subprocess.run(("systemctl", "restart", "patroni.service"), capture_output=True, text=True, check=False)
+    done = subprocess.run(("systemctl", "restart", _UNIT), capture_output=True, text=True, check=False)
     if done.returncode:
         _fail(done.stderr.strip())
     _wait(plan, "this server to be started again", lambda: _started(plan) not in ("", before))
+
+
+def _wait_until_well(plan: dict[str, Any]) -> None:
+    _wait(plan, "this server to be well again", lambda: not _unwell(plan) and not _me(plan).pending_restart)
+
+
+def _ended_by_itself() -> bool:
+    """Whether systemd has started Patroni anew again and again (systemd.service(5), NRestarts)."""
+    shown = subprocess.run(
+        ("systemctl", "show", "-P", "NRestarts", _UNIT), capture_output=True, text=True, check=False
+    ).stdout.strip()
+    return shown.isdigit() and int(shown) >= _IN_VAIN
 
 
 def _cluster(plan: dict[str, Any]) -> ClusterState:
@@ -245,6 +282,9 @@ def _wait(plan: dict[str, Any], what: str, until: Any, *, seconds: float = _SECO
                 return
         except OSError as error:
             problem = f" ({error})"
+            if _ended_by_itself():
+                problem = " (Patroni ends by itself, again and again)"
+                break
         time.sleep(0.3)
     _fail(f"not within {seconds:g} s: {what}{problem}; next: `make cluster`, `journalctl -u patroni` on {plan['name']}")
 

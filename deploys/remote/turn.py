@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from deploys.remote.facts.patroni import outdated_part
-from deploys.remote.facts.programs import outdated
-from deploys.remote.pool import wait_out
+from deploys.remote.facts.programs import SANDBOX, outdated
+from deploys.remote.pool import restart_router, wait_out
 from deploys.remote.postgres import leads, roll, switchover
 
 _POOL, _ROUTER = "pgbouncer.service", "haproxy.service"
@@ -50,7 +50,9 @@ def take(plan: dict[str, Any]) -> None:
             roll(plan, False, part == "patroni")
     if services[_POOL]:
         _systemctl("restart", _POOL)
-    if services[_ROUTER]:
+    if services[_ROUTER] == SANDBOX:
+        restart_router(plan["pool"])
+    elif services[_ROUTER]:
         _systemctl("reload", _ROUTER)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bastide.controls import count
-from bastide.layout.sandbox import Sandbox, sandboxes
+from bastide.layout.sandbox import AS_SHIPPED, OTHER, Sandbox, sandboxes
 from bastide.machines import Machine
 from bastide.settings import Settings
 from tests.verify.findings import judge
@@ -29,8 +29,9 @@ _CHANGES_THE_MACHINE = (
     *("reboot", "swapon", "settimeofday", "clock_settime", "ptrace", "bpf", "perf_event_open"),
 )
 # systemd.exec(5): PrivateTmp=; PrivateDevices=, whose folder is read-only itself; ProtectSystem=strict leaves /proc and
-# /sys, of which the ProtectKernel...= and ProtectControlGroups= take what changes the machine
-_OWN = ("/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue", "/dev/pts", "/dev/hugepages")
+# /sys, of which the ProtectKernel...= and ProtectControlGroups= take what changes the machine. The watchdog is a
+# device, which Patroni has where the machine has it
+_OWN = ("/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue", "/dev/pts", "/dev/hugepages", "/dev/watchdog")
 _KERNELS = ("/proc",)
 # systemd.resource-control(5), MemoryPressureWatch=: a service is told of it by a file of the kernel's
 _PRESSURE = "/memory.pressure"
@@ -61,8 +62,6 @@ def test_no_process_can_write_elsewhere(
     """Each file system that a process of a service can come into is read-only, but for those that it may write."""
     wrong, seen = list[str](), 0
     for one, found in _running(observation, settings, machine):
-        if one.writes is None:
-            continue
         may = (*one.writes, *_OWN)
         for process in found["processes"]:
             seen += 1
@@ -81,15 +80,25 @@ def test_exposure_is_within_limits(observation: Observation, settings: Settings,
     """What systemd-analyze says of each unit as systemd has read it, drop-ins of others included."""
     wrong, said = list[str](), list[str]()
     for one, found in _seen(observation, settings, machine):
-        if found["load"] != "loaded":
-            wrong.append(f"{one.unit} is {found['load'] or 'unknown'}")
-        elif not found["exposure"]:
-            wrong.append(f"systemd does not say how exposed {one.unit} is")
-        elif float(found["exposure"]) > one.exposure:
-            wrong.append(f"{one.unit} has {found['exposure']} points, at most {one.exposure:g} are allowed")
+        wrong += too_open(one.unit, found, one.exposure)
         said.append(f"{one.unit.removesuffix('.service')} {found['exposure']}")
+    for unit in AS_SHIPPED:
+        found = json.loads(observation.data.text)[unit]
+        if found["load"] == "loaded":
+            wrong += too_open(unit, found, OTHER)
     judge(wrong)
     note(", ".join(said))
+
+
+def too_open(unit: str, found: dict[str, Any], most: float) -> list[str]:
+    """What is wrong with what systemd says of a unit."""
+    if found["load"] != "loaded":
+        return [f"{unit} is {found['load'] or 'unknown'}"]
+    if not found["exposure"]:
+        return [f"systemd does not say how exposed {unit} is"]
+    if float(found["exposure"]) > most:
+        return [f"{unit} has {found['exposure']} points, at most {most:g} are allowed"]
+    return []
 
 
 def _seen(observation: Observation, settings: Settings, machine: Machine) -> Iterator[tuple[Sandbox, dict[str, Any]]]:

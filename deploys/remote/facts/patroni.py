@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from deploys.facts.patroni import Outdated, PatroniRequest, PatroniState
 
 
+_UNIT = "patroni.service"
+_LIMITS = ("CapBnd:", "NoNewPrivs:", "Seccomp:", "Seccomp_filters:")
+
+
 def patroni(wanted: PatroniRequest) -> PatroniState:
     """What it says of itself, of the cluster, and of the settings that all members share; and whose data lie there."""
     said: dict[str, Any] = dict.fromkeys(("patroni", "cluster", "config"))
@@ -42,10 +46,22 @@ def patroni(wanted: PatroniRequest) -> PatroniState:
 
 def outdated_part(data: Path) -> Outdated:
     """What has to be started again to run what is installed: Patroni, with its server, or that alone."""
-    if outdated(["patroni.service"])["patroni.service"]:
+    if outdated([_UNIT])[_UNIT]:
         return "patroni"
     postmaster = read(data / "postmaster.pid").split("\n", 1)[0].strip()
-    return "postgres" if postmaster.isdigit() and replaced(postmaster) else ""
+    return "postgres" if postmaster.isdigit() and (replaced(postmaster) or _elsewhere(postmaster)) else ""
+
+
+def _elsewhere(postmaster: str) -> bool:
+    """Whether the server may other things than its Patroni: it outlives one that is killed (KillMode=process)."""
+    main = output("systemctl", "show", "-P", "MainPID", "--", _UNIT).strip()
+    limits = [_limits(pid) for pid in (main, postmaster)]
+    return bool(limits[0]) and bool(limits[1]) and limits[0] != limits[1]
+
+
+def _limits(pid: str) -> list[str]:
+    """What a process may, as far as the kernel tells it: proc_pid_status(5)."""
+    return [line for line in read(f"/proc/{pid}/status").splitlines() if line.startswith(_LIMITS)]
 
 
 def _data_of(folder: Path) -> str:

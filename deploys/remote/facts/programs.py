@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 _PYTHON = {"patroni.service": ("patroni", "python3-etcd")}
 # and of what we start it by
 _STARTED_BY = {"patroni.service": "/usr/local/lib/bastide/patroni"}
+SANDBOX = "what it may has changed since it was started"
+_DROP_IN = "/etc/systemd/system/{unit}.d/bastide.conf"
 
 
 def outdated(units: list[str]) -> dict[str, str]:
-    """Why each unit's main process has to be started again to run what is installed; "" for no reason."""
+    """Why each unit's main process has to be started again to run what is installed, as it may; "" for no reason."""
     words = ("-p", "MainPID,ExecMainStartTimestampMonotonic")
     shown = output("systemctl", "show", *words, "--", *units).strip().split("\n\n")
     told = {unit: _why(unit, text) for unit, text in zip(units, shown, strict=False)}
@@ -43,9 +45,12 @@ def _why(unit: str, text: str) -> str:
         return ""
     if path := replaced(pid):
         return f"{path} was replaced"
+    # both are microseconds since the machine was booted
+    began = time.time() - time.monotonic() + int(told["ExecMainStartTimestampMonotonic"]) / 1e6
+    # systemd.exec(5): all of it is set up for a process that is started, and for none that runs
+    if changed_since(unit, began):
+        return SANDBOX
     if unit in _PYTHON:
-        # both are microseconds since the machine was booted
-        began = time.time() - time.monotonic() + int(told["ExecMainStartTimestampMonotonic"]) / 1e6
         starter = at(_STARTED_BY[unit])
         if starter.exists() and starter.stat().st_mtime > began:
             return f"{_STARTED_BY[unit]} is another one now"
@@ -53,6 +58,12 @@ def _why(unit: str, text: str) -> str:
         if newer:
             return f"installed since it was started: {', '.join(newer)}"
     return ""
+
+
+def changed_since(unit: str, began: float) -> bool:
+    """Whether our drop-in to a unit is newer than a process that began then (seconds of the clock)."""
+    drop_in = at(_DROP_IN.format(unit=unit))
+    return drop_in.exists() and drop_in.stat().st_mtime > began
 
 
 def _unpacked(names: set[str]) -> Iterable[tuple[str, float]]:

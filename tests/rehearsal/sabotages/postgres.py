@@ -23,7 +23,7 @@ _RULES, _ROLES, _SERVER, _LEADER = "pg_hba.conf", "roles", "server", "who leads"
 _BY_HAND, _STATISTICS, _ROUTER = "postgresql.auto.conf", "statistics of statements", "haproxy.cfg"
 # what is said to HAProxy's master, on standard input
 _SAY = (
-    "import socket, sys; line = socket.socket(socket.AF_UNIX); line.connect('/run/haproxy-master.sock');"
+    "import socket, sys; line = socket.socket(socket.AF_UNIX); line.connect('/run/haproxy/master.sock');"
     " line.sendall(sys.stdin.buffer.read()); line.shutdown(1); print(line.recv(4096))"
 )
 _POOL = "runuser -u pgbouncer -- psql -XAtq -h /run/pgbouncer -p 6432 -U pgbouncer -d pgbouncer"

@@ -6,17 +6,19 @@ from tests.rehearsal.sabotages.model import ANY, STANDBY, Sabotage
 
 _SYSTEM = "/etc/systemd/system"
 _FAIL2BAN = ("fail2ban",)
+# the server answers again some seconds after its Patroni was started
+_SERVED = "; timeout 60 sh -c 'until pg_isready -q -h /run/postgresql; do sleep 0.2; done'"
 
 
 def _told(
     control: str, what: str, says: str, unit: str, lines: str, *, left: str = "",
-    machines: tuple[str, ...] = ANY, touches: tuple[str, ...] = (), everywhere: tuple[str, ...] = (),
+    waits: str = "", machines: tuple[str, ...] = ANY, touches: tuple[str, ...] = (), everywhere: tuple[str, ...] = (),
 ) -> Sabotage:  # fmt: skip
     """A drop-in that is read after the platform's, and the service restarted. `left`: what is done to the drop-in
-    then."""
+    then; `waits`: until it is well."""
     folder = f"{_SYSTEM}/{unit}.service.d"
     file = f"{folder}/zz-sabotage.conf"
-    restart = f"systemctl daemon-reload && systemctl reset-failed {unit}; systemctl restart {unit}"
+    restart = f"systemctl daemon-reload && systemctl reset-failed {unit}; systemctl restart {unit}{waits}"
     return Sabotage(
         control,
         what,
@@ -69,6 +71,36 @@ SABOTAGES = (
         "CapabilityBoundingSet=~",
         left=" && rm {file} && systemctl daemon-reload",
         touches=_FAIL2BAN,
+    ),
+    _told(
+        "sandbox-01",
+        "HAProxy as root, as Debian's unit starts it",
+        "haproxy runs as another account than haproxy",
+        "haproxy",
+        # it could not even write into its folder without a right of root's
+        "User=root' 'CapabilityBoundingSet=~",
+        machines=STANDBY,
+        touches=("haproxy",),
+    ),
+    _told(
+        "sandbox-01",
+        "a later drop-in leaves all rights of root's to Patroni, and to the PostgreSQL that it starts",
+        "patroni.service: postgres has",
+        "patroni",
+        "CapabilityBoundingSet=~",
+        waits=_SERVED,
+        machines=STANDBY,
+        everywhere=("shared settings",),
+    ),
+    _told(
+        "sandbox-02",
+        "a later drop-in lets PostgreSQL write wherever its account may",
+        "postgres can write to /",
+        "patroni",
+        "ProtectSystem=no",
+        waits=_SERVED,
+        machines=STANDBY,
+        everywhere=("shared settings",),
     ),
     _told(
         "sandbox-02",

@@ -11,6 +11,7 @@ import pytest
 
 from deploys import remote
 from deploys.remote import turn
+from deploys.remote.facts.programs import SANDBOX
 
 PLAN: dict[str, Any] = {"name": "primary", "data": "/data", "pool": {"leader": "primary"}}
 
@@ -18,14 +19,23 @@ PLAN: dict[str, Any] = {"name": "primary", "data": "/data", "pool": {"leader": "
 class Site:
     """A site; `done` is what was done there."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, part: str, services: tuple[str, ...], *, leads: bool) -> None:
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        part: str,
+        services: tuple[str, ...],
+        *,
+        leads: bool,
+        reason: str = "replaced",
+    ) -> None:
         self.done: list[str] = []
-        why = {unit: "replaced" * (unit in services) for unit in ("pgbouncer.service", "haproxy.service")}
+        why = {unit: reason * (unit in services) for unit in ("pgbouncer.service", "haproxy.service")}
         monkeypatch.setattr(turn, "outdated", lambda units: {unit: why[unit] for unit in units})
         monkeypatch.setattr(turn, "outdated_part", lambda data: part)
         monkeypatch.setattr(turn, "leads", lambda plan, alone=True: leads)
         monkeypatch.setattr(turn, "wait_out", lambda plan: self.done.append(f"clients wait for {plan['leader']}"))
         monkeypatch.setattr(turn, "roll", lambda plan, leads, whole: self.done.append(f"roll {leads} {whole}"))
+        monkeypatch.setattr(turn, "restart_router", lambda plan: self.done.append("restart haproxy, clients wait"))
         monkeypatch.setattr(turn, "switchover", lambda plan, to: self.done.append(f"switchover{to}"))
         monkeypatch.setattr(turn, "_systemctl", lambda *words: self.done.append(" ".join(words)))
 
@@ -52,6 +62,11 @@ def test_a_replica_is_restarted_and_what_is_at_work_is_left_alone(
 ) -> None:
     assert Site(monkeypatch, "postgres", (), leads=False).told(tmp_path, "take") == ["roll False False"]
     assert Site(monkeypatch, "", (), leads=True).told(tmp_path, "take") == []
+
+
+def test_a_sandbox_that_changed_takes_a_restart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    site = Site(monkeypatch, "", ("haproxy.service",), leads=True, reason=SANDBOX)
+    assert site.told(tmp_path, "take") == ["restart haproxy, clients wait"]
 
 
 def test_who_leaves_hands_over_if_it_leads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

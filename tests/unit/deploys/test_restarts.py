@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bastide.layout.updates import POLICY, ROLLED
-from deploys.remote.facts import common, programs
+from deploys.remote.facts import common, patroni, programs
 from deploys.restarts import restart_files
 
 CODE = "7f00-7f01 r-xp 00000000 08:01 12"
@@ -144,6 +144,30 @@ def test_a_program_that_starts_it_and_is_another_one_now_is_seen(machine: Path) 
     assert outdated()["patroni.service"] == "/usr/local/lib/bastide/patroni is another one now"
     os.utime(starter, (time.time() - 3600,) * 2)
     assert outdated()["patroni.service"] == ""
+
+
+def test_what_it_may_counts_from_its_start(machine: Path) -> None:
+    drop_in = machine / "etc/systemd/system/patroni.service.d/bastide.conf"
+    drop_in.parent.mkdir(parents=True)
+    drop_in.touch()
+    assert outdated()["patroni.service"] == programs.SANDBOX
+    os.utime(drop_in, (time.time() - 3600,) * 2)
+    assert outdated()["patroni.service"] == ""
+
+
+def test_a_server_that_outlived_its_patroni_is_seen_by_what_it_may(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patroni, "output", lambda *words: "12\n")
+    data = machine / "data"
+    data.mkdir()
+    (data / "postmaster.pid").write_text("34\n/data\n")
+    (machine / "proc/34").mkdir()
+    for pid, calls in (("12", "2"), ("34", "2")):
+        (machine / f"proc/{pid}/status").write_text(f"Name:\tx\nNoNewPrivs:\t1\nSeccomp:\t{calls}\n")
+    assert patroni.outdated_part(data) == ""
+    (machine / "proc/34/status").write_text("Name:\tx\nNoNewPrivs:\t0\nSeccomp:\t0\n")
+    assert patroni.outdated_part(data) == "postgres"
 
 
 def test_a_module_that_it_does_not_need_is_none_of_its_own(machine: Path) -> None:

@@ -68,6 +68,8 @@ def clustered() -> dict[str, File]:
     wanted = cluster_of(CLUSTERED, primary, "prod")
     files = [*patroni.member_files(wanted, KEYRING, patroni.memory_of(wanted, 0)), routing.haproxy_file(wanted)]
     files += [
+        patroni.unit_file(),
+        routing.router_unit_file(),
         routing.pool_files(wanted, KEYRING)[0],
         *routing.pool_files(wanted, KEYRING)[-2:],  # those in between change with time
         routing.pool_users_file(wanted, KEYRING),

@@ -21,7 +21,7 @@ SHARED = {
     "bastide/layout": {"model"},
     "deploys": {
         *("commands", "facts", "operations", "remote"),  # rooms of their own
-        *("checks", "here", "local_access", "modules", "preflight", "render", "restarts", "selection"),
+        *("checks", "here", "local_access", "modules", "preflight", "render", "restarts", "sandboxed", "selection"),
     },
     "templates": {"local_access", "page", "restarts"},
     "tests/rehearsal/sabotages": {"applied", "model", "rounds", "verdicts"},

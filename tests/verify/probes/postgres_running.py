@@ -44,7 +44,7 @@ _FILES = ("postgresql.conf", "postgresql.base.conf")
 # a replica that waits for longer reads than this (seconds) is led to however far behind it is
 _REPLAY_WAITS = 30
 _ROUTER = (
-    *("global", "log /dev/log local0 notice", "user haproxy", "group haproxy", "maxconn 4000"),
+    *("global", "log /dev/log local0 notice", "maxconn 4000"),
     *("ssl-default-server-options ssl-min-ver TLSv1.2", "defaults", "log global", "mode tcp", "maxconn 2000"),
     *("retries 0", "timeout connect 2s", "timeout check 3s", "timeout client 24h", "timeout server 24h"),
     *("option clitcpka", "option srvtcpka", "option dontlog-normal"),

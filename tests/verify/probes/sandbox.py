@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bastide.layout.sandbox import sandboxes
+from bastide.layout.sandbox import AS_SHIPPED, sandboxes
 from bastide.machines import Machine
 from tests.verify.probes.batch import command
 from tests.verify.probes.scripts import script
@@ -11,7 +11,8 @@ from tests.verify.probes.world import World
 
 def services_script(world: World, machine: Machine) -> str:
     """remote/sandboxes.py with the units that the machine has."""
-    return script({"units": [one.unit for one in sandboxes(world.settings, machine.name)]}, "sandboxes")
+    units = [*(one.unit for one in sandboxes(world.settings, machine.name)), *AS_SHIPPED]
+    return script({"units": units}, "sandboxes")
 
 
 services = command(

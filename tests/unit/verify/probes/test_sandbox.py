@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from bastide.layout.sandbox import ETCD, FAIL2BAN, WITHOUT, sandboxes
+from bastide.layout.sandbox import AS_SHIPPED, DEBIANS_WITHOUT, ETCD, FAIL2BAN, WITHOUT, sandboxes
 from tests.unit.bastide.proofs import SETTINGS
 from tests.verify.probes.remote.sandboxes import exposure
-from tests.verify.test_sandbox import BITS, below, calls, too_much
+from tests.verify.test_sandbox import BITS, below, calls, too_much, too_open
 
 _NONE, _NET_ADMIN, _ALL = "0" * 16, "0000000000001000", "000001ffffffffff"
 
@@ -61,4 +61,18 @@ def test_exposure() -> None:
 def test_each_right_of_the_table_is_known_and_nobody_stands_in_both_tables() -> None:
     found = [one for name in SETTINGS.servers for one in sandboxes(SETTINGS, name)]
     assert {right for one in found for right in one.capabilities} <= set(BITS)
-    assert not {one.unit for one in found} & set(WITHOUT)
+    listed = [*{one.unit for one in found}, *WITHOUT, *DEBIANS_WITHOUT, *AS_SHIPPED]
+    assert len(listed) == len(set(listed))
+
+
+@pytest.mark.parametrize(
+    ("found", "says"),
+    [
+        ({"load": "loaded", "exposure": "2.5"}, []),
+        ({"load": "loaded", "exposure": "2.6"}, ["x.service has 2.6 points, at most 2.5 are allowed"]),
+        ({"load": "loaded", "exposure": ""}, ["systemd does not say how exposed x.service is"]),
+        ({"load": "masked", "exposure": ""}, ["x.service is masked"]),
+    ],
+)
+def test_what_is_too_open(found: dict[str, str], says: list[str]) -> None:
+    assert too_open("x.service", found, 2.5) == says

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # the log of a month has a million lines
 _LOG_SECONDS = 120
-_HAPROXY = "/run/haproxy-master.sock"
+_HAPROXY = "/run/haproxy/master.sock"
 # A password as it stands in a statement, and what is kept of one (RFC 5803). Both are looked for by PostgreSQL and by
 # journalctl (PCRE): what is written here means the same to them, and does not match itself.
 _PASSWORD = r"password\s+(e|u&)?(\x27|\$[a-z_]*\$)|scram-sha-256\$[0-9]"
