@@ -50,8 +50,11 @@ RUNS = {"LoadState": "loaded", "UnitFileState": "enabled", "ActiveState": "activ
 # what a new machine answers for one of the names that it is asked about
 BY_NAME: Answers = {
     "files": lambda path: None,
+    "contents": lambda path: "",
+    "modes": lambda path: "",
     "folders": lambda path: [],
     "packages": lambda name: False,
+    "by_name": lambda name: False,
     "units": lambda name: UNIT,
     "links": lambda path: "",
     "mounts": lambda path: None,
