@@ -12,7 +12,7 @@ import pytest
 
 from deploys.alerts.program.peers import Peers, Publisher
 from deploys.facts.fact import Facts
-from deploys.operations import admit, confirmed, files, links, mounts, packages, units, volumes, wait
+from deploys.operations import admit, confirmed, files, links, modes, mounts, packages, units, volumes, wait
 from lab.services import sink_server
 from lab.services.certificate import CERTIFICATE, KEY, make_certificate
 from tests.unit.deploys.box import ALERTS
@@ -32,7 +32,7 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Fake:
         noop=lambda text: None,
     )
     fake.log = fake.said.append
-    for module in (admit, files, confirmed, links, mounts, packages, units, volumes, wait):
+    for module in (admit, files, confirmed, links, modes, mounts, packages, units, volumes, wait):
         monkeypatch.setattr(module, "this_host", lambda: fake, raising=False)
         monkeypatch.setattr(module, "ask", lambda host, *requests: Facts(fake.answer), raising=False)
         monkeypatch.setattr(module, "forget", lambda host: None, raising=False)
