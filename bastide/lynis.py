@@ -8,6 +8,15 @@ from bastide.deviation import Deviation
 
 FINDINGS = (
     Deviation(("LYNIS",), "Debian's package is what is run; Debian mends it."),
+    Deviation(
+        ("HOME-9304", "HOME-9306"),
+        "Of the checks' account, which opens no session: its home is /, root's, where it may write nothing.",
+    ),
+    Deviation(
+        ("PKGS-7388",),
+        "It looks for a line of sources.list; archives are described in deb822, and that security updates come from "
+        "one is looked at (updates-01).",
+    ),
     Deviation(("BOOT-5180", "KRNL-5788"), "Only in a container: it has no boot loader and no kernel of its own."),
     Deviation(
         ("BOOT-5264",),
@@ -37,7 +46,6 @@ FINDINGS = (
         "A deploy and the checks have several sessions over one connection: the fewer logins, the fewer that fail2ban "
         "has to judge. Ten is OpenSSH's own, and CIS'.",
     ),
-    Deviation(("SSH-7408:ClientAliveCountMax",), "Three of CIS'; after idle_minutes in all a client is gone."),
     Deviation(("SSH-7408:Port",), "Another port hides nothing from whoever scans; who may reach it is declared."),
     Deviation(
         ("LOGG-2154",), "No host for logs is declared; what must be heard of is sent by alerts, by another machine."

@@ -30,7 +30,7 @@ from deploys.users import roster
 
 PACKAGES = ("openssh-server",)
 _UNITS = [UNIT, SOCKET]
-_ALIVE_COUNT = 3  # templates/ssh: ClientAliveCountMax
+_ALIVE_COUNT = 2  # templates/ssh: ClientAliveCountMax
 
 JAILS = (
     Jail(

@@ -29,6 +29,9 @@ CLOSED = (
     Closed("/var/log/alternatives.log", 0o640, "adm"),
     Closed("/var/log/bastide-apt.log", 0o640, "adm"),
     Closed("/var/log/dpkg.log", 0o640, "adm"),
+    # who came when, and from where
+    Closed("/var/log/lastlog", 0o660, "utmp"),
+    Closed("/var/log/wtmp", 0o660, "utmp"),
 )
 
 UNNEEDED = (
