@@ -71,8 +71,13 @@ DEVIATIONS = (
     ),
     Deviation(
         ("file_groupownerships_var_log", "file_ownerships_var_log"),
-        "A service writes its log as its own account, which these rules do not know; no other account reads it "
-        "(base-04).",
+        "They take root's and syslog's alone, and there is no account syslog without rsyslog. Each log belongs to root "
+        "or to the service that writes it, and no account without rights reads one (base-04).",
+    ),
+    Deviation(
+        ("permissions_local_var_log",),
+        "apt and unattended-upgrades open theirs to everybody at each run; their folders are closed, so that nobody "
+        "comes to them (base-04).",
     ),
     Deviation(
         ("sshd_use_strong_ciphers", "sshd_use_strong_kex", "sshd_use_strong_macs"),

@@ -16,7 +16,7 @@ DATA = Path(__file__).parent / "data/auditors"
 BASE = {
     *("file_groupowner_backup_etc_gshadow", "file_permissions_backup_etc_gshadow"),
     *("file_permissions_backup_etc_shadow", "file_permissions_sshd_config"),
-    *("journald_compress", "journald_disable_forward_to_syslog", "journald_storage", "permissions_local_var_log"),
+    *("journald_compress", "journald_disable_forward_to_syslog", "journald_storage"),
 }
 SSHD = {
     "disable_host_auth": "HostbasedAuthentication",
