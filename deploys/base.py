@@ -163,7 +163,10 @@ def closed_files() -> tuple[File, ...]:
     """tmpfiles.d(5), at each boot and after logs were rotated, which leaves new ones."""
     return (
         File(TMPFILES, render("base/tmpfiles.conf.j2", closed=CLOSED)),
-        File(f"/etc/systemd/system/{LOGROTATE}.d/bastide.conf", render("base/logrotate.conf.j2", tmpfiles=TMPFILES)),
+        File(
+            f"/etc/systemd/system/{LOGROTATE}.d/bastide-closed.conf",
+            render("base/logrotate.conf.j2", tmpfiles=TMPFILES),
+        ),
     )
 
 
