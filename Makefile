@@ -2,7 +2,7 @@
 # Every target only shortens commands that also work by themselves; see `make help`.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help fit sudo up down setup lab infra preview resize plan drift status deploy verify prove page bans unban cluster switchover reinit pause resume alert-test db-password db-dump db-import vpn inventory env check doctor destroy backup-state test test-full test-groups unit lint bench bench-failover
+.PHONY: help fit sudo up down setup lab infra preview resize plan drift status audit deploy verify prove page bans unban cluster switchover reinit pause resume alert-test db-password db-dump db-import vpn inventory env check doctor destroy backup-state test test-full test-groups unit lint bench bench-failover
 
 # without stack= the stack is `lab`, and its file is made from the example; with lab=1 that holds for any other name
 ifeq ($(origin stack),undefined)
@@ -94,6 +94,9 @@ drift: ## what is not as it was made, at the provider and on the machines; chang
 
 status: ## one line a machine: how it is, from which revision, how fresh its proofs are
 	@$(IN) python -m hosts status --stack $(stack)
+
+audit: ## what Lynis, systemd and debsums say of every machine, beside stock Debian     [limit=standby]
+	@$(IN) python -m hosts audit --stack $(stack) $(if $(limit),--limit '$(limit)')
 
 resize: ## give one server the type that the stack file says, the others well     machine=NAME [disk=1] [force=1]
 	@$(IN) python -m hosts resize --stack $(stack) --machine '$(machine)' $(if $(disk),--grow-disk) $(if $(force),--force)

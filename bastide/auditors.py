@@ -5,18 +5,9 @@ docs/reference/auditors.md is made from it (`python -m bastide reference`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from bastide.deviation import Deviation
 from bastide.layout.kernel import FORWARDING, MODULES, MOUNT_OPTIONS, NO_PROGRAMS, SYSCTLS
-
-
-@dataclass(frozen=True)
-class Deviation:
-    """Rules of ComplianceAsCode's content for Debian 13 (CIS, ANSSI BP-028) that fail, by ids, and why they may."""
-
-    rules: tuple[str, ...]
-    reason: str
-
+from bastide.lynis import FINDINGS, GOAL, STOCK
 
 DEVIATIONS = (
     Deviation(
@@ -28,6 +19,70 @@ DEVIATIONS = (
     Deviation(
         ("sysctl_kernel_pid_max",),
         "systemd's range is 64 times as wide: numbers come round more seldom, and a signal meets strangers less often.",
+    ),
+    Deviation(
+        ("mount_option_nodev_nonroot_local_partitions",),
+        "In a container some folders are file systems of its host's. On a server there are the voters' volume, "
+        "and what the platform mounts itself has it (kernel-05).",
+    ),
+    Deviation(
+        ("sysctl_reapply_after_network",),
+        "udev has each interface's values set when it comes (99-systemd.rules), whatever brings it (kernel-01).",
+    ),
+    Deviation(
+        ("package_ufw_installed",),
+        "The platform has a firewall of its own (firewall-01 to firewall-03); two that write rules undo each other's.",
+    ),
+    Deviation(
+        (
+            *("journald_forward_to_syslog", "package_rsyslog_installed", "rsyslog_filecreatemode"),
+            "service_rsyslog_enabled",
+        ),
+        "CIS has a choice, and the journal is ours: it is bounded (base-02), and nothing is forwarded. A server that "
+        "has another program for its logs keeps it.",
+    ),
+    Deviation(
+        (
+            *("package_systemd-journal-remote_installed", "systemd_journal_upload_server_tls"),
+            "systemd_journal_upload_url",
+        ),
+        "No host for logs is declared; what must be heard of is sent by alerts.",
+    ),
+    Deviation(
+        ("package_chrony_installed", "service_timesyncd_configured"),
+        "systemd-timesyncd keeps the time, with Debian's own servers; that it does is looked at (base-01).",
+    ),
+    Deviation(
+        ("ntp_single_service_active", "service_timesyncd_enabled"),
+        "In a container the clock is its host's, and systemd-timesyncd stays off by its own condition.",
+    ),
+    Deviation(
+        ("postfix_client_configure_mail_alias",),
+        "No machine has a mail server, and so no alias; alerts are sent by their own program.",
+    ),
+    Deviation(
+        ("aide_build_database", "package_aide_installed", "package_audit_installed"),
+        "They come with what only a kernel of one's own can show; until then debsums compares what is installed "
+        "(base-06).",
+    ),
+    Deviation(
+        ("grub2_enable_apparmor", "package_apparmor_installed", "package_apparmor-utils_installed"),
+        "The same: a container has its host's. Services have a sandbox each (sandbox-01 to sandbox-03).",
+    ),
+    Deviation(
+        ("file_groupownerships_var_log", "file_ownerships_var_log"),
+        "They take root's and syslog's alone, and there is no account syslog without rsyslog. Each log belongs to root "
+        "or to the service that writes it, and no account without rights reads one (base-04).",
+    ),
+    Deviation(
+        ("permissions_local_var_log",),
+        "apt and unattended-upgrades open theirs to everybody at each run; their folders are closed, so that nobody "
+        "comes to them (base-04).",
+    ),
+    Deviation(
+        ("sshd_use_strong_ciphers", "sshd_use_strong_kex", "sshd_use_strong_macs"),
+        "They compare with lists of their own, which change with each edition; ours are those of ssh-audit's policy "
+        "for Debian 13 (ssh-02).",
     ),
     Deviation(
         ("mount_option_home_nodev", "mount_option_home_nosuid", "mount_option_home_noexec"),
@@ -69,8 +124,9 @@ DEVIATIONS = (
 )
 _INTRO = """# What auditors say
 
-Made by `python -m bastide reference` from `bastide/auditors.py` and `bastide/layout/kernel.py`. So far: the kernel and
-accounts. In a container the kernel's own values are its host's: rules on them fail there, whatever the files say.
+Made by `python -m bastide reference` from `bastide/auditors.py`, `bastide/lynis.py` and `bastide/layout/kernel.py`.
+`make audit` asks Lynis, systemd and debsums again ([how](../how-to/audit.md)). In a container the kernel's own values
+are its host's: rules on them fail there, whatever the files say.
 
 ## What is not done, and why
 
@@ -83,12 +139,17 @@ Rules are those of ComplianceAsCode for Debian 13.
 
 def auditors_page() -> str:
     """The page as Markdown."""
-    deviations = [f"| {', '.join(f'`{rule}`' for rule in one.rules)} | {one.reason} |" for one in DEVIATIONS]
     values = [f"| `{name}` | 0 | follows from what is declared |" for name in FORWARDING]
     values += [f"| `{one.name}` | {_cell(one.value)} | {_cell(one.source)} |" for one in SYSCTLS]
     return "\n".join(
         [
-            _INTRO + "\n".join(deviations),
+            _INTRO + _rows(DEVIATIONS),
+            "",
+            f"What Lynis suggests (goal: {GOAL} of 100 points; stock Debian has {STOCK.lynis}: {STOCK.source}).",
+            "",
+            "| test | reason |",
+            "|---|---|",
+            _rows(FINDINGS),
             "",
             "## What the kernel is told",
             "",
@@ -103,6 +164,10 @@ def auditors_page() -> str:
             "",
         ]
     )
+
+
+def _rows(deviations: tuple[Deviation, ...]) -> str:
+    return "\n".join(f"| {', '.join(f'`{rule}`' for rule in one.rules)} | {one.reason} |" for one in deviations)
 
 
 def _cell(text: str) -> str:

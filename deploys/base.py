@@ -1,4 +1,5 @@
-"""What every machine has: packages, time, locale, a bounded journal, its name and the names of the others."""
+"""What every machine has: packages, time, locale, a bounded journal, its name and the names of the others; and what
+none has: programs that nobody needs, files that are open to everybody."""
 
 from __future__ import annotations
 
@@ -6,22 +7,28 @@ from dataclasses import dataclass
 
 from pyinfra.api.deploy import deploy
 
+from bastide.layout.base import CLOSED, DEBSUMS, JOURNAL, LOGROTATE, NEEDRESTART, TMPFILES, UNNEEDED
 from bastide.machines import Machine
 from bastide.settings import Base
-from deploys.facts.fact import FactRequest, merged
+from deploys.facts.ask import ask, this_host
+from deploys.facts.fact import FactRequest, Facts, merged
+from deploys.facts.files import CONTENTS
 from deploys.facts.links import LINKS
 from deploys.facts.units import UNITS
 from deploys.here import Here
 from deploys.operations.files import File, files, files_request
 from deploys.operations.links import link
-from deploys.operations.packages import packages, packages_request
+from deploys.operations.modes import close, close_request
+from deploys.operations.packages import packages, packages_request, purged, purged_request
+from deploys.operations.parts import with_part
 from deploys.operations.units import unit
 from deploys.preflight import Fitness
 from deploys.render import render
 
-PACKAGES = ("ca-certificates", "locales", "systemd-timesyncd", "tzdata")
+PACKAGES = ("ca-certificates", "debsums", "locales", "needrestart", "systemd-timesyncd", "tzdata")
 LOCALTIME = "/etc/localtime"
 TIME_UNIT = "systemd-timesyncd.service"
+_SYSLOG = "syslog.service"  # whichever program keeps the logs of syslog(3) is called so, too
 _LOCALE_GEN = "if [ -s /etc/locale.gen ]; then locale-gen >/dev/null; fi"
 
 
@@ -33,6 +40,11 @@ class Wanted:
     machine: Machine
     machines: tuple[Machine, ...]
 
+    @property
+    def ours(self) -> bool:
+        """Whether the platform made it: of a server that exists nothing is taken away, its packages are named."""
+        return self.machine.provider != "existing"
+
 
 @deploy("base")
 def base(wanted: Wanted, fitness: Fitness) -> None:
@@ -42,14 +54,18 @@ def base(wanted: Wanted, fitness: Fitness) -> None:
     /etc/hosts from a template at each boot when the provider tells it to.
     """
     packages(name="packages", names=(*PACKAGES, *wanted.base.packages))
+    if wanted.ours:
+        purged(name="packages that nobody needs", names=unneeded(wanted.base))
+    facts = ask(this_host(), journal_request(), UNITS.request([_SYSLOG]))
     link(name="time zone", path=LOCALTIME, target=f"/usr/share/zoneinfo/{wanted.base.timezone}")
     files(name="locale", name_="locale", wanted=locale_files(wanted.base), settle=_LOCALE_GEN)
     files(
         name="limits of the journal",
         name_="journal",
-        wanted=(journal_file(wanted.base),),
+        wanted=(journal_file(wanted.base, forward=_forwards(facts)), journal_main(facts, forward=_forwards(facts))),
         settle="systemctl restart systemd-journald",
     )
+    files(name="restarts and checksums of what is installed", name_="packages", wanted=package_files())
     # a host name that cloud-init sets again at boot is the same one: the provider knows the server by it
     files(
         name="names",
@@ -65,6 +81,18 @@ def base(wanted: Wanted, fitness: Fitness) -> None:
     )
 
 
+@deploy("base")
+def closed() -> None:
+    """Files that Debian leaves open to everybody: after all that writes them (accounts, packages), and at each boot."""
+    files(
+        name="closed at each boot",
+        name_="closed",
+        wanted=closed_files(),
+        settle=f"systemctl daemon-reload && systemd-tmpfiles --create {TMPFILES}",
+    )
+    close(name="closed", wanted=CLOSED)
+
+
 def wanted_of(here: Here) -> Wanted:
     """What it wants of the stack."""
     return Wanted(here.settings.base, here.machine, here.machines)
@@ -75,9 +103,13 @@ def fact_request(wanted: Wanted) -> FactRequest:
     names = name_files(wanted.machine, wanted.machines, cloud_init=True)
     return merged(
         packages_request((*PACKAGES, *wanted.base.packages)),
-        files_request((*locale_files(wanted.base), journal_file(wanted.base), *names)),
+        purged_request(unneeded(wanted.base)),
+        files_request((*locale_files(wanted.base), journal_file(wanted.base), *names, *package_files())),
+        files_request((File(JOURNAL, ""), *closed_files())),
+        journal_request(),
+        close_request(CLOSED),
         LINKS.request([LOCALTIME]),
-        UNITS.request([TIME_UNIT]),
+        UNITS.request([TIME_UNIT, _SYSLOG]),
     )
 
 
@@ -91,11 +123,51 @@ def locale_files(wanted: Base) -> tuple[File, ...]:
     )
 
 
-def journal_file(wanted: Base) -> File:
-    """journald.conf(5), in a drop-in."""
+def unneeded(wanted: Base) -> tuple[str, ...]:
+    """Packages that shall not be there; who declares one wants it."""
+    return tuple(name for name in UNNEEDED if name not in wanted.packages)
+
+
+def journal_file(wanted: Base, *, forward: bool = False) -> File:
+    """journald.conf(5), in a drop-in. `forward`: to another program that keeps logs, where there is one."""
     file_hours = 24 if wanted.journal.keep_days > 1 else 6
-    text = render("base/journald.conf.j2", file_hours=file_hours, **dict(wanted.journal))
+    text = render("base/journald.conf.j2", file_hours=file_hours, forward=forward, **dict(wanted.journal))
     return File("/etc/systemd/journald.conf.d/bastide.conf", text)
+
+
+def journal_request() -> FactRequest:
+    """What others say in the main file."""
+    return CONTENTS.request([JOURNAL])
+
+
+def journal_main(facts: Facts, *, forward: bool) -> File:
+    """The same for who looks at the main file alone, as auditors do; the drop-in counts."""
+    text = facts[CONTENTS].get(JOURNAL) or "[Journal]\n"
+    part = render("base/journald.main.conf.j2", forward=forward)
+    return File(JOURNAL, with_part(text, part, r"\[Journal\]"))
+
+
+def _forwards(facts: Facts) -> bool:
+    return facts[UNITS][_SYSLOG]["ActiveState"] == "active"
+
+
+def package_files() -> tuple[File, ...]:
+    """needrestart and debsums: neither asks anybody."""
+    return (
+        File(NEEDRESTART, render("base/needrestart.conf.j2")),
+        File(DEBSUMS, render("base/debsums.j2")),
+    )
+
+
+def closed_files() -> tuple[File, ...]:
+    """tmpfiles.d(5), at each boot and after logs were rotated, which leaves new ones."""
+    return (
+        File(TMPFILES, render("base/tmpfiles.conf.j2", closed=CLOSED)),
+        File(
+            f"/etc/systemd/system/{LOGROTATE}.d/bastide-closed.conf",
+            render("base/logrotate.conf.j2", tmpfiles=TMPFILES),
+        ),
+    )
 
 
 def name_files(machine: Machine, machines: tuple[Machine, ...], cloud_init: bool) -> tuple[File, ...]:

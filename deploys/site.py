@@ -98,6 +98,10 @@ if "sandbox" in only:
 if "alerts" in only:
     alerts.alerts(wanted=alerts.wanted_of(here), _sudo=True)
 
+# after all that writes them: an account that is changed leaves a list of accounts, apt its history
+if "base" in only:
+    base.closed(_sudo=True)
+
 # always: any setting may change what checks run as root. After all that may be refused and taken back: it would be the
 # list of settings that are not in force. Until there is a list the account of the checks runs nothing
 checks.checks(listed=may_run, _sudo=True)

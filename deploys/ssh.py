@@ -8,12 +8,13 @@ from pyinfra.api.deploy import deploy
 
 from bastide.layout.accounts import SSH_BANNER
 from bastide.layout.firewall import TABLE
-from bastide.layout.ssh import CONFIG, EXPECTED, SOCKET, UNIT
+from bastide.layout.ssh import CONFIG, EXPECTED, MAIN, SAID_TWICE, SOCKET, UNIT
 from bastide.mesh import Mesh
 from bastide.settings import Firewall, Ssh, Users
 from deploys.facts.accounts import ACCOUNTS
 from deploys.facts.ask import ask, this_host
 from deploys.facts.fact import FactRequest, Facts, merged
+from deploys.facts.files import CONTENTS
 from deploys.facts.nftables import TABLES
 from deploys.facts.sshd import SSHD
 from deploys.facts.units import UNITS
@@ -24,12 +25,13 @@ from deploys.operations.admit import admit
 from deploys.operations.confirmed import confirmed
 from deploys.operations.files import File, files_request
 from deploys.operations.packages import packages, packages_request
+from deploys.operations.parts import with_part
 from deploys.render import render
 from deploys.users import roster
 
 PACKAGES = ("openssh-server",)
 _UNITS = [UNIT, SOCKET]
-_ALIVE_COUNT = 3  # templates/ssh: ClientAliveCountMax
+_ALIVE_COUNT = 2  # templates/ssh: ClientAliveCountMax
 
 JAILS = (
     Jail(
@@ -80,11 +82,11 @@ def ssh(wanted: Wanted) -> None:
     # before sshd moves to another port, the host firewall must let the new one in; the old one closes with `firewall`
     admit(name="port in the host firewall", port=wanted.ssh.port)
     config = config_file(wanted)
-    facts = ask(host, SSHD.request(None), UNITS.request(_UNITS))
+    facts = ask(host, SSHD.request(None), UNITS.request(_UNITS), CONTENTS.request([MAIN]))
     confirmed(
         name="ssh server",
         name_="ssh",
-        wanted=(config, expected_file(config)),
+        wanted=(config, expected_file(config), *main_files(config, facts)),
         settle=_SETTLE,
         port=wanted.ssh.port,
         drift=drift(config, facts),
@@ -103,7 +105,8 @@ def fact_request(wanted: Wanted) -> FactRequest:
     config = config_file(wanted)
     return merged(
         packages_request(PACKAGES),
-        files_request((config, expected_file(config))),
+        files_request((config, expected_file(config), File(MAIN, ""))),
+        CONTENTS.request([MAIN]),
         SSHD.request(None),
         UNITS.request(_UNITS),
         TABLES.request([TABLE]),
@@ -142,6 +145,18 @@ def expected_file(config: File) -> File:
     """The same as sorted lines, for the comparison on the machine."""
     lines = sorted(f"{key} {value}" for key, values in effective(config).items() for value in values)
     return File(EXPECTED, "\n".join(lines) + "\n")
+
+
+def main_files(config: File, facts: Facts) -> tuple[File, ...]:
+    """Debian's own file: what is most important is said there again, and it is root's alone. What others wrote stays.
+
+    None where there is none yet: it comes with the package.
+    """
+    if MAIN not in facts[CONTENTS]:
+        return ()
+    lines = [line for line in str(config.content).splitlines() if line.partition(" ")[0] in SAID_TWICE]
+    text = with_part(facts[CONTENTS][MAIN], "".join(f"{line}\n" for line in lines), r"\s*Include\s")
+    return (File(MAIN, text, mode=0o600),)
 
 
 def drift(config: File, facts: Facts) -> str:

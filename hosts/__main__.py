@@ -9,6 +9,7 @@ from bastide.command_line import Parser, parser_of, run_chosen
 from bastide.console import exit_with
 from hosts.commands import (
     access,
+    audit,
     db_dump,
     db_import,
     db_password,
@@ -30,7 +31,7 @@ COMMANDS = tuple(
     module.COMMAND
     for module in (
         *(enroll, inventory, ssh_config, identity),
-        *(access, plan, drift, status, doctor),
+        *(access, plan, drift, status, doctor, audit),
         *(rekey, resize, vpn, db_password, db_dump, db_import),
     )
 )
@@ -38,7 +39,7 @@ COMMANDS = tuple(
 _DESCRIPTION = """\
 Enrol the machines of a stack, say how they are, and write what reaches them.
 
-Exit codes of plan and drift: 0 nothing differs, 2 something does, 1 error (docs/reference/exit-codes.md).
+Exit codes of plan, drift and audit: 0 nothing differs, 2 something does, 1 error (docs/reference/exit-codes.md).
 enroll, inventory, plan and drift read the stack and therefore need its passphrase."""
 _STACK_HELP = "default: $BASTIDE_STACK, else lab"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bastide.controls.model import WEEK, Control
+from bastide.layout.base import UNNEEDED
 from bastide.machines import Inventory
 from bastide.settings import Settings
 
@@ -31,6 +32,38 @@ CONTROLS = (
         max_age=WEEK,
         claims=(39,),
     ),
+    Control(
+        "base-04",
+        "Closed files",
+        "An account without rights reads no log of a server, no list of passwords, and not its ssh server's settings.",
+        "Logs name people and addresses; what a program reads before it attacks is what it can read.",
+        max_age=WEEK,
+        claims=(37, 116),
+    ),
+    Control(
+        "base-05",
+        "Restarts after upgrades",
+        "Services that use a file which an upgrade replaced are restarted by themselves, except those that take turns.",
+        "A mended library protects nobody as long as the old one is in memory.",
+        max_age=WEEK,
+        claims=(116,),
+    ),
+    Control(
+        "base-06",
+        "Installed programs",
+        "Every file that a Debian package brought to a server is as the package has it, settings aside.",
+        "A program that somebody else put in the place of Debian's is found.",
+        max_age=WEEK,
+        claims=(116,),
+    ),
+    Control(
+        "base-07",
+        "Programs that nobody needs",
+        "No server has a compiler, nor any of {unneeded} packages that speak without encryption or serve nothing here.",
+        "What is not there cannot be attacked, nor used by somebody who came in.",
+        max_age=WEEK,
+        claims=(116,),
+    ),
 )
 
 
@@ -40,4 +73,5 @@ def facts(settings: Settings, inventory: Inventory) -> dict[str, str]:
         "keep_days": str(settings.base.journal.keep_days),
         "max_use": str(settings.base.journal.max_use_mb),
         "timezone": settings.base.timezone,
+        "unneeded": str(sum(name not in settings.base.packages for name in UNNEEDED)),
     }

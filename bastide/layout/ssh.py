@@ -8,6 +8,14 @@ from bastide.layout.model import Listener
 from bastide.settings import Settings
 
 CONFIG = "/etc/ssh/sshd_config.d/00-bastide.conf"
+MAIN = "/etc/ssh/sshd_config"
+"""Debian's file, which includes the other before anything else."""
+SAID_TWICE = (
+    *("PermitRootLogin", "PermitEmptyPasswords", "PermitUserEnvironment", "HostbasedAuthentication", "IgnoreRhosts"),
+    *("UsePAM", "Banner", "LoginGraceTime", "MaxAuthTries", "MaxSessions", "MaxStartups", "LogLevel"),
+    *("ClientAliveInterval", "ClientAliveCountMax", "Ciphers", "KexAlgorithms", "MACs"),
+)
+"""Keywords that both say, each of which has one value: should the first be lost, they still hold."""
 EXPECTED = "/etc/bastide/sshd.expected"
 """What `sshd -T` must say, a line a keyword."""
 UNIT, SOCKET = "ssh.service", "ssh.socket"

@@ -21,5 +21,5 @@ class Ssh(Area):
     """Attempts per connection (sshd_config(5), MaxAuthTries)."""
     login_grace_seconds: Annotated[int, Field(ge=10, le=120)] = 30
     """Seconds in which a login must be complete (LoginGraceTime)."""
-    idle_minutes: Annotated[int, Field(ge=1, le=120)] = 15
+    idle_minutes: Annotated[int, Field(ge=1, le=120)] = 10
     """Minutes after which a client that no longer answers is disconnected."""

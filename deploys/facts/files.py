@@ -19,6 +19,8 @@ class FileState(TypedDict):
 
 FILES = Fact(on_machine.files)
 """By path; `None` for what does not exist."""
+MODES = Fact(on_machine.modes)
+"""Mode, owner and group by path ("0640 root adm"); "" for what does not exist. Nothing of what is inside."""
 CONTENTS = Fact(on_machine.contents)
 """Text by path, of those that exist."""
 FOLDERS = Fact(on_machine.folders)

@@ -9,7 +9,7 @@ from pyinfra.api.operation import operation
 
 from deploys.facts.ask import ask, forget, this_host
 from deploys.facts.fact import FactRequest, merged
-from deploys.facts.packages import HALF_WAY, PACKAGES
+from deploys.facts.packages import BY_NAME, HALF_WAY, PACKAGES
 
 _LOG = "/var/log/bastide-apt.log"
 _FETCHED = "/run/bastide-apt-lists"
@@ -55,6 +55,29 @@ def packages(names: tuple[str, ...]) -> Generator[PyinfraCommand | str, None, No
         forget(host)
 
 
+@operation()
+def purged(names: tuple[str, ...]) -> Generator[PyinfraCommand | str, None, None]:
+    """Remove packages and their settings. One that another one needs stays, and that ends the deploy.
+
+    + names: Debian package names
+    """
+    host = this_host()
+    there = ask(host, purged_request(names))[BY_NAME]
+    extra = [name for name in sorted(set(names)) if there[name]]
+    if not extra:
+        host.noop("none of them is installed")
+        return
+    try:
+        yield _logged(f"dpkg --purge -- {' '.join(extra)}")
+    finally:
+        forget(host)
+
+
+def purged_request(names: tuple[str, ...]) -> FactRequest:
+    """What that operation asks."""
+    return BY_NAME.request(sorted(set(names)))
+
+
 def packages_request(names: tuple[str, ...]) -> FactRequest:
     """What the operation asks."""
     return merged(PACKAGES.request(sorted(set(names))), HALF_WAY.request(None))
@@ -63,10 +86,13 @@ def packages_request(names: tuple[str, ...]) -> FactRequest:
 def _logged(line: str) -> str:
     """The line with its output in the log. When it fails the log's end is shown, and lists count as old.
 
-    apt-daily may be at work: apt 3.0 does not wait for its lock of the lists.
+    apt-daily may be at work: apt 3.0 does not wait for its lock of the lists. A deploy restarts by itself what it
+    changes: needrestart looks after the next upgrade.
     """
     failed = f"rm -f {_FETCHED}; tail -n 12 {_LOG} >&2; exit 1"
     busy = f"grep -q 'Could not get lock' {_LOG} && [ $(date +%s) -lt $ends ]"
     again = f"do {{ {busy}; }} || {{ {failed}; }}; sleep 1; done"
     started = f"ends=$(($(date +%s) + {_LOCK_SECONDS}))"
-    return f"{started}; until DEBIAN_FRONTEND=noninteractive {line} >{_LOG} 2>&1 </dev/null; {again}"
+    return (
+        f"{started}; until DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 {line} >{_LOG} 2>&1 </dev/null; {again}"
+    )

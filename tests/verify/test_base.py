@@ -126,6 +126,57 @@ def test_name_and_time_zone(
     judge(wrong)
 
 
+@pytest.mark.control("base-04")
+@pytest.mark.probe(base.closed)
+def test_nobody_without_rights_reads_them(observation: Observation, note: Callable[[str], None]) -> None:
+    """Tried with the account nobody: every log, and the files that say who may log in."""
+    lines = observation.data.text.splitlines()
+    assert lines, "the logs could not be looked at"
+    note(f"{lines[0].removeprefix('= ')} logs")
+    judge(f"an account without rights reads {line[2:]}" for line in lines if line.startswith("+ "))
+
+
+@pytest.mark.control("base-05")
+@pytest.mark.probe(base.restarts)
+def test_restarts_after_upgrades(observation: Observation, note: Callable[[str], None]) -> None:
+    """What needrestart's files come to when it reads them: it asks nobody, and leaves what takes turns alone."""
+    lines = observation.data.text.splitlines()
+    wrong = [] if "called" in lines else ["upgrades do not call needrestart"]
+    if "restart a" not in lines:
+        wrong.append(f"needrestart would not restart by itself: {', '.join(lines) or 'it says nothing'}")
+    for _, unit, may in (line.split(" ") for line in lines if line.startswith("unit ")):
+        # several patterns may be of one unit, and it is not said which of them counts
+        if set(may.split(",")) != {"0"}:
+            wrong.append(f"needrestart may restart {unit}")
+        note(f"{unit} waits for its turn")
+    judge(wrong)
+
+
+@pytest.mark.control("base-06")
+@pytest.mark.probe(base.installed)
+def test_installed_files_are_the_packages(observation: Observation, note: Callable[[str], None]) -> None:
+    """Each file is compared with its package's checksum."""
+    found, *differs = observation.data.text.splitlines() or [""]
+    assert found.endswith("/debsums"), "debsums is not installed"
+    judge(line.removeprefix("debsums: ") for line in differs)
+    note("no file differs")
+
+
+@pytest.mark.control("base-07")
+@pytest.mark.probe(base.unneeded)
+def test_nothing_is_there_that_nobody_needs(
+    observation: Observation, settings: Settings, note: Callable[[str], None]
+) -> None:
+    """Neither a compiler nor one of the packages."""
+    lines = observation.data.text.splitlines()
+    assert "looked" in lines, "what is installed could not be looked at"
+    packages = [line[2:] for line in lines if line.startswith("= ") and line[2:] not in settings.base.packages]
+    wrong = [f"{name} is installed, and not declared in settings.base.packages" for name in packages]
+    wrong += [f"there is a compiler: {line[2:]}" for line in lines if line.startswith("+ ")]
+    judge(wrong)
+    note("none of them")
+
+
 def _seconds(text: str) -> float:
     """Seconds of a systemd time span with one number and unit ("30day")."""
     digits = "".join(character for character in text if character.isdigit())

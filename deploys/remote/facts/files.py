@@ -19,6 +19,19 @@ def files(paths: list[str]) -> dict[str, FileState | None]:
     return {path: _state(at(path)) for path in paths}
 
 
+def modes(paths: list[str]) -> dict[str, str]:
+    """Mode, owner and group of each file or folder ("0640 root adm"); "" for what does not exist."""
+    found = {}
+    for path in paths:
+        try:
+            info = at(path).lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            found[path] = ""
+        else:
+            found[path] = f"{info.st_mode & 0o7777:04o} {_user(info.st_uid)} {_group(info.st_gid)}"
+    return found
+
+
 def contents(paths: list[str]) -> dict[str, str]:
     """The text of each file that exists, to show a difference; never asked for secret files."""
     return {path: at(path).read_text(errors="replace") for path in paths if at(path).is_file()}

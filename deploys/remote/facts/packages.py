@@ -12,6 +12,12 @@ def packages(names: list[str]) -> dict[str, bool]:
     return {name: states.get(name) == "installed" or name in provided for name in names}
 
 
+def by_name(names: list[str]) -> dict[str, bool]:
+    """Which of these packages themselves are installed, whatever others provide (openssh-client is an rsh-client)."""
+    states = recorded()
+    return {name: states.get(name) == "installed" for name in names}
+
+
 def half_way(_: None) -> list[str]:
     """Packages that an interrupted dpkg run left half-way."""
     whole = ("installed", "config-files", "not-installed")

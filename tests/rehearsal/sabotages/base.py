@@ -7,6 +7,7 @@ from tests.rehearsal.sabotages.model import Sabotage
 _JOURNAL = "/etc/systemd/journald.conf.d/zz-sabotage.conf"  # sorts last, and journald takes the last value
 _TOUCHES = ("journald",)
 _JOURNALD = "systemctl reset-failed systemd-journald; systemctl restart systemd-journald"  # past its start limit
+_NEEDRESTART = "/etc/needrestart/conf.d/zz-sabotage.conf"  # sorts last, and the last word counts
 
 SABOTAGES = (
     Sabotage(
@@ -84,5 +85,73 @@ SABOTAGES = (
         "its host name is localhost",
         "hostname > /run/name && hostname localhost",
         "hostname $(cat /run/name) && rm /run/name",
+    ),
+    Sabotage(
+        "base-04",
+        "a new log, as logrotate leaves it",
+        "an account without rights reads /var/log/dpkg.log",
+        "chmod 644 /var/log/dpkg.log",
+        "chmod 640 /var/log/dpkg.log",
+    ),
+    Sabotage(
+        "base-04",
+        "the earlier list of passwords, open to everybody",
+        "an account without rights reads /etc/gshadow-",
+        "touch /etc/gshadow- && chmod 644 /etc/gshadow-",
+        "chmod 0 /etc/gshadow-",
+    ),
+    Sabotage(
+        "base-04",
+        "a service's own log, open to everybody",
+        "an account without rights reads /var/log/sabotage/who.log",
+        "mkdir -m 755 /var/log/sabotage && touch /var/log/sabotage/who.log",
+        "rm -r /var/log/sabotage",
+    ),
+    Sabotage(
+        "base-05",
+        "a later file has needrestart ask, which nobody answers",
+        "needrestart would not restart by itself: called, restart i",
+        f"echo \"\\$nrconf{{{{restart}}}} = 'i';\" > {_NEEDRESTART}",
+        f"rm {_NEEDRESTART}",
+        touches=("needrestart",),
+    ),
+    Sabotage(
+        "base-05",
+        "a later file lets it restart what clusters stand on",
+        "needrestart may restart etcd.service",
+        f"echo '$nrconf{{{{override_rc}}}}{{{{q(^etcd)}}}} = 1;' > {_NEEDRESTART}",
+        f"rm {_NEEDRESTART}",
+        touches=("needrestart",),
+    ),
+    Sabotage(
+        "base-05",
+        "the right files, and upgrades that do not call it",
+        "upgrades do not call needrestart",
+        "mv /etc/apt/apt.conf.d/99needrestart /run/99needrestart",
+        "mv /run/99needrestart /etc/apt/apt.conf.d/99needrestart",
+        touches=("needrestart",),
+    ),
+    Sabotage(
+        "base-06",
+        "a program is another one than its package's",
+        "/usr/bin/rdebsums",
+        "cp -p /usr/bin/rdebsums /run/rdebsums && echo '# more' >> /usr/bin/rdebsums",
+        "cp -p /run/rdebsums /usr/bin/rdebsums && rm /run/rdebsums",
+    ),
+    Sabotage(
+        "base-07",
+        "somebody brings a compiler along",
+        "there is a compiler: /usr/local/bin/tcc",
+        "ln -s /bin/true /usr/local/bin/tcc",
+        "rm /usr/local/bin/tcc",
+    ),
+    Sabotage(
+        "base-07",
+        "telnet is installed, since somebody needed it once",
+        "telnet is installed, and not declared",
+        "mkdir -p /run/telnet/DEBIAN && printf '%s\\n' 'Package: telnet' 'Version: 1' 'Architecture: all'"
+        " 'Maintainer: nobody <nobody@example.eu>' 'Description: none' > /run/telnet/DEBIAN/control"
+        " && dpkg-deb --build /run/telnet /run/telnet.deb >&2 && dpkg --install /run/telnet.deb >&2",
+        "dpkg --purge telnet >&2 && rm -r /run/telnet /run/telnet.deb",
     ),
 )

@@ -50,10 +50,13 @@ RUNS = {"LoadState": "loaded", "UnitFileState": "enabled", "ActiveState": "activ
 # what a new machine answers for one of the names that it is asked about
 BY_NAME: Answers = {
     "files": lambda path: None,
+    "contents": lambda path: "",
+    "modes": lambda path: "",
     "folders": lambda path: [],
     "contents": lambda path: "",
     "groups": lambda name: None,
     "packages": lambda name: False,
+    "by_name": lambda name: False,
     "units": lambda name: UNIT,
     "links": lambda path: "",
     "mounts": lambda path: None,

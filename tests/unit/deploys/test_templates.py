@@ -97,6 +97,8 @@ def written() -> dict[str, File]:
         *base.name_files(MACHINES[0], MACHINES, True),
         *base.locale_files(SETTINGS.base),
         base.journal_file(SETTINGS.base),
+        *base.package_files(),
+        *base.closed_files(),
         *updates.source_files(UPDATES),
         kernel.sysctl_file(kernel.wanted_of(here())),
         kernel.modprobe_file(),

@@ -57,7 +57,7 @@ def test_the_code_of_wrong_usage_means_nothing_else_by_that_command(
 ) -> None:
     """2 says of some that something differs or has a next step (docs/reference/exit-codes.md)."""
     code, _ = refused(capsys, name, "--surprise")
-    assert code == (1 if name in ("plan", "drift", "status") else 2)
+    assert code == (1 if name in ("plan", "drift", "status", "audit") else 2)
 
 
 @pytest.mark.parametrize("words", [(), ("surprise",), ("--surprise", "plan"), ("plan", "twice"), ("plan", "--stack")])

@@ -57,8 +57,11 @@ def _apt(apt_pkg: Any) -> Iterator[str]:
 
 
 def _dpkg() -> Iterator[str]:
+    pristine = _pristine()
     for path in (Path("/etc/dpkg/dpkg.cfg"), *sorted(Path("/etc/dpkg/dpkg.cfg.d").glob("*"))):
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
+        if not path.is_file() or str(path) in pristine:
+            continue
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             word = line.strip()
             if word and not re.match(r"#|no-debsig$|log[= ]", word) and not _TEXTS.match(word):
                 yield f"{path}: {word}"
@@ -75,7 +78,7 @@ def _pristine() -> set[str]:
     words = ("dpkg-query", "-W", "-f", "${Conffiles}\n")
     told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
     found = set()
-    for path, digest in re.findall(r"^ (/etc/apt/\S+) ([0-9a-f]{32})", told, re.MULTILINE):
+    for path, digest in re.findall(r"^ (/etc/(?:apt|dpkg)/\S+) ([0-9a-f]{32})", told, re.MULTILINE):
         file = Path(path)
         if file.is_file() and hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest() == digest:
             found.add(path)

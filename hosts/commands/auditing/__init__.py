@@ -1,0 +1,1 @@
+"""What auditors say of machines: asked, judged, shown."""
