@@ -92,7 +92,7 @@ def written() -> dict[str, File]:
         *base.locale_files(SETTINGS.base),
         base.journal_file(SETTINGS.base),
         *updates.source_files(UPDATES),
-        kernel.sysctl_file(kernel.wanted_of(here())),
+        kernel.wanted_of(here()).file,
         kernel.modprobe_file(),
         *kernel.core_files(),
         *kernel.tmp_files(),
