@@ -11,7 +11,8 @@ CONTROLS = (
         "users-01",
         "Accounts",
         "Accounts that can log in: {people}, and {services}. There are no others.",
-        "Who can get in is written down in one place, and this compares it with the servers.",
+        "Who can get in is written down in one place, and this compares it with the servers: accounts, passwords, "
+        "shells and consoles. What somebody had PAM let in beside them is not looked for.",
         claims=(36, 37),
     ),
     Control(

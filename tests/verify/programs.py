@@ -14,8 +14,8 @@ ETCD_TURN, POSTGRES_TURN = f"{TURNS}/10-etcd", f"{TURNS}/20-postgres"
 # the names and texts of all in it (`probes/remote/alerts_seen.py`).
 DIGESTS = {
     "/etc/bastide/turn.d/10-etcd": (
-        "124cd2d848ff326e45d991998c73bab44ada7050ba05d4c9637cb8f7bc63ef9c",
-        "57ad4b96dc95299553cec6f7649fa7cd495abe0966a9b511bde0aa61198d1c2c",
+        "65f3e2841fe9d07d8c09b1be6e5b676c04f9ddf294b2f29734937735e5710b65",
+        "d52c862e631ac30a86427a19fd20c0c24f3edc61160f8bcd4c2f90e76ff3adb8",
     ),
     "/etc/bastide/turn.d/20-postgres": ("90922aa9e50b2284d4c09a15b1ae6fda9fe29d5fb55246d6823cb8fb533e9ea3",),
     "/usr/local/lib/bastide/alerts": ("7320d95ad582572653d42221e88eb4f1e687fa4b52a68c920acd69e3af09c7d1",),

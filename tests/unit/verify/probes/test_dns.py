@@ -87,7 +87,7 @@ def answers(server: str, **changed: frozenset[str]) -> names.Answers:
     assert SETTINGS.dns
     (zone,) = SETTINGS.dns.zones.values()
     given = {("example.eu", "CAA"): names.expected(RecordSet(name="@", type="CAA", values=zone.caa.values()), ZONE)}
-    given[("www.example.eu", "CAA")] = frozenset()
+    given |= {(names.whole(owner, ZONE), "CAA"): frozenset() for owner in names.owners(zone)}
     for name in ("example.eu", "www.example.eu"):
         given[(name, "A")] = frozenset(one.address for one in SITES)
         given[(name, "AAAA")] = frozenset(one.address6 for one in SITES)
@@ -135,6 +135,16 @@ def test_an_authority_is_named_wherever_it_may_issue() -> None:
     check, other = checked.test_only_the_declared_may_issue_certificates, frozenset({'0 issue "other.example"'})
     assert said(check, answers("ns1")) == []
     assert len(said(check, answers("ns1", www_CAA=other), answers("ns2", www_CAA=other))) == 2
+    assert said(check, answers("ns1", _dmarc_CAA=other)) == [
+        'ns1 gives _dmarc.example.eu CAA 0 issue "other.example", which is not declared'
+    ]
+
+
+def test_authorities_are_asked_for_at_each_declared_name_and_those_between() -> None:
+    assert SETTINGS.dns
+    (zone,) = SETTINGS.dns.zones.values()
+    record = RecordSet(name="a.b", type="TXT", values=("x",))
+    assert names.owners(zone.model_copy(update={"sites": ("@", "www"), "records": (record,)})) == ["a.b", "b", "www"]
 
 
 def test_reverse_names_are_judged_over_both_protocols() -> None:

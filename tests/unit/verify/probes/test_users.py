@@ -123,7 +123,7 @@ def test_who_a_match_block_speaks_of_is_asked_about(tmp_path: Path) -> None:
 
 def _running(**changed: Any) -> Observation:
     unit = {
-        "pid": 7, "program": "/usr/sbin/sshd", "read": 100, "written": 99.5, "other": [],
+        "pid": 7, "program": "/usr/sbin/sshd", "read": 100, "written": 99.5, "other": [], "loaded": [],
         "line": "sshd: /usr/sbin/sshd -D [listener] 0 of 10-60 startups",
     }  # fmt: skip
     servers = [{"pid": 7, "address": "0.0.0.0", "port": 22, "program": "/usr/sbin/sshd"}]
@@ -137,6 +137,7 @@ def _running(**changed: Any) -> Observation:
         ({"line": "sshd: /usr/sbin/sshd -D -o PermitRootLogin=yes [listener] 0 of 10-60 startups"}, "other words"),
         ({"program": "/opt/sshd"}, "ssh.service runs /opt/sshd"),
         ({"written": 100.01}, "changed after sshd read them"),
+        ({"loaded": ["LD_PRELOAD=/opt/x.so"]}, "no package brought: LD_PRELOAD=/opt/x.so"),
         ({"other": ["/etc/ssh/sshd_config"]}, "another file in the place of /etc/ssh/sshd_config"),
         (
             {"servers": [{"pid": 8, "address": "*", "port": 2222, "program": "/usr/bin/x"}]},
