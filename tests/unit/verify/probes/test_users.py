@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pwd
+import shutil
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +15,8 @@ import pytest
 from tests.unit.deploys.box import SETTINGS
 from tests.verify import test_ssh as checked_ssh
 from tests.verify import test_users as checked_users
-from tests.verify.probes.remote import sshd_config, sshd_keys, sshd_settings
+from tests.verify import test_users_pam as checked_pam
+from tests.verify.probes.remote import sshd_config, sshd_keys, sshd_running, sshd_settings
 from tests.verify.probes.ssh import effective
 from tests.verify.probes.world import Observation, Output, now
 
@@ -158,3 +161,30 @@ def test_everything_that_is_wrong_is_named() -> None:
         AssertionError, match="not declared: toor; missing: anna, bruno; accounts with root's number: toor"
     ):
         checked_users.test_only_declared_accounts_have_a_shell(_observation(lines), SETTINGS, note=print)
+
+
+@pytest.mark.skipif(not Path("/var/lib/dpkg/info").is_dir(), reason="no Debian, so no package says what it brought")
+def test_code_that_no_package_brought_is_seen(tmp_path: Path) -> None:
+    """In a process that runs: its program, its libraries, and what it was told to load."""
+    own = tmp_path / "sleep"
+    shutil.copy("/usr/bin/sleep", own)
+    for program, more in (("/usr/bin/sleep", {"LD_LIBRARY_PATH": "/opt/x"}), (str(own), {})):
+        with subprocess.Popen([program, "30"], env=more) as process:
+            try:
+                found = sshd_running._loaded(process.pid)
+            finally:
+                process.kill()
+        assert found == ([f"{key}={value}" for key, value in more.items()] or [program])
+
+
+def test_who_gets_in_by_a_wrong_password_is_named_with_the_service() -> None:
+    refused = {"root": 7, "nobody": 7}
+    judge = checked_pam.test_no_service_takes_a_wrong_password
+    answers = {"su": refused, "sudo": refused, "login": refused}
+    judge(_observation(json.dumps(answers)), print)
+    with pytest.raises(AssertionError, match="PAM lets in root by a wrong password .su."):
+        judge(_observation(json.dumps({**answers, "su": {"root": 0, "nobody": 7}})), print)
+    with pytest.raises(AssertionError, match="do not ask PAM"):
+        judge(_observation("{}"), print)
+    with pytest.raises(AssertionError, match="PAM could not be asked"):
+        judge(_observation(""), print)
