@@ -200,13 +200,12 @@ def test_haproxy_leads_to_the_sites_alone(observation: Observation, settings: Se
     if stray := [" ".join(row) for row in (*(row for row in found if row not in wanted), *missing)]:
         wrong.append(f"HAProxy leads otherwise: {', '.join(stray)}")
     told, declared = router["limits"], router_limits(settings)
-    if told and (
-        limits := [
-            f"{name} {told.get(name, 'is not there')}, not {declared.get(name, 'there')}"
-            for name in sorted({*told, *declared})
-            if told.get(name) != declared.get(name)
-        ]
-    ):
+    limits = [
+        f"{name} {told.get(name, 'is not there')}, not {declared.get(name, 'there')}"
+        for name in sorted({*told, *declared})
+        if told.get(name) != declared.get(name)
+    ]
+    if limits:
         wrong.append(f"HAProxy was told otherwise how many it takes: {'; '.join(limits)}")
     if differs := router_differs(router["lines"], router_lines(settings)):
         wrong.append(f"HAProxy's file: {'; '.join(differs)}")

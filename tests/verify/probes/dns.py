@@ -168,5 +168,7 @@ def _ask(address: str, name: str, kind: str) -> frozenset[str]:
         raise NotSeen(f"it says {dns.rcode.to_text(answer.rcode())}", "is the zone delegated to it?")
     if not answer.flags & dns.flags.AA:
         raise NotSeen("its answer is not authoritative", "is the zone delegated to it?")
-    wanted = dns.rdatatype.from_text(kind)
-    return frozenset(item.to_text() for rrset in answer.answer if rrset.rdtype == wanted for item in rrset)
+    wanted, own = dns.rdatatype.from_text(kind), dns.name.from_text(name)
+    # a server answers for the name that an alias leads to as well, which is asked for its authorities by itself
+    counts = (rrset for rrset in answer.answer if rrset.rdtype == wanted and (kind != "CAA" or rrset.name == own))
+    return frozenset(item.to_text() for rrset in counts for item in rrset)

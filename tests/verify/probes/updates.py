@@ -124,7 +124,7 @@ sources.read_main_list()
 for one in sources.list: print(one.uri, one.dist)' | sed 's,//[^/@ ]*@,//,' | sort -u | while read -r site suite; do
   case $suite in *-security) ;; *) continue ;; esac
   url="${site%/}/dists/$suite/InRelease"
-  if /usr/lib/apt/apt-helper -qq -o Acquire::Retries=0 -o Acquire::http::Timeout=15 -o Acquire::https::Timeout=15 \\
+  if /usr/lib/apt/apt-helper -qq -o Acquire::Retries=1 -o Acquire::http::Timeout=15 -o Acquire::https::Timeout=15 \\
       download-file "$url" "$folder/InRelease" >/dev/null 2>&1 && [ -s "$folder/InRelease" ]; then
     echo "got $url"
   else

@@ -57,6 +57,21 @@ def test_an_authoritative_answer_counts(answering: Callable[[Answer], list[str]]
     assert names._ask("192.0.2.53", "example.eu", "AAAA") == frozenset()
 
 
+def test_who_may_issue_for_where_an_alias_leads_is_not_who_may_for_the_alias(
+    answering: Callable[[Answer], list[str]],
+) -> None:
+    def alias(message: dns.message.Message) -> dns.message.Message:
+        response = dns.message.make_response(message)
+        response.flags |= dns.flags.AA
+        response.answer.append(dns.rrset.from_text("shop.example.eu.", 60, "IN", "CNAME", "example.eu."))
+        response.answer.append(dns.rrset.from_text("example.eu.", 60, "IN", "CAA", '0 issue "a.example"'))
+        return response
+
+    answering(alias)
+    assert names._ask("192.0.2.53", "shop.example.eu", "CAA") == frozenset()
+    assert names._ask("192.0.2.53", "example.eu", "CAA") == {'0 issue "a.example"'}
+
+
 def test_a_name_that_does_not_exist_has_no_values(answering: Callable[[Answer], list[str]]) -> None:
     answering(lambda message: dns.message.from_text(reply(message, code=3).to_text().split(";ANSWER")[0]))
     assert names._ask("192.0.2.53", "nothing.example.eu", "A") == frozenset()

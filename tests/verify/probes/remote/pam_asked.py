@@ -40,8 +40,10 @@ class _Conversation(ctypes.Structure):
 
 
 def asked(plan: dict[str, Any]) -> dict[str, dict[str, int]]:
-    """`plan`: accounts (names). Returns PAM's code by account, by service: 0 for who is let in."""
-    services = sorted({path.name for folder in _FOLDERS for path in Path(folder).glob("*") if path.is_file()})
+    """`plan`: accounts (names). Returns PAM's code by account, by service: 0 for who is let in (pam(3))."""
+    found = {path.name for folder in _FOLDERS for path in Path(folder).glob("*") if path.is_file()}
+    # what others include is asked by them
+    services = sorted(name for name in found if not name.startswith("common-"))
     os.setgroups([])
     os.setresgid(_NOBODY, _NOBODY, _NOBODY)
     os.setresuid(_NOBODY, _NOBODY, _NOBODY)
@@ -50,11 +52,11 @@ def asked(plan: dict[str, Any]) -> dict[str, dict[str, int]]:
 
     def says(number: int, messages: Any, answers: Any, _: object) -> int:
         # PAM frees them
-        found = ctypes.cast(libc.calloc(number, ctypes.sizeof(_Answer)), ctypes.POINTER(_Answer))
+        answered = ctypes.cast(libc.calloc(number, ctypes.sizeof(_Answer)), ctypes.POINTER(_Answer))
         for place in range(number):
             if messages[place].contents.style in _ASKS:
-                found[place].text = libc.strdup(_WRONG)
-        answers[0] = found
+                answered[place].text = libc.strdup(_WRONG)
+        answers[0] = answered
         return 0
 
     conversation = _Conversation(_Says(says), None)
@@ -64,9 +66,9 @@ def asked(plan: dict[str, Any]) -> dict[str, dict[str, int]]:
         handle = ctypes.c_void_p()
         pam.pam_start(service.encode(), account.encode(), ctypes.byref(conversation), ctypes.byref(handle))
         pam.pam_set_item(handle, _FAIL_DELAY, ctypes.cast(at_once, ctypes.c_void_p))
-        found = int(pam.pam_authenticate(handle, 0))
-        pam.pam_end(handle, found)
-        return found
+        answer = int(pam.pam_authenticate(handle, 0))
+        pam.pam_end(handle, answer)
+        return answer
 
     return {service: {account: code(service, account) for account in plan["accounts"]} for service in services}
 
