@@ -167,14 +167,16 @@ def test_everything_that_is_wrong_is_named() -> None:
 @pytest.mark.skipif(not Path("/var/lib/dpkg/info").is_dir(), reason="no Debian, so no package says what it brought")
 def test_code_that_no_package_brought_is_seen(tmp_path: Path) -> None:
     """In a process that runs: its program, its libraries, and what it was told to load."""
-    own = tmp_path / "sleep"
-    shutil.copy("/usr/bin/sleep", own)
-    for program, more in (("/usr/bin/sleep", {"LD_LIBRARY_PATH": "/opt/x"}), (str(own), {})):
-        with subprocess.Popen([program, "30"], env=more) as process:
-            try:
-                found = sshd_running._loaded(process.pid)
-            finally:
-                process.kill()
+    own = tmp_path / "cat"
+    shutil.copy("/usr/bin/cat", own)
+    for program, more in (("/usr/bin/cat", {"LD_LIBRARY_PATH": "/opt/x"}), (str(own), {})):
+        with subprocess.Popen([program], env=more, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdin
+            assert process.stdout
+            process.stdin.write(b"it runs\n")
+            process.stdin.flush()
+            process.stdout.readline()
+            found = sshd_running._loaded(process.pid)
         assert found == ([f"{key}={value}" for key, value in more.items()] or [program])
 
 
