@@ -14,6 +14,7 @@ import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -26,6 +27,8 @@ from bastide.secrets import Keyring
 
 # SEC 2, 2.4.2: the order of P-256
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+PURPOSES = ("etcd", "etcd-peers", "postgres")
+"""What the platform has an authority for."""
 PERIOD = timedelta(days=90)
 """How often certificates are made anew: by the first deploy in each period."""
 LIFETIME = 3 * PERIOD
@@ -34,6 +37,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # An authority ends with its master (`python -m hosts rekey`), not by time: a date that nobody remembers would be an
 # outage.
 _BEGIN, _END = datetime(2025, 1, 1, tzinfo=UTC), datetime(2085, 1, 1, tzinfo=UTC)
+
+
+def authorities(keyring: Keyring) -> dict[str, str]:
+    """What is trusted for each purpose, as nothing but a digest: the SHA-256 of the certificates, by purpose."""
+    return {purpose: sha256(Authority(keyring, purpose).trusted().encode()).hexdigest() for purpose in PURPOSES}
 
 
 @dataclass(frozen=True)

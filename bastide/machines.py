@@ -82,7 +82,8 @@ class Inventory:
     `user` is the automation account, `identity` the path of its private key, `port` that of ssh. `resolver` is the
     address of the name server that knows the stack's names, "" where the whole internet does. `mesh` are the addresses
     by name at which ssh answers when it is open to the mesh only. `verifier` is the account of the checks, "" for none,
-    `verifier_identity` the path of its private key.
+    `verifier_identity` the path of its private key. `authorities` are those whose certificates the databases and their
+    voters trust: by purpose, the SHA-256 of what is trusted for it.
     """
 
     stack: str
@@ -96,6 +97,7 @@ class Inventory:
     mesh: dict[str, str] = field(default_factory=dict)
     verifier: str = ""
     verifier_identity: str = ""
+    authorities: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in a file (`load_inventory`)."""

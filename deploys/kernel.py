@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from pyinfra.api.deploy import deploy
 
@@ -56,6 +57,12 @@ class Wanted:
         """The same by path below /proc/sys."""
         return {path_of(name): value for name, value in self.sysctls.items()}
 
+    @cached_property
+    def file(self) -> File:
+        """What says them at boot: sysctl.d(5)."""
+        values = [(one, value) for name, value in self.sysctls.items() for one in _each(name)]
+        return File(SYSCTL_FILE, render("kernel/zz-bastide.conf.j2", values=values))
+
 
 @deploy("kernel")
 def kernel(wanted: Wanted) -> None:
@@ -63,13 +70,13 @@ def kernel(wanted: Wanted) -> None:
     new login works, and what the kernel had before comes back otherwise."""
     host = this_host()
     packages(name="packages", names=PACKAGES)
-    facts = ask(host, SYSCTLS.request(list(wanted.paths)), files_request((sysctl_file(wanted),)))
-    if not as_wanted(sysctl_file(wanted), facts[FILES][SYSCTL_FILE]) and (left := not_here(facts)):
+    facts = ask(host, SYSCTLS.request(list(wanted.paths)), files_request((wanted.file,)))
+    if not as_wanted(wanted.file, facts[FILES][SYSCTL_FILE]) and (left := not_here(facts)):
         host.log(f"kernel: {len(left)} values are not this machine's to set, but its host's or nobody's: {_some(left)}")
     confirmed(
         name="values",
         name_=_NAME,
-        wanted=(sysctl_file(wanted),),
+        wanted=(wanted.file,),
         settle=settle(wanted),
         port=None,
         drift=drift(wanted, facts),
@@ -101,7 +108,7 @@ def fact_request(wanted: Wanted) -> FactRequest:
     """All that this capability will ask a machine."""
     return merged(
         packages_request(PACKAGES),
-        files_request((sysctl_file(wanted), modprobe_file(), *core_files(), *tmp_files())),
+        files_request((wanted.file, modprobe_file(), *core_files(), *tmp_files())),
         mount_request(_SHM),
         MOUNTS.request([_TMP]),
         SYSCTLS.request(list(wanted.paths)),
@@ -143,12 +150,6 @@ def settle(wanted: Wanted) -> str:
     """The shell line that has the kernel take them; when it is taken back, the same line restores what was before."""
     script = remote.call("sysctls", "settle", wanted.paths, _MEMORY)[:]  # as it is: nothing in it is secret
     return f"{remote.COMMAND} <<'END_OF_SCRIPT'\n{script}END_OF_SCRIPT\n"
-
-
-def sysctl_file(wanted: Wanted) -> File:
-    """sysctl.d(5)."""
-    values = [(one, value) for name, value in wanted.sysctls.items() for one in _each(name)]
-    return File(SYSCTL_FILE, render("kernel/zz-bastide.conf.j2", values=values))
 
 
 def modprobe_file() -> File:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bastide import stackfile
+from bastide.authority import authorities
 from bastide.errors import StackError
 from bastide.machines import Inventory, Machine, Prober, build_dir, machine_from
 from bastide.provider import Access
@@ -54,6 +55,7 @@ class Stack:
             mesh=self.settings.mesh if self.settings.ssh.open_to == "vpn" else {},
             verifier=verification.name if verification else "",
             verifier_identity=verification.identity if verification else "",
+            authorities=authorities(self.keyring) if self.settings.postgres else {},
         )
 
 

@@ -28,7 +28,7 @@ CONTROLS = (
         "alerts-03",
         "What alerts show to others",
         "What the servers tell each other can be read in the mesh by the servers and by nobody else.",
-        "Whoever attacks is not told what is broken.",
+        "Whoever attacks is not told what is broken. A copy that root on a server lays for others is not looked for.",
         claims=(108,),
         needs=alerts_in_mesh,
     ),

@@ -20,7 +20,8 @@ CONTROLS = (
         "dns-02",
         "Who may issue certificates",
         "Records at every name server say who alone may issue certificates: {issuers}.",
-        "Certificate authorities must look there first, and refuse everybody else's order (RFC 8659).",
+        "Certificate authorities must look there first, and refuse everybody else's order (RFC 8659). Asked for each "
+        "zone and each name in it that is declared.",
         roles=("primary",),
         claims=(11,),
         needs=zones,

@@ -51,8 +51,9 @@ CONTROLS = (
     Control(
         "etcd-06",
         "Who administers the votes",
-        "A server that only votes holds no password of the voters: it changes neither their users nor their keys.",
-        "A voter is trusted with which database leads; breaking into one must open no more than that.",
+        "A server that only votes is given no password of the voters: it changes neither their users nor their keys.",
+        "A voter is trusted with which database leads; breaking into one must open no more than that. Asked with what "
+        "lies there for the voters, where nothing else lies; not looked for is a password that somebody hid elsewhere.",
         claims=(37,),
         needs=failover,
     ),

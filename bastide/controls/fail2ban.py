@@ -13,7 +13,8 @@ CONTROLS = (
         "Who fails to log in {fails} within {find} is banned for {ban}, and for twice as long each further time.",
         "Guessing ends after a few tries. A refused key counts: of root, of a person, of automation and of who does "
         "not exist. As many failures ban over IPv4 as over IPv6. A ban is of one address; who moves on within a "
-        "network of IPv6 is slowed down by ssh, which counts a /64 as one.",
+        "network of IPv6 is slowed down by ssh, which counts a /64 as one. Who is root can "
+        "lift a ban, by hand or by a timed job: that is not looked for.",
         claims=(34,),
     ),
     Control(

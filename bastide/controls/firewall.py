@@ -40,7 +40,8 @@ CONTROLS = (
         "firewall-04",
         "Metadata service",
         "The provider's metadata service answers root only; a service account on the server gets no answer.",
-        "That service tells any program that asks what the server was set up with.",
+        "That service tells any program that asks what the server was set up with; what it told is kept for root only. "
+        "A program of root's that hands its answers on is not looked for.",
         claims=(15,),
     ),
 )

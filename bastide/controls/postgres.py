@@ -78,7 +78,8 @@ CONTROLS = (
         "postgres-08",
         "Certificates of the databases",
         "Certificates of the databases are good for {certificate_days} days or more; one account can read their keys.",
-        "No certificate that ran out stops the databases, and nobody can pass himself off as one of them.",
+        "No certificate that ran out stops the databases, and nobody can pass himself off as one of them: this stack's "
+        "own authorities are trusted to vouch for them, and no others.",
         roles=_SITES,
         claims=(13,),
         needs=databases,

@@ -12,7 +12,8 @@ CONTROLS = (
         "Security updates",
         "Debian's security updates are installed on every server each day without a person's doing.",
         "A hole that is known in public is closed before most attackers come to it. Of each installed package a newer "
-        "version would be taken, on every day of the week, whatever pins and holds say: that was asked.",
+        "version would be taken, on every day of the week, whatever pins and holds say: that was asked, and that the "
+        "archive can be reached by the way that the server has been told.",
         claims=(44,),
     ),
     Control(
@@ -20,7 +21,8 @@ CONTROLS = (
         "Updates that wait",
         "No security update, and no reboot that it needs, has waited for more than {pending_days}; "
         "a longer wait raises an alert.",
-        "An update that is downloaded and not in effect protects nobody.",
+        "An update that is downloaded and not in effect protects nobody. Since when it waits is remembered by the "
+        "server itself, and who is root there could have it forget.",
         claims=(44,),
     ),
     Control(

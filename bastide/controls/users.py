@@ -11,7 +11,9 @@ CONTROLS = (
         "users-01",
         "Accounts",
         "Accounts that can log in: {people}, and {services}. There are no others.",
-        "Who can get in is written down in one place, and this compares it with the servers.",
+        "Who can get in is written down in one place, and this compares it with the servers: accounts, passwords, "
+        "shells and consoles, and that no service of PAM takes a wrong password. Not looked for: a module of PAM that "
+        "knows a password of its own.",
         claims=(36, 37),
     ),
     Control(
@@ -26,7 +28,8 @@ CONTROLS = (
         "Administrator rights",
         "Administrator rights: {admins}, and the automation account. Nobody else may become root{listed}.",
         "The fewer can change a server, the fewer can be attacked for it. Looked at: sudo, groups, programs that run "
-        "with more rights than their caller's, and who may write what root runs; not what PAM or a timed job may do.",
+        "with more rights than their caller's, who may write what root runs, and that PAM takes no wrong password; "
+        "not what its modules or a timed job may do beside.",
         claims=(36, 37),
     ),
     Control(

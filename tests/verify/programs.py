@@ -17,7 +17,7 @@ DIGESTS = {
         "65f3e2841fe9d07d8c09b1be6e5b676c04f9ddf294b2f29734937735e5710b65",
         "d52c862e631ac30a86427a19fd20c0c24f3edc61160f8bcd4c2f90e76ff3adb8",
     ),
-    "/etc/bastide/turn.d/20-postgres": ("84f363c1991300c709b3901be6d5c86868f4fd1f495abf6aaf7be8b0315ebb8b",),
+    "/etc/bastide/turn.d/20-postgres": ("6afd6f8790dd28e4abcf2d9e89c64b5c7f63d2938a0be998ab95c2669430ef0e",),
     "/usr/local/lib/bastide/alerts": ("7320d95ad582572653d42221e88eb4f1e687fa4b52a68c920acd69e3af09c7d1",),
     "/usr/local/lib/bastide/checks": ("3e6ef5acd7d00232bbcabf50b38f2ff7accb63fecd4ed4ae28914449093176c1",),
     "/usr/local/lib/bastide/etcd-lead": ("0d187432b6aca413d84aae17421796365979ca13219682d676a093d886a4065b",),

@@ -10,7 +10,7 @@ from bastide.machines import Inventory, Machine
 from bastide.settings import RecordSet, Settings
 from tests.verify.evidence_plugin import not_provable_here
 from tests.verify.findings import judge
-from tests.verify.probes.dns import Answers, Reverse, expected, reverse, whole, zones
+from tests.verify.probes.dns import Answers, Reverse, expected, owners, reverse, whole, zones
 from tests.verify.probes.world import Observation, declared
 
 
@@ -52,7 +52,7 @@ def test_names_lead_to_both_sites(
 def test_only_the_declared_may_issue_certificates(
     observation: Observation, settings: Settings, note: Callable[[str], None]
 ) -> None:
-    """Every name server gives the declared CAA records and no others, for the zone and for its sites' names."""
+    """Every name server gives the declared CAA records and no others, for the zone and each declared name in it."""
     dns = declared(settings.dns)
     found: dict[str, tuple[Answers, ...]] = observation.data
     wrong: list[str] = []
@@ -62,7 +62,7 @@ def test_only_the_declared_may_issue_certificates(
         for answers in found[zone]:
             wrong += _differences(answers, zone, "CAA", caa)
             # a nearer record set would count before the zone's
-            for owner in (owner for owner in wanted.sites if owner != "@"):
+            for owner in owners(wanted):
                 wrong += _differences(answers, whole(owner, zone), "CAA", own.get(owner, frozenset()))
         note(f"{zone}: {', '.join(sorted(caa))} at {_servers(found)}")
     judge(wrong)

@@ -185,6 +185,15 @@ def test_metadata_answers_root_only(observation: Observation, machine: Machine, 
 
 
 @pytest.mark.control("firewall-04")
+@pytest.mark.probe(firewall.user_data)
+def test_what_it_told_is_kept_for_root_only(observation: Observation, note: Callable[[str], None]) -> None:
+    """An account without rights cannot read the files in which cloud-init keeps what the metadata service told."""
+    lines = observation.data.text.splitlines()
+    judge(f"an account without rights reads {line[5:]}" for line in lines if line.startswith("read "))
+    note(f"{sum(line.startswith('kept ') for line in lines)} files, none of them readable")
+
+
+@pytest.mark.control("firewall-04")
 @pytest.mark.probe(firewall.rules)
 def test_metadata_is_closed_to_all_but_root(observation: Observation, note: Callable[[str], None]) -> None:
     """No rule lets another account, or what is forwarded, to the metadata service before it is turned away.

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from bastide.controls import count
-from bastide.controls.postgres import CERTIFICATE_DAYS
 from bastide.layout.postgres import LEADER_PORT, PATRONI_PORT, POOL_FOLDER, POOL_PORT, PORT, REPLICA_PORT
 from bastide.machines import Machine
 from bastide.settings import Settings
@@ -139,49 +137,6 @@ def test_neighbours_reach_no_database_past_the_mesh(observation: Observation, se
     judge(text for seen, ports in asked for text in cluster.answers_of(seen, ports))
     for seen, ports in asked:
         note(f"no answer from {', '.join(map(str, ports))} ({', '.join(seen)})")
-
-
-@pytest.mark.control("postgres-08")
-@pytest.mark.probe(postgres.servers)
-def test_certificates_are_good_for_weeks(
-    observation: Observation, settings: Settings, machine: Machine, note: Note
-) -> None:
-    """What server, Patroni and pool show is signed by the authority that all sites trust, and good for weeks."""
-    own = own_of(settings, observation)
-    shown = {"server": own["tries"]["right"], "Patroni": own["api"]["read"], "pool": own["tries"]["pool: right"]}
-    left, wrong = dict[str, float](), list[str]()
-    for what, plate in shown.items():
-        if not plate.get("ends"):
-            wrong.append(f"{what} shows no certificate of the authority ({plate.get('answer', '')})")
-            continue
-        left[f"the certificate of {what}"] = (plate["ends"] - observation.at.timestamp()) / 86400
-        name = f"{machine.name}-pool" if what == "pool" else machine.name
-        if plate["name"] != name:
-            wrong.append(f"{what} calls itself {plate['name']}")
-        # what a site calls itself tells it from every other one; the pool is where its clients are
-        names = {"127.0.0.1", "localhost"} if what == "pool" else {machine.name, settings.mesh[machine.name]}
-        if differ := sorted(set(plate["names"]) ^ names):
-            wrong.append(f"{what} is also {', '.join(differ)}")
-    for path, one in own["certificates"].items():
-        if not one["signed"].endswith(": OK"):
-            wrong.append(f"{path} is not signed by the authority")
-        ends = datetime.strptime(one["ends"].removeprefix("notAfter="), "%Y-%m-%d %H:%M:%SZ").replace(tzinfo=UTC)
-        left[path] = (ends - observation.at).total_seconds() / 86400
-        if len({said["certificates"][path]["authority"] for said in observation.data.all.values() if said}) != 1:
-            wrong.append(f"the sites trust other authorities for {path}")
-    wrong += [f"{what} is good for {days:.0f} more days" for what, days in left.items() if days < CERTIFICATE_DAYS]
-    judge(wrong)
-    note(f"good for {min(left.values()):.0f} days")
-
-
-@pytest.mark.control("postgres-08")
-@pytest.mark.probe(postgres.servers)
-def test_keys_and_passwords_are_closed(observation: Observation, settings: Settings, note: Note) -> None:
-    """Nobody but their owner can read keys and files with passwords."""
-    keys = own_of(settings, observation)["keys"]
-    assert keys, "there is no file with its key"
-    judge(f"others can read {path} ({mode})" for path, (mode, _) in keys.items() if int(mode, 8) & 0o077)
-    note(", ".join(keys))
 
 
 @pytest.mark.control("postgres-09")

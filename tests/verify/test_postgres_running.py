@@ -24,6 +24,7 @@ from tests.verify.probes.postgres_running import (
     pool_settings,
     pool_ways,
     router_differs,
+    router_limits,
     router_lines,
     settings_differ,
     told_otherwise,
@@ -198,6 +199,14 @@ def test_haproxy_leads_to_the_sites_alone(observation: Observation, settings: Se
     missing = [row for row in wanted if row[:2] not in named] if found else []
     if stray := [" ".join(row) for row in (*(row for row in found if row not in wanted), *missing)]:
         wrong.append(f"HAProxy leads otherwise: {', '.join(stray)}")
+    told, declared = router["limits"], router_limits(settings)
+    limits = [
+        f"{name} {told.get(name, 'is not there')}, not {declared.get(name, 'there')}"
+        for name in sorted({*told, *declared})
+        if told.get(name) != declared.get(name)
+    ]
+    if limits:
+        wrong.append(f"HAProxy was told otherwise how many it takes: {'; '.join(limits)}")
     if differs := router_differs(router["lines"], router_lines(settings)):
         wrong.append(f"HAProxy's file: {'; '.join(differs)}")
     judge(wrong)

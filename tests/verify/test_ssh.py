@@ -65,6 +65,7 @@ def test_what_listens_is_the_server_of_the_settings(
     if unit["written"] > unit["read"]:
         wrong.append("the files were changed after sshd read them: it may run with other settings than they say")
     wrong += [f"sshd sees another file in the place of {path}" for path in unit["other"]]
+    wrong += [f"sshd has loaded, or would load, what no package brought: {text}" for text in unit["loaded"]]
     wrong += [f"a Match block asks for {name}, which nobody can judge beforehand" for name in seen["unknown"]]
     judge(wrong)
     note(f"{unit['line'].partition(' [')[0]}, port {settings.ssh.port}; settings read after their last change")

@@ -15,13 +15,12 @@ from bastide.machines import Inventory, Machine
 from bastide.settings import Settings, Updates
 from tests.verify.findings import judge
 from tests.verify.probes import updates
-from tests.verify.probes.systemd import beside, next_of, run_by, told_besides, units
+from tests.verify.probes.systemd import beside, boots, next_of, run_by, told_besides, units
 from tests.verify.probes.updates import apt_values, parsed, upgraded
 from tests.verify.probes.world import Observation, Output
 from tests.verify.programs import DIGESTS, ETCD_TURN, POSTGRES_TURN
 
 _DAY = 86400
-_RUNS = "loaded, enabled, active"
 _WEEK = ("Sundays", "Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays")
 # upgrades run once a day; a machine that was off at its hour catches up when it is on again
 _RUN_AGE = timedelta(days=2)
@@ -51,8 +50,7 @@ def test_upgrades_are_due_within_a_day(observation: Observation, note: Callable[
     """The timers that fetch and install upgrades are active now and after a reboot, and nothing keeps them from it."""
     shown, wrong = units(observation.data), list[str]()
     for timer in (LISTS_TIMER, UPGRADE_TIMER):
-        if (state := _state(shown[timer])) != _RUNS:
-            wrong.append(f"{timer} is {state}")
+        wrong += boots(shown[timer])
         service = shown[timer.replace(".timer", ".service")]
         verb = "install" if timer == UPGRADE_TIMER else "update"
         if service["LoadState"] != "loaded":
@@ -139,6 +137,16 @@ def test_upgrades_really_ran(observation: Observation, note: Callable[[str], Non
     judge(wrong)
 
 
+@pytest.mark.control("updates-01")
+@pytest.mark.probe(updates.fetched)
+def test_the_security_archive_can_be_reached(observation: Observation, note: Callable[[str], None]) -> None:
+    """Fetched as apt fetches, by its own settings, each of Debian's security archives gives its release file now."""
+    lines = observation.data.text.splitlines()
+    wrong = [f"apt cannot fetch {line[4:]}" for line in lines if line.startswith("not ")]
+    judge(wrong if lines else ["apt knows no security archive"])
+    note(", ".join(line[4:] for line in lines))
+
+
 @pytest.mark.control("updates-02")
 @pytest.mark.probe(updates.pending)
 def test_nothing_waits_for_too_long(observation: Observation, settings: Settings, note: Callable[[str], None]) -> None:
@@ -171,7 +179,7 @@ def test_somebody_looks_at_what_waits(observation: Observation, note: Callable[[
     """The timer that remembers what is pending and raises the alert is active now and after a reboot."""
     shown = units(observation.data)
     timer, service = shown[ALERT_TIMER], shown[ALERT_TIMER.replace(".timer", ".service")]
-    wrong = [f"{ALERT_TIMER} is {_state(timer)}"] if _state(timer) != _RUNS else []
+    wrong = boots(timer)
     if run_by(service) != f"/usr/bin/python3 -I {PROGRAM} check":
         wrong.append(f"{service['Id']} does something else")
     wrong += [f"{service['Id']} has {one} beside it" for one in beside(service)]
@@ -194,8 +202,8 @@ def test_windows_do_not_meet(
     wrong = []
     for name, output in observation.data.items():
         timer = units(output)[REBOOT_TIMER]
-        if (state := _state(timer)) != _RUNS:
-            wrong.append(f"{REBOOT_TIMER} on {name} is {state}")
+        if stopped := boots(timer):
+            wrong += [f"on {name} {text}" for text in stopped]
             continue
         if timer["Persistent"] != "no" or timer["RandomizedDelayUSec"] != "0":
             wrong.append(f"the window on {name} moves or is caught up with at boot")
@@ -308,10 +316,6 @@ def test_what_installs_updates_is_debians(observation: Observation, note: Callab
     changed = observation.data.text.splitlines()
     note("no file differs" if not changed else "")
     judge(f"not as its package brought it: {line.split()[-1]} ({line.split()[0]})" for line in changed)
-
-
-def _state(unit: dict[str, str]) -> str:
-    return f"{unit['LoadState']}, {unit['UnitFileState']}, {unit['ActiveState']}"
 
 
 def _signed(date: str) -> datetime:

@@ -74,6 +74,11 @@ def read_in_home(home: str, name: str) -> str | None:
             os.close(handle)
 
 
+def properties(text: str) -> dict[str, str]:
+    """Lines "key=value", as `systemctl show` prints them of one unit."""
+    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+
+
 def output(*argv: str) -> str:
     """What a program prints; "" when it is missing or fails."""
     try:

@@ -7,7 +7,7 @@ import json
 import ssl
 import subprocess
 
-from deploys.remote.facts.common import at, output, read
+from deploys.remote.facts.common import at, output, properties, read
 from deploys.remote.facts.https import answer, text
 
 TYPE_CHECKING = False
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 def etcd_member(wanted: MemberRequest) -> MemberState:
     """This machine's member. Who may come in, and who the members are, is only told where `ctl` is given."""
-    told = output("systemctl", "show", "-p", "ActiveState,MainPID", "etcd.service")
-    unit = dict(line.split("=", 1) for line in told.splitlines())
+    unit = properties(output("systemctl", "show", "-p", "ActiveState,MainPID", "etcd.service"))
     found: MemberState = {
         "data": (at(wanted["data"]) / "member").is_dir(),
         "forming": at(wanted["forming"]).exists(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from deploys.remote.facts.common import at, entries, output, read
+from deploys.remote.facts.common import at, entries, output, properties, read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def replaced(pid: str) -> str:
 
 
 def _why(unit: str, text: str) -> str:
-    told = dict(line.split("=", 1) for line in text.splitlines())
+    told = properties(text)
     pid = told.get("MainPID", "0")
     if pid == "0":
         return ""

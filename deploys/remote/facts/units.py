@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deploys.remote.facts.common import output
+from deploys.remote.facts.common import output, properties
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ def units(names: list[str]) -> dict[str, UnitState]:
 
 
 def _state(text: str) -> UnitState:
-    told = dict(line.split("=", 1) for line in text.splitlines())
+    told = properties(text)
     return {
         "LoadState": told.get("LoadState", ""),
         "UnitFileState": told.get("UnitFileState", ""),

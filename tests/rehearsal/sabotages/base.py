@@ -44,6 +44,15 @@ SABOTAGES = (
     ),
     Sabotage(
         "base-02",
+        "entries are kept for ever, by a file that was read and is gone",
+        " was changed after journald read it",
+        # times of files go by whole seconds here
+        f"printf '[Journal]\\nMaxRetentionSec=0\\n' > {_JOURNAL} && {_JOURNALD} && sleep 2 && rm {_JOURNAL}",
+        _JOURNALD,
+        touches=_TOUCHES,
+    ),
+    Sabotage(
+        "base-02",
         "a journal of a machine that this one was copied from, which nobody removes",
         "a journal that no limit counts for: /var/log/journal/0123",
         "mkdir /var/log/journal/0123 && touch /var/log/journal/0123/system.journal",

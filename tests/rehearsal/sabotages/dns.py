@@ -108,6 +108,14 @@ SABOTAGES = (
         machines=PRIMARY,
     ),
     _ordered(
+        "dns-02",
+        "so does one at a name that leads to no site",
+        f"gives _dmarc.example.eu CAA {_OTHER}, which is not declared",
+        _add("_dmarc/CAA", _OTHER),
+        _remove("_dmarc/CAA", _OTHER),
+        machines=PRIMARY,
+    ),
+    _ordered(
         "dns-03",
         "the provider's own reverse name",
         ".clients.your-server.de. for 198.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bastide.layout.etcd import READ_OWN_ENDPOINT
-from tests.rehearsal.sabotages.model import NFT, PRIMARY, SHARED, STANDBY, WITNESS, Sabotage
+from tests.rehearsal.sabotages.model import ANOTHER_AUTHORITY, NFT, PRIMARY, SHARED, STANDBY, WITNESS, Sabotage
 
 # two of three have to run, and the users are the same for all
 _ETCD = ("etcd",)
@@ -122,6 +122,22 @@ SABOTAGES = (
         f"{_CTL} role revoke-permission bastide --prefix=true / >/dev/null",
         STANDBY,
         everywhere=_ETCD,
+    ),
+    Sabotage(
+        "etcd-02",
+        "a second authority, which may vouch for any client",
+        "it trusts another authority than this stack's for clients",
+        f"cp -p {_FOLDER}/ca.crt /run/sabotage.etcd-ca && {ANOTHER_AUTHORITY} >> {_FOLDER}/ca.crt",
+        f"cp -p /run/sabotage.etcd-ca {_FOLDER}/ca.crt && rm /run/sabotage.etcd-ca",
+        everywhere=_ETCD,
+    ),
+    Sabotage(
+        "etcd-06",
+        "a password of the voters, under a name that nobody looks for",
+        f"{_FOLDER}/backup.env is nobody's here",
+        f"(umask 077; echo ETCDCTL_PASSWORD=sabotage > {_FOLDER}/backup.env)",
+        f"rm {_FOLDER}/backup.env",
+        WITNESS,
     ),
     Sabotage(
         "etcd-06",

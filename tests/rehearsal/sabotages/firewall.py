@@ -156,6 +156,13 @@ SABOTAGES = (
         touches=("metadata",),
     ),
     Sabotage(
+        "firewall-04",
+        "what the metadata service told lies there for everybody",
+        "an account without rights reads /var/lib/cloud/instances/",
+        "chmod 644 /var/lib/cloud/instances/*/user-data.txt",
+        "chmod 600 /var/lib/cloud/instances/*/user-data.txt",
+    ),
+    Sabotage(
         "firewall-03",
         "the rules are as they should be, and will not be after a restart",
         "bastide-firewall.service is loaded, disabled, active",

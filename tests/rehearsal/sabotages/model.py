@@ -17,6 +17,11 @@ STANDBY, PRIMARY, WITNESS = ("standby",), ("primary",), ("witness",)
 # a public key whose private part was never kept
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEVVB8Ak6bPd3q8FfLk0n7z2WbqWnS2N0y5bT0i3QH1c sabotage"
 RELOAD = "sshd -t && systemctl reload ssh"
+# a certificate of an authority that nobody knows, on standard output
+ANOTHER_AUTHORITY = (
+    "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /dev/null -subj /CN=sabotage -days 1"
+    " 2>/dev/null"
+)
 # the file that sshd really reads for an account, and a key added to it
 KEY_FILE = (
     "keys() {{ home=$(getent passwd $1 | cut -d: -f6); sshd -T | sed -n 's/^authorizedkeysfile //p' | cut -d' ' -f1"

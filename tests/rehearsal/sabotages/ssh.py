@@ -11,6 +11,7 @@ _LATE = "/etc/ssh/sshd_config.d/zz-sabotage.conf"
 _SECOND = "/opt/telemetry"
 _RESTART = "systemctl reset-failed ssh; systemctl restart ssh"  # returns when it listens, unlike a reload
 _DAEMON = ("sshd",)
+_PRELOADED = "/usr/local/lib/sabotage.so"
 _VIEW = "/run/systemd/system/ssh.service.d/view.conf"
 
 SABOTAGES = (
@@ -129,7 +130,16 @@ SABOTAGES = (
         "cp -p /etc/ssh/sshd_config /run/other_sshd && echo 'PermitTunnel yes' >> /run/other_sshd"
         " && mkdir -p /run/systemd/system/ssh.service.d && printf '%s\\n' '[Service]'"
         f" BindReadOnlyPaths=/run/other_sshd:/etc/ssh/sshd_config > {_VIEW} && systemctl daemon-reload && {_RESTART}",
-        f"rm -r $(dirname {_VIEW}) /run/other_sshd; systemctl daemon-reload; {_RESTART}",
+        f"rm -r {_VIEW} /run/other_sshd; systemctl daemon-reload; {_RESTART}",
+        touches=_DAEMON,
+    ),
+    Sabotage(
+        "ssh-01",
+        "code that no package brought is loaded into the server",
+        f"sshd has loaded, or would load, what no package brought: {_PRELOADED}",
+        f"cp -p $(ls /usr/lib/*/libz.so.1) {_PRELOADED} && mkdir -p $(dirname {_VIEW}) && printf '%s\\n' '[Service]'"
+        f" Environment=LD_PRELOAD={_PRELOADED} > {_VIEW} && systemctl daemon-reload && {_RESTART}",
+        f"rm {_VIEW}; systemctl daemon-reload; {_RESTART}; rm {_PRELOADED}",
         touches=_DAEMON,
     ),
     sshd_says(

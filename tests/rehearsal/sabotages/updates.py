@@ -180,6 +180,19 @@ SABOTAGES = (
         "apt-daily-upgrade.service",
         "[Unit]\nConditionPathExists=/nonexistent\n[Service]\nEnvironment=APT_CONFIG=/dev/null",
     ),
+    _apt_says(
+        "updates-01",
+        "a proxy that is not there: each fetch fails, and apt calls that a success",
+        "apt cannot fetch http",
+        'Acquire::http::Proxy "http://127.0.0.1:9"; Acquire::https::Proxy "http://127.0.0.1:9";',
+    ),
+    Sabotage(
+        "updates-01",
+        "an option of dpkg's",
+        "apt or dpkg is told by hand: /etc/dpkg/dpkg.cfg.d/sabotage: force-unsafe-io",
+        "echo force-unsafe-io > /etc/dpkg/dpkg.cfg.d/sabotage",
+        "rm /etc/dpkg/dpkg.cfg.d/sabotage",
+    ),
     Sabotage(
         "updates-01",
         "the program that upgrades was replaced",
@@ -224,7 +237,7 @@ SABOTAGES = (
         "it remembers no look at what waits",
         f"{_SAVE}; mkdir -p $(dirname {_FAILS}) && printf '%s\\n' '[Service]' 'ExecStartPre=/bin/false' > {_FAILS}"
         f" && systemctl daemon-reload && rm -f {_STATE} && ! {_LOOK} 2>/dev/null",
-        f"rm -r $(dirname {_FAILS}) && systemctl daemon-reload; {_BACK}; {_LOOK}",
+        f"rm {_FAILS} && systemctl daemon-reload; {_BACK}; {_LOOK}",
     ),
     Sabotage(
         "updates-02",
@@ -232,6 +245,20 @@ SABOTAGES = (
         "bastide-updates.timer is loaded, disabled, inactive",
         "systemctl disable -q --now bastide-updates.timer",
         "systemctl enable -q --now bastide-updates.timer",
+    ),
+    _unit_says(
+        "updates-02",
+        "a look at what waits, on a condition that never holds",
+        "bastide-updates.service is told otherwise by /etc/systemd/system/",
+        "bastide-updates.service",
+        "[Unit]\nConditionPathExists=/nonexistent",
+    ),
+    _unit_says(
+        "updates-03",
+        "the program that asks, with another view of its files",
+        "bastide-reboot.service is told otherwise by /etc/systemd/system/",
+        "bastide-reboot.service",
+        "[Service]\nBindReadOnlyPaths=/run:/etc/bastide",
     ),
     _unit_says(
         "updates-03",

@@ -14,6 +14,22 @@ _ACCOUNTS, _KEYS = ("accounts",), ("keys",)
 
 SABOTAGES = (
     Sabotage(
+        "users-03",
+        "whoever says su is root",
+        "PAM lets in root by a wrong password (su)",
+        "cp -p /etc/pam.d/su /run/pam-su && sed -i '1i auth sufficient pam_permit.so' /etc/pam.d/su",
+        "mv /run/pam-su /etc/pam.d/su",
+        touches=("pam",),
+    ),
+    Sabotage(
+        "users-01",
+        "a console that takes any password",
+        "PAM lets in nobody by a wrong password (login)",
+        "cp -p /etc/pam.d/login /run/pam-login && sed -i '1i auth sufficient pam_permit.so' /etc/pam.d/login",
+        "mv /run/pam-login /etc/pam.d/login",
+        touches=("pam",),
+    ),
+    Sabotage(
         "users-01",
         "an account nobody declared",
         "not declared: mallory",

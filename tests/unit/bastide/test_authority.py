@@ -14,9 +14,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 from pydantic import SecretBytes
 
-from bastide.authority import LIFETIME, PERIOD, Authority, Certificate
+from bastide.authority import LIFETIME, PERIOD, Authority, Certificate, authorities
 from bastide.console import run
 from bastide.secrets import Keyring
+from tests.verify.probes.remote.connections import trusted
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 V1, V2 = SecretBytes(b"\1" * 32), SecretBytes(b"\2" * 32)
@@ -124,6 +125,20 @@ def test_a_new_master_is_trusted_beside_the_old_one_until_that_goes() -> None:
     assert not accepted(NEW, server(OLD))
     assert not accepted(OLD, server(BOTH))
     assert not accepted(OLD, server(), name="standby")
+
+
+def test_what_is_trusted_is_told_by_a_digest_of_the_certificates_themselves(tmp_path: Path) -> None:
+    """As a check finds it on a machine, whatever stands between the certificates there."""
+    ring = BOTH.keyring
+    found = authorities(ring)
+    assert set(found) == {"etcd", "etcd-peers", "postgres"}
+    assert len({*found.values(), *authorities(OLD.keyring).values()}) == 6
+    for purpose, digest in found.items():
+        (tmp_path / purpose).write_text("# a head\n" + Authority(ring, purpose).trusted())
+        assert trusted(str(tmp_path / purpose)) == digest
+        (tmp_path / purpose).write_text(Authority(ring, purpose).trusted() + OLD.trusted())
+        assert trusted(str(tmp_path / purpose)) != digest
+    assert trusted(str(tmp_path / "none")) == ""
 
 
 @pytest.mark.parametrize("purpose", ["sslserver", "sslclient"])

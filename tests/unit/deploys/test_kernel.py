@@ -116,7 +116,7 @@ def test_a_machine_that_would_lose_ipv6_is_refused_unless_the_stack_file_says_so
 def test_what_the_stack_file_says_wins() -> None:
     said = {"net.ipv4.conf.*.rp_filter": 2, "vm.swappiness": 10}
     settings = Settings.model_validate({**SETTINGS.model_dump(), "kernel": {"sysctl": said}})
-    text = str(kernel.sysctl_file(kernel.wanted_of(here(settings=settings))).content)
+    text = str(kernel.wanted_of(here(settings=settings)).file.content)
     assert "net.ipv4.conf.all.rp_filter = 2\n" in text
     assert "net.ipv4.conf.*.rp_filter = 2\n" in text
     assert "vm.swappiness = 10\n" in text

@@ -100,7 +100,7 @@ def written() -> dict[str, File]:
         *base.package_files(),
         *base.closed_files(),
         *updates.source_files(UPDATES),
-        kernel.sysctl_file(kernel.wanted_of(here())),
+        kernel.wanted_of(here()).file,
         kernel.modprobe_file(),
         *kernel.core_files(),
         *kernel.tmp_files(),

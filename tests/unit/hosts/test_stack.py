@@ -276,6 +276,8 @@ def test_the_inventory_is_written_without_a_secret_and_makes_the_configuration_a
     assert MASTER not in path.read_text()
     inventory = load_inventory(path)
     assert (inventory.environment, inventory.user, inventory.identity, inventory.port) == ("lab", "bastide", "id", 22)
+    with_databases = load_stack("unit", project.root).settings.postgres is not None
+    assert set(inventory.authorities) == ({"etcd", "etcd-peers", "postgres"} if with_databases else set())
     config = project.root / "build/unit/ssh_config"
     written = config.read_text()
     config.unlink()

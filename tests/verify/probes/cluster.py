@@ -63,6 +63,17 @@ def neighbours(world: World, machine: Machine) -> tuple[str, dict[str, Any]]:
     return shown, {what: parsed(machine, done.text) for what, done in outputs.items()}
 
 
+def strangers_own(keys: Mapping[str, list[str]], accounts: Mapping[str, str]) -> Iterator[str]:
+    """Each file with a key or a password that belongs to another account than root or the one that needs it.
+
+    `keys`: mode and owner by path; `accounts`: who needs what lies below a path, the nearest first.
+    """
+    for path, (_, owner) in keys.items():
+        needs = next(account for folder, account in accounts.items() if path.startswith(folder))
+        if owner not in ("root", needs):
+            yield f"{path} belongs to {owner}, who can read it"
+
+
 def judge_silence(
     settings: Settings, seen: dict[str, dict[str, Any]], ports: Iterable[int], note: Callable[[str], None]
 ) -> None:

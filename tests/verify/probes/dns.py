@@ -87,6 +87,13 @@ def whole(name: str, zone: str) -> str:
     return zone if name == "@" else f"{name}.{zone}"
 
 
+def owners(zone: Zone) -> list[str]:
+    """All names below a zone that something is declared for, and those between them and it: a name's own CAA record
+    set counts before that of the next one above it (RFC 8659, section 3)."""
+    labels = [owner.split(".") for owner in (*zone.sites, *(one.name for one in zone.records)) if owner != "@"]
+    return sorted({".".join(words[depth:]) for words in labels for depth in range(len(words))})
+
+
 def expected(record_set: RecordSet, zone: str) -> frozenset[str]:
     """The values of a declared record set in the spelling that `Answers` have them."""
     origin = dns.name.from_text(zone)
@@ -98,8 +105,7 @@ def expected(record_set: RecordSet, zone: str) -> frozenset[str]:
 
 def _zone(world: World, name: str, zone: Zone) -> tuple[Answers, ...]:
     keys = [(whole(owner, name), kind) for owner in zone.sites for kind in ("A", "AAAA")]
-    # a name's own CAA record set counts before the zone's (RFC 8659, section 3)
-    keys += [(name, "CAA"), *((whole(owner, name), "CAA") for owner in zone.sites if owner != "@")]
+    keys += [(name, "CAA"), *((whole(owner, name), "CAA") for owner in owners(zone))]
     keys += [*((whole(one.name, name), one.type) for one in zone.records)]
     servers = _authorities(world, name)
     with ThreadPoolExecutor(len(servers)) as pool:
@@ -162,5 +168,7 @@ def _ask(address: str, name: str, kind: str) -> frozenset[str]:
         raise NotSeen(f"it says {dns.rcode.to_text(answer.rcode())}", "is the zone delegated to it?")
     if not answer.flags & dns.flags.AA:
         raise NotSeen("its answer is not authoritative", "is the zone delegated to it?")
-    wanted = dns.rdatatype.from_text(kind)
-    return frozenset(item.to_text() for rrset in answer.answer if rrset.rdtype == wanted for item in rrset)
+    wanted, own = dns.rdatatype.from_text(kind), dns.name.from_text(name)
+    # a server answers for the name that an alias leads to as well, which is asked for its authorities by itself
+    counts = (rrset for rrset in answer.answer if rrset.rdtype == wanted and (kind != "CAA" or rrset.name == own))
+    return frozenset(item.to_text() for rrset in counts for item in rrset)

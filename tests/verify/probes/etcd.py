@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from bastide.layout import etcd, postgres
@@ -13,7 +14,7 @@ from tests.verify.probes.engine import probe
 from tests.verify.probes.listed import listed
 from tests.verify.probes.scripts import script
 from tests.verify.probes.systemd import show
-from tests.verify.probes.world import World
+from tests.verify.probes.world import Observation, World
 
 
 @probe()
@@ -22,6 +23,18 @@ def members(world: World, machine: Machine) -> tuple[str, Said]:
     own = answer(world, machine, member)
     shown = "# bastide-etcdctl endpoint status; what it answers without TLS, certificate or password, and to whose"
     return shown, Said(own, {machine.name: own})
+
+
+def said_of(
+    settings: Settings, observation: Observation, machine: Machine, note: Callable[[str], None]
+) -> dict[str, Any]:
+    """What the voter says, out of what `members` gave; empty on a machine that has no vote, where no voter may run."""
+    said: Said = observation.data
+    if machine.name in settings.etcd_members:
+        return said.own
+    assert not said.own["listening"], f"it has no vote, and a voter listens at {', '.join(said.own['listening'])}"
+    note("it has no vote, and no voter runs")
+    return {}
 
 
 def member_script(settings: Settings, machine: Machine, stack: str) -> str:

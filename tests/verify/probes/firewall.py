@@ -26,6 +26,15 @@ unit = command("firewallunit", show(UNIT))
 rules_at_start = command("rulesatstart", f"unshare -n sh -c 'nft -f {RULES} && nft -j list ruleset'")
 # the tables of the older iptables, which nft does not show; without the modules there is no such file
 older_rules = command("olderrules", "cat /proc/net/ip_tables_names /proc/net/ip6_tables_names 2>/dev/null; true")
+# what the provider's service told is kept by cloud-init, in files (its manual, "Data and logs"): who may read those?
+_KEPT = """for file in /var/lib/cloud/instances/*/user-data* /var/lib/cloud/instances/*/vendor-data* \\
+    /var/lib/cloud/instances/*/cloud-config.txt /var/lib/cloud/instances/*/obj.pkl /var/lib/cloud/seed/*/*-data \\
+    /var/lib/cloud/instances/*/scripts/* /run/cloud-init/*sensitive* /run/cloud-init/combined-cloud-config.json; do
+  [ -f "$file" ] || continue
+  echo "kept $file"
+  setpriv --reuid=65534 --regid=65534 --clear-groups -- head -c 1 "$file" >/dev/null 2>&1 && echo "read $file"
+done; true"""
+user_data = command("userdata", _KEPT, shows="runuser -u nobody -- cat /var/lib/cloud/instances/*/user-data.txt ...")
 _metadata = {
     f"{who}{way}": listed(
         f"metadata as {who}{way}",

@@ -35,7 +35,9 @@ select json_build_object(
       'owner', pg_get_userbyid(datdba),
       'grants', array(select {_GRANT} from aclexplode(coalesce(datacl, acldefault('d', datdba))) a
         where a.grantee <> datdba order by 1)))
-    from pg_database where datname not in ('template0', 'template1')))::text
+    from pg_database where datname <> 'template0'),
+  'tablespaces', array(select {_GRANT} || ' on ' || spcname from pg_tablespace, aclexplode(spcacl) a
+    where a.grantee <> spcowner and a.grantee not in (select oid from pg_authid where rolsuper) order by 1))::text
 """
 
 # everything of one kind with one owner and one set of rights is one row with an example: there may be thousands
@@ -83,6 +85,15 @@ select json_build_object(
         where a.privilege_type = 'EXECUTE' and a.grantee not in (select oid from supers)) order by 1),
   'large', array(select distinct {_GRANT} from pg_largeobject_metadata m, aclexplode(lomacl) a
     where a.grantee <> lomowner and a.grantee not in (select oid from supers) order by 1),
+  'publications', array(select format('%s of %s', pubname, pg_get_userbyid(pubowner)) from pg_publication order by 1),
+  'servers', array(
+    select {_GRANT} || ' on the foreign server ' || srvname from pg_foreign_server, aclexplode(srvacl) a
+    where a.grantee <> srvowner and a.grantee not in (select oid from supers)
+    union all
+    select {_GRANT} || ' on the foreign data wrapper ' || fdwname from pg_foreign_data_wrapper, aclexplode(fdwacl) a
+    where a.grantee <> fdwowner and a.grantee not in (select oid from supers)
+    union all
+    select 'a login for public on the foreign server ' || srvname from pg_user_mappings where umuser = 0 order by 1),
   'later', coalesce((select json_agg(json_build_object(
       'maker', pg_get_userbyid(defaclrole),
       'kind', case defaclobjtype when 'S' then 'sequence' when 'n' then 'schema' else 'table' end,
@@ -95,6 +106,8 @@ select json_build_object(
 _SCRAM = "SCRAM-SHA-256"
 # the platform's own, with what each is for; rewinder's rights are on four functions (pg_rewind, "Notes")
 _OWN = {"postgres": ("superuser",), "replicator": ("replication",), "rewinder": ()}
+# what each server has from the start, for nobody (manage-ag-templatedbs of the manual)
+_NOBODYS = ("postgres", "template1")
 # by this comment a deploy knows a role of its making: who has it and is not declared any more loses the login
 _COMMENT = "made by bastide"
 # what one who may write needs of a sequence to insert (9.17: nextval takes USAGE), and one who may read of its state
@@ -137,18 +150,43 @@ def rights_differ(postgres: Postgres, seen: dict[str, Any]) -> list[str]:
         if name in seen["databases"]:
             found += in_database(name, database, seen["databases"][name], seen["inside"][name])
     found += [
-        f"a database that nobody declared: {name}" for name in {*seen["databases"]} - {"postgres", *postgres.databases}
+        f"a database that nobody declared: {name}"
+        for name in sorted({*seen["databases"]} - {*_NOBODYS, *postgres.databases})
     ]
-    found += [f"on a parameter, which nobody declared: {text}" for text in seen.get("parameters", ())]
+    for what in ("parameter", "tablespace"):
+        found += [f"on a {what}, which nobody declared: {text}" for text in seen.get(f"{what}s", ())]
     for name, inside in seen["inside"].items():
+        for kind, where in (("large", " on large objects"), ("servers", "")):
+            found += [f"{text}{where} in {name}, which nobody declared" for text in (inside or {}).get(kind, ())]
         found += [
-            f"{text} on large objects in {name}, which nobody declared" for text in (inside or {}).get("large", ())
+            f"a publication that nobody declared: {one}, in {name}" for one in (inside or {}).get("publications", ())
         ]
-    # what nobody is declared for has the schema that it was made with, in which everybody may look and nobody make
-    made = ((seen["inside"].get("postgres") or {}).get("schemas") or {}).get("public", {"grants": []})
-    found += [f"{text} on the schema public of postgres" for text in made["grants"] if not text.startswith("USAGE ")]
+    for name in _NOBODYS:
+        if name in seen["databases"]:
+            found += nobodys(name, seen["databases"][name], seen["inside"].get(name))
     # statistics for people who look, and the log of changes
     return [*found, *_without(("pg_stat_statements", "pgaudit"), "postgres", seen["inside"].get("postgres"))]
+
+
+def nobodys(name: str, outside: dict[str, Any], inside: dict[str, Any] | None) -> Iterator[str]:
+    """Each right in a database that nobody is declared for and that each server has: `postgres`, and the one that every
+    new one is a copy of. Everybody may come and look into the schema that it was made with, and nobody may make
+    anything."""
+    made = {"CONNECT public", "TEMPORARY public", "CONNECT rewinder"}
+    yield from _more(outside["grants"], made, f"on {name}")
+    if not inside or not inside["schemas"]:
+        yield f"{name} does not say who may do what in its schemas"
+        return
+    for schema, found in inside["schemas"].items():
+        looks = {"USAGE public"} if schema == "public" else set()
+        yield from (f"{text} on the schema {schema} of {name}" for text in sorted({*found["grants"]} - looks))
+    for thing in inside["things"]:
+        where = f"{thing['kind']} {thing['name'].removeprefix('public.')} of {name}"
+        yield from (f"{text} on {where}" for text in thing["grants"] or ())
+    yield from (f"{text}, of {name}" for text in inside["columns"])
+    yield from (f"others may run {one} of {name}, which runs as a superuser" for one in inside["superusers_own"])
+    for row in inside["later"]:
+        yield from _more(row["grants"], set(), f"on future {row['kind']}s of {row['maker']} in {name}")
 
 
 def in_database(name: str, declared: Database, outside: dict[str, Any], inside: dict[str, Any] | None) -> Iterator[str]:

@@ -195,6 +195,14 @@ def router_lines(settings: Settings) -> list[str]:
     return lines
 
 
+def router_limits(settings: Settings) -> dict[str, str]:
+    """How many connections HAProxy takes, at once and a second: what its file says, and beyond that as many as come."""
+    most = {"Maxconn": "4000", "ConnRateLimit": "0", "SessRateLimit": "0", "SslRateLimit": "0"}
+    ways = ("leader", "replicas") if settings.postgres else ()
+    servers = {f"{way}/{name}": " 1" for way in ways for name in settings.sites}
+    return {**most, **dict.fromkeys(ways, "2000 0 OPEN"), **servers}
+
+
 def router_differs(found: list[str], declared: list[str]) -> list[str]:
     """Lines that are there and should not be, and the other way round; the same lines in another order as well."""
     more = [f"it says {line}" for line in found if line not in declared]

@@ -57,6 +57,21 @@ def test_an_authoritative_answer_counts(answering: Callable[[Answer], list[str]]
     assert names._ask("192.0.2.53", "example.eu", "AAAA") == frozenset()
 
 
+def test_who_may_issue_for_where_an_alias_leads_is_not_who_may_for_the_alias(
+    answering: Callable[[Answer], list[str]],
+) -> None:
+    def alias(message: dns.message.Message) -> dns.message.Message:
+        response = dns.message.make_response(message)
+        response.flags |= dns.flags.AA
+        response.answer.append(dns.rrset.from_text("shop.example.eu.", 60, "IN", "CNAME", "example.eu."))
+        response.answer.append(dns.rrset.from_text("example.eu.", 60, "IN", "CAA", '0 issue "a.example"'))
+        return response
+
+    answering(alias)
+    assert names._ask("192.0.2.53", "shop.example.eu", "CAA") == frozenset()
+    assert names._ask("192.0.2.53", "example.eu", "CAA") == {'0 issue "a.example"'}
+
+
 def test_a_name_that_does_not_exist_has_no_values(answering: Callable[[Answer], list[str]]) -> None:
     answering(lambda message: dns.message.from_text(reply(message, code=3).to_text().split(";ANSWER")[0]))
     assert names._ask("192.0.2.53", "nothing.example.eu", "A") == frozenset()
@@ -87,7 +102,7 @@ def answers(server: str, **changed: frozenset[str]) -> names.Answers:
     assert SETTINGS.dns
     (zone,) = SETTINGS.dns.zones.values()
     given = {("example.eu", "CAA"): names.expected(RecordSet(name="@", type="CAA", values=zone.caa.values()), ZONE)}
-    given[("www.example.eu", "CAA")] = frozenset()
+    given |= {(names.whole(owner, ZONE), "CAA"): frozenset() for owner in names.owners(zone)}
     for name in ("example.eu", "www.example.eu"):
         given[(name, "A")] = frozenset(one.address for one in SITES)
         given[(name, "AAAA")] = frozenset(one.address6 for one in SITES)
@@ -135,6 +150,16 @@ def test_an_authority_is_named_wherever_it_may_issue() -> None:
     check, other = checked.test_only_the_declared_may_issue_certificates, frozenset({'0 issue "other.example"'})
     assert said(check, answers("ns1")) == []
     assert len(said(check, answers("ns1", www_CAA=other), answers("ns2", www_CAA=other))) == 2
+    assert said(check, answers("ns1", _dmarc_CAA=other)) == [
+        'ns1 gives _dmarc.example.eu CAA 0 issue "other.example", which is not declared'
+    ]
+
+
+def test_authorities_are_asked_for_at_each_declared_name_and_those_between() -> None:
+    assert SETTINGS.dns
+    (zone,) = SETTINGS.dns.zones.values()
+    record = RecordSet(name="a.b", type="TXT", values=("x",))
+    assert names.owners(zone.model_copy(update={"sites": ("@", "www"), "records": (record,)})) == ["a.b", "b", "www"]
 
 
 def test_reverse_names_are_judged_over_both_protocols() -> None:

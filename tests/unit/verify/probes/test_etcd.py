@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tests.unit.bastide.proofs import SETTINGS, inventory
 from tests.verify import test_etcd as checked
+from tests.verify import test_etcd_access as access
 from tests.verify.probes import etcd
-from tests.verify.probes.cluster import Said, reached_by_accounts
+from tests.verify.probes.cluster import Said, reached_by_accounts, strangers_own
 from tests.verify.probes.world import Observation, now
 
 PRIMARY, STANDBY, WITNESS = inventory().machines
@@ -47,6 +49,30 @@ def test_voters_that_disagree_are_named() -> None:
         judge(voter(members=[{"name": "primary", "ID": 1}]))
 
 
+def test_another_authority_is_named_by_whom_it_may_vouch_for() -> None:
+    own = {"etcd": "1", "etcd-peers": "2"}
+
+    def judge(trusts: dict[str, str], known: dict[str, str]) -> None:
+        all_ = replace(inventory(), authorities=known)
+        access.test_voters_trust_the_declared_authorities(voter(trusts=trusts), SETTINGS, PRIMARY, all_, [].append)
+
+    judge(own, own)
+    with pytest.raises(AssertionError, match="another authority than this stack's for other voters"):
+        judge({**own, "etcd-peers": "3"}, own)
+    with pytest.raises(AssertionError, match="for clients"):
+        judge({}, own)
+    with pytest.raises(pytest.skip.Exception, match="make inventory"):
+        judge(own, {})
+
+
+def test_a_key_of_somebody_elses_is_named() -> None:
+    keys = {"/etc/pgbouncer/server.key": ["0o400", "pgbouncer"], "/etc/etcd/server.key": ["0o400", "root"]}
+    accounts = {"/etc/pgbouncer/": "pgbouncer", "": "etcd"}
+    assert list(strangers_own(keys, accounts)) == []
+    keys["/etc/etcd/server.key"][1] = "pgbouncer"
+    assert list(strangers_own(keys, accounts)) == ["/etc/etcd/server.key belongs to pgbouncer, who can read it"]
+
+
 def test_the_witness_leads_or_something_brings_that_back() -> None:
     def judge(timer: str, result: str, leader: int) -> None:
         seen = voter(mover={"timer": timer, "result": result})
@@ -80,13 +106,19 @@ def test_a_voter_at_no_site_says_whether_it_sees_a_quorum() -> None:
         ("1 Error: etcdserver: user name is empty", {"/etc/etcd/peer.key": ["0o400", "1"]}, ""),
         ("patroni-v1\nroot", {}, "the voters tell their users"),
         ("1 Error: context deadline exceeded", {}, "could not be asked"),
+        ("1 user name is empty", {}, "/etc/etcd/more is nobody's"),
         ("1 user name is empty", {"/etc/etcd/root.env": ["0o600", "0"]}, "a password lies in /etc/etcd/root.env"),
     ],
 )
 def test_who_only_votes_has_no_password(answer: str, keys: dict[str, Any], says: str) -> None:
     def judge(machine: Any, said: str) -> None:
-        seen = voter(administers=said, keys=keys, patroni={})
-        checked.test_who_only_votes_administers_nothing(seen, SETTINGS, machine, [].append)
+        seen = voter(
+            administers=said,
+            keys=keys,
+            patroni={},
+            folder=["ca.crt", "own-endpoint", *(["more"] if "more" in says else [])],
+        )
+        access.test_who_only_votes_administers_nothing(seen, SETTINGS, machine, [].append)
 
     judge(PRIMARY, "patroni-v1\nroot")
     with pytest.raises(AssertionError, match="refuse a site"):
@@ -115,7 +147,7 @@ def test_whose_certificate_is_worth_what() -> None:
 
     def judge(**changed: Any) -> None:
         seen = voter(tries=fine | {key.replace("_", " "): value for key, value in changed.items()})
-        checked.test_no_way_in_with_less(seen, SETTINGS, WITNESS, [].append)
+        access.test_no_way_in_with_less(seen, SETTINGS, WITNESS, [].append)
 
     judge()
     for what in ("a client's certificate, as a voter", "a voter's certificate, as a client"):
@@ -140,7 +172,7 @@ def test_every_way_in_with_less_is_named() -> None:
         "no password": "patroni-v1",
         "wrong password": "1 context deadline exceeded",
     }
-    assert list(checked._ways_in(tries)) == [
+    assert list(access._ways_in(tries)) == [
         "it speaks TLSv1.1",
         "it answers whoever comes with no TLS",
         "TLS 1.1 could not be tried (NO_PROTOCOLS_AVAILABLE)",
@@ -178,7 +210,7 @@ def test_rights_of_patroni_are_its_prefix_alone() -> None:
         line = " ".join(("2", *(base64.b64encode(word.encode()).decode() for word in (keys, end))))
         users = {"users": {"root": ["root"], "patroni-v1": ["bastide"]}, "rights": {"root": [], "bastide": [line]}}
         world: Any = type("World", (), {"stack": "example"})
-        checked.test_users_have_their_own_keys_only(voter(users=users), SETTINGS, PRIMARY, world, [].append)
+        access.test_users_have_their_own_keys_only(voter(users=users), SETTINGS, PRIMARY, world, [].append)
 
     judge("/bastide/example/", "/bastide/example0")
     with pytest.raises(AssertionError, match="rights are other ones"):
@@ -204,7 +236,7 @@ def test_accounts_of_a_machine_without_a_vote_reach_no_voter_either() -> None:
     def judge(root: str, other: str) -> None:
         accounts = {"0": {"10.21.0.12:2379": root}, "65534": {"10.21.0.12:2379": other}}
         seen = observation(Said({"listening": [], "accounts": accounts}, {}))
-        checked.test_other_accounts_have_no_way_to_it(seen, fewer, PRIMARY, [].append)
+        access.test_other_accounts_have_no_way_to_it(seen, fewer, PRIMARY, [].append)
 
     judge("open", "closed")
     with pytest.raises(AssertionError, match="65534 of this machine gets through"):

@@ -72,15 +72,19 @@ def seen() -> dict[str, Any]:
         **{"extensions": [], "schemas": {"public": {"owner": "pg_database_owner", "grants": []}}, "things": []},
         **{"columns": [], "superusers_own": [], "later": []},
     }
-    own = {"extensions": ["pg_stat_statements", "pgaudit", "plpgsql"]}
+    looks = {"public": {"owner": "pg_database_owner", "grants": ["USAGE public"]}}
+    made = {**empty, "schemas": looks}
+    own = {**made, "extensions": ["pg_stat_statements", "pgaudit", "plpgsql"]}
     databases = {
         "app": {"owner": "boss", "grants": ["CONNECT app", "CONNECT postgres", "CONNECT stats"]},
         "more": {"owner": "boss", "grants": []},
         "postgres": {"owner": "postgres", "grants": ["CONNECT public", "TEMPORARY public"]},
+        "template1": {"owner": "postgres", "grants": ["CONNECT public"]},
     }
-    return copy.deepcopy(
-        {"roles": ROLES, "databases": databases, "inside": {"app": inside, "more": empty, "postgres": own}}
-    )
+    every = {"app": inside, "more": empty, "postgres": own, "template1": made}
+    # each a copy of its own, nothing of which another one has as well
+    every = {name: copy.deepcopy(one) for name, one in every.items()}
+    return {"roles": copy.deepcopy(ROLES), "databases": databases, "inside": every}
 
 
 def test_what_is_as_declared_is_no_difference() -> None:
@@ -210,6 +214,45 @@ def test_rights_with_more_or_less_are_named(change: Change, says: str) -> None:
     change(found["databases"], found["inside"]["app"])
     problems = rights_differ(DECLARED, found)
     assert any(says in problem for problem in problems), problems
+
+
+@pytest.mark.parametrize("name", ["postgres", "template1"])
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda out, _: out["grants"].append("CREATE public"), "public: no CREATE on "),
+        (
+            lambda _, one: one["schemas"]["public"]["grants"].append("CREATE public"),
+            "CREATE public on the schema publi",
+        ),
+        (lambda _, one: one["schemas"].update(more={"owner": "x", "grants": ["USAGE app"]}), "USAGE app on the schema"),
+        (lambda _, one: one["columns"].append("SELECT app on public.t (n)"), "SELECT app on public.t (n), of "),
+        (lambda _, one: one["superusers_own"].append("f()"), "others may run f() of "),
+        (
+            lambda _, one: one["things"].append({"kind": "table", "name": "public.t", "grants": ["SELECT app"]}),
+            "SELECT app on table t of ",
+        ),
+        (
+            lambda _, one: one["later"].append({"maker": "app", "kind": "table", "grants": ["SELECT public"]}),
+            "public: no SELECT on future tables of app in ",
+        ),
+    ],
+)
+def test_what_is_for_nobody_is_judged_as_well(name: str, change: Change, says: str) -> None:
+    found = seen()
+    change(found["databases"][name], found["inside"][name])
+    assert [text for text in rights_differ(DECLARED, found) if text.startswith(says) and name in text]
+
+
+def test_what_is_no_table_is_named() -> None:
+    found = seen()
+    found["tablespaces"] = ["CREATE public on pg_default"]
+    found["inside"]["app"] |= {"publications": ["all of postgres"], "servers": ["USAGE public on the foreign server x"]}
+    assert rights_differ(DECLARED, found) == [
+        "on a tablespace, which nobody declared: CREATE public on pg_default",
+        "USAGE public on the foreign server x in app, which nobody declared",
+        "a publication that nobody declared: all of postgres, in app",
+    ]
 
 
 def test_all_that_is_wrong_is_named() -> None:

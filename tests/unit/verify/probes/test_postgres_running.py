@@ -25,6 +25,7 @@ from tests.verify.probes.postgres_running import (
     pool_differs,
     pool_settings,
     router_differs,
+    router_limits,
     router_lines,
     settings_differ,
     told_otherwise,
@@ -66,6 +67,7 @@ def seen(overrides: list[str] | None = None, **changed: Any) -> Observation:
             "unread": [],
             "servers": ROUTES,
             "lines": router_lines(SETTINGS),
+            "limits": router_limits(SETTINGS),
         },
         "logged": {"lines": 0, "last": 0.0, "asked": True},
         **changed,
@@ -140,12 +142,26 @@ def test_an_unlogged_table_is_named_unless_it_is_declared() -> None:
         ),
         (
             checked.test_haproxy_leads_to_the_sites_alone,
-            {"router": {"files": ["/etc/haproxy/haproxy.cfg"], "servers": ROUTES[1:], "lines": router_lines(SETTINGS)}},
+            {
+                "router": {
+                    "files": ["/etc/haproxy/haproxy.cfg"],
+                    "servers": ROUTES[1:],
+                    "lines": router_lines(SETTINGS),
+                    "limits": router_limits(SETTINGS),
+                }
+            },
             "leads otherwise: leader",
         ),
         (
             checked.test_haproxy_leads_to_the_sites_alone,
-            {"router": {"files": ["/etc/other.cfg"], "servers": ROUTES, "lines": router_lines(SETTINGS)}},
+            {
+                "router": {
+                    "files": ["/etc/other.cfg"],
+                    "servers": ROUTES,
+                    "lines": router_lines(SETTINGS),
+                    "limits": router_limits(SETTINGS),
+                }
+            },
             "reads /etc/other.cfg",
         ),
     ],
@@ -279,6 +295,20 @@ def test_the_pool_is_expected_to_go_by_what_a_deploy_writes() -> None:
     same = {"client_tls_protocols", "server_tls_protocols", "tcp_keepalive", "log_connections", "log_disconnections"}
     assert {name: value for name, value in written.items() if name not in same} == {
         name: value for name, value in declared.items() if name not in ("conffile", "unix_socket_mode", "verbose")
+    }
+
+
+def test_what_haproxy_was_told_at_its_socket_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As HAProxy 3.0 answers `show info` and `show stat`, in part."""
+    said = {
+        "@1 show info": "Name: HAProxy\nMaxconn: 4000\nConnRateLimit: 0\nSessRateLimit: 0\nSslRateLimit: 0\n",
+        "@1 show stat": "# pxname,svname,slim,status,weight,rate_lim,\nleader,FRONTEND,10,OPEN,,0,\n"
+        "leader,primary,,UP,1,,\nleader,BACKEND,200,UP,1,,\n",
+    }
+    monkeypatch.setattr(remote, "_haproxy_says", said.get)
+    assert remote._limits() == {
+        **{"Maxconn": "4000", "ConnRateLimit": "0", "SessRateLimit": "0", "SslRateLimit": "0"},
+        **{"leader": "10 0 OPEN", "leader/primary": " 1"},
     }
 
 

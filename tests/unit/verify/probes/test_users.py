@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import pwd
+import re
+import shutil
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +16,8 @@ import pytest
 from tests.unit.deploys.box import SETTINGS
 from tests.verify import test_ssh as checked_ssh
 from tests.verify import test_users as checked_users
-from tests.verify.probes.remote import sshd_config, sshd_keys, sshd_settings
+from tests.verify import test_users_pam as checked_pam
+from tests.verify.probes.remote import sshd_config, sshd_keys, sshd_running, sshd_settings
 from tests.verify.probes.ssh import effective
 from tests.verify.probes.world import Observation, Output, now
 
@@ -123,7 +127,7 @@ def test_who_a_match_block_speaks_of_is_asked_about(tmp_path: Path) -> None:
 
 def _running(**changed: Any) -> Observation:
     unit = {
-        "pid": 7, "program": "/usr/sbin/sshd", "read": 100, "written": 99.5, "other": [],
+        "pid": 7, "program": "/usr/sbin/sshd", "read": 100, "written": 99.5, "other": [], "loaded": [],
         "line": "sshd: /usr/sbin/sshd -D [listener] 0 of 10-60 startups",
     }  # fmt: skip
     servers = [{"pid": 7, "address": "0.0.0.0", "port": 22, "program": "/usr/sbin/sshd"}]
@@ -137,6 +141,7 @@ def _running(**changed: Any) -> Observation:
         ({"line": "sshd: /usr/sbin/sshd -D -o PermitRootLogin=yes [listener] 0 of 10-60 startups"}, "other words"),
         ({"program": "/opt/sshd"}, "ssh.service runs /opt/sshd"),
         ({"written": 100.01}, "changed after sshd read them"),
+        ({"loaded": ["LD_PRELOAD=/opt/x.so"]}, "no package brought: LD_PRELOAD=/opt/x.so"),
         ({"other": ["/etc/ssh/sshd_config"]}, "another file in the place of /etc/ssh/sshd_config"),
         (
             {"servers": [{"pid": 8, "address": "*", "port": 2222, "program": "/usr/bin/x"}]},
@@ -157,3 +162,32 @@ def test_everything_that_is_wrong_is_named() -> None:
         AssertionError, match="not declared: toor; missing: anna, bruno; accounts with root's number: toor"
     ):
         checked_users.test_only_declared_accounts_have_a_shell(_observation(lines), SETTINGS, note=print)
+
+
+@pytest.mark.skipif(not Path("/var/lib/dpkg/info").is_dir(), reason="no Debian, so no package says what it brought")
+def test_code_that_no_package_brought_is_seen(tmp_path: Path) -> None:
+    """In a process that runs: its program, its libraries, and what it was told to load."""
+    own = tmp_path / "cat"
+    shutil.copy("/usr/bin/cat", own)
+    for program, more in (("/usr/bin/cat", {"LD_LIBRARY_PATH": "/opt/x"}), (str(own), {})):
+        with subprocess.Popen([program], env=more, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdin
+            assert process.stdout
+            process.stdin.write(b"it runs\n")
+            process.stdin.flush()
+            process.stdout.readline()
+            found = sshd_running._loaded(process.pid)
+        assert found == ([f"{key}={value}" for key, value in more.items()] or [program])
+
+
+def test_who_gets_in_by_a_wrong_password_is_named_with_the_service() -> None:
+    refused = {"root": 7, "nobody": 7}
+    judge = checked_pam.test_no_service_takes_a_wrong_password
+    answers = {"su": refused, "sudo": refused, "login": refused}
+    judge(_observation(json.dumps(answers)), print)
+    with pytest.raises(AssertionError, match=re.escape("PAM lets in root by a wrong password (su)")):
+        judge(_observation(json.dumps({**answers, "su": {"root": 0, "nobody": 7}})), print)
+    with pytest.raises(AssertionError, match="do not ask PAM"):
+        judge(_observation("{}"), print)
+    with pytest.raises(AssertionError, match="PAM could not be asked"):
+        judge(_observation(""), print)

@@ -5,8 +5,10 @@ Standard library only, since it is sent to the machine as it stands. Nobody logs
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import socket
 import ssl
 import struct
@@ -208,5 +210,22 @@ def key_files(*folders: str) -> dict[str, list[str]]:
     for folder in folders:
         for entry in sorted(Path(folder).glob("*")):
             if entry.name.endswith(".key") or entry.name in ("root.env", "config.yml", "userlist.txt"):
-                found[str(entry)] = [oct(entry.stat().st_mode & 0o777), str(entry.stat().st_uid)]
+                found[str(entry)] = [oct(entry.stat().st_mode & 0o777), _owner(entry)]
     return found
+
+
+def _owner(path: Path) -> str:
+    try:
+        return path.owner()
+    except KeyError:
+        return str(path.stat().st_uid)
+
+
+def trusted(path: str) -> str:
+    """A digest of the certificates in a file, whatever stands between them; "" where there is none."""
+    try:
+        text = Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    found = re.findall(r"-----BEGIN CERTIFICATE-----\n.*?-----END CERTIFICATE-----\n", text, re.DOTALL)
+    return hashlib.sha256("".join(found).encode()).hexdigest() if found else ""

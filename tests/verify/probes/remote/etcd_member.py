@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         old_client,
         output,
         reach_as,
+        trusted,
     )
 
 _HTTP = "GET /version HTTP/1.0\r\nHost: member\r\n\r\n"
@@ -57,6 +58,8 @@ def member(plan: dict[str, Any]) -> dict[str, Any]:
             "listening": listening(("etcd",)),
             "accounts": accounts,
             "keys": key_files(plan["folder"]),
+            "trusts": _trusts(plan),
+            "folder": sorted(path.name for path in Path(plan["folder"]).glob("*")),
             "mover": _mover(plan["lead"]),
             "data": _data(),
             "snapshot": _snapshot(Path(plan["snapshots"])),
@@ -114,6 +117,18 @@ def _tries(plan: dict[str, Any], own: str) -> dict[str, Any]:
         "no password": output(*words, *get, env=plain).strip(),
         "wrong password": output(*words, *get, env=wrong).strip(),
     }
+
+
+def _trusts(plan: dict[str, Any]) -> dict[str, str]:
+    """What the running member trusts: of clients and of other members, by the file that it was started with."""
+    pid = output("systemctl", "show", "--value", "-p", "MainPID", "etcd.service").strip()
+    try:
+        told = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return {}
+    env = dict(word.split("=", 1) for word in told if "=" in word)
+    names = {"etcd": "ETCD_TRUSTED_CA_FILE", "etcd-peers": "ETCD_PEER_TRUSTED_CA_FILE"}
+    return {purpose: trusted(env.get(name, "")) for purpose, name in names.items()}
 
 
 def _mover(lead: str) -> dict[str, str]:

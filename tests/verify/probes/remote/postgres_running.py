@@ -133,6 +133,7 @@ def _router(config: str) -> dict[str, Any]:
     return {
         "files": [words[place + 1] for place, word in enumerate(words[:-1]) if word == "-f"],
         "lines": _lines(config),
+        "limits": _limits(),
         # a process began at a tick of a hundredth of a second
         "unread": _changed_after([config], began + 0.02),
         "servers": [
@@ -140,6 +141,20 @@ def _router(config: str) -> dict[str, Any]:
             for row in rows
         ],
     }
+
+
+def _limits() -> dict[str, str]:
+    """How many connections it takes at once and a second: the process as a whole ("Maxconn"), each way ("leader") and
+    each server of it ("leader/primary": "" for as many as come, its weight behind it) (HAProxy 3.0 management, 9.1)."""
+    info = dict(line.split(": ", 1) for line in _haproxy_says("@1 show info").splitlines() if ": " in line)
+    found = {name: info.get(name, "") for name in ("Maxconn", "ConnRateLimit", "SessRateLimit", "SslRateLimit")}
+    lines = [line.split(",") for line in _haproxy_says("@1 show stat").lstrip("# ").splitlines() if "," in line]
+    for row in (dict(zip(lines[0], line, strict=False)) for line in lines[1:]):
+        if row["svname"] == "FRONTEND":
+            found[row["pxname"]] = f"{row['slim']} {row['rate_lim']} {row['status']}"
+        elif row["svname"] != "BACKEND":
+            found[f"{row['pxname']}/{row['svname']}"] = f"{row['slim']} {row['weight']}"
+    return found
 
 
 def _lines(config: str) -> list[str]:

@@ -76,17 +76,22 @@ def _raised(path: str, state: os.stat_result) -> dict[str, Any] | None:
 
 def _writable(path: str, state: os.stat_result, plan: dict[str, Any]) -> str:
     """The mask of an access list stands where the group's bits do (acl(5)): whom it names is seen by them."""
-    if not any(path == one or path.startswith(f"{one}/") for one in plan["places"]):
+    if not _below(path, plan["places"]):
         return ""
     mode = oct(stat.S_IMODE(state.st_mode))[2:]
     sticky = stat.S_ISDIR(state.st_mode) and state.st_mode & stat.S_ISVTX
     if state.st_mode & 0o002:
         return f"anybody may write it ({mode})"
-    if any(path == one or path.startswith(f"{one}/") for one in plan["services"]) and state.st_uid < plan["least"]:
+    if _below(path, plan["services"]) and state.st_uid < plan["least"]:
         return "" if state.st_gid < plan["least"] or not state.st_mode & 0o020 else f"its group may write it ({mode})"
     if state.st_uid != 0:
         return f"it belongs to number {state.st_uid}"
     return f"its group may write it ({mode})" if state.st_mode & 0o020 and not sticky else ""
+
+
+def _below(path: str, folders: list[str]) -> bool:
+    """Whether it is one of these folders, or lies in one."""
+    return any(path == one or path.startswith(f"{one}/") for one in folders)
 
 
 def _brought() -> dict[str, set[str]]:

@@ -3,6 +3,7 @@ the one of the unit has read its files since they were changed."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import socket
@@ -23,8 +24,9 @@ def running(plan: dict[str, Any]) -> dict[str, Any]:
     """`plan`: config, unit, known ([port, units] of what the platform has listening, which is not knocked at).
 
     Returns `unit` (pid, program, command line, `read`: when it last read its files, `written`: when these were last
-    changed, as seconds since the epoch), `servers` (of each that listens for ssh: pid, address, port, program),
-    `unknown` criteria of Match blocks.
+    changed, as seconds since the epoch, `other`: files that it sees others in the place of, `loaded`: code that no
+    package brought), `servers` (of each that listens for ssh: pid, address, port, program), `unknown` criteria of Match
+    blocks.
     """
     known = {(port, unit) for port, units in plan["known"] for unit in units}
     with ThreadPoolExecutor(16) as pool:
@@ -50,6 +52,7 @@ def _unit(plan: dict[str, Any]) -> dict[str, Any]:
         "read": max(times),
         "written": max(written, default=0),
         "other": _seen_otherwise(pid, plan["config"], paths) if pid else [],
+        "loaded": _loaded(pid) if pid else [],
     }
 
 
@@ -66,6 +69,42 @@ def _seen_otherwise(pid: int, config: str, paths: list[Path]) -> list[str]:
         except OSError:
             found.append(str(path))
     return found
+
+
+def _loaded(pid: int) -> list[str]:
+    """Code that a process runs and that no package brought as it is, and what would have more of it loaded (ld.so(8)).
+
+    What was replaced since waits for a restart, which other checks ask for.
+    """
+    maps = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace").splitlines()
+    code = {line.split(maxsplit=5)[5] for line in maps if "x" in line.split()[1] and line.count("/")}
+    gone = " (deleted)"
+    paths = {path.removesuffix(gone) for path in code}
+    brought = _brought(paths)
+    found = [
+        path.removesuffix(gone)
+        for path in code
+        if path.removesuffix(gone) not in brought or (not path.endswith(gone) and _digest(path) not in brought[path])
+    ]
+    words = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
+    told = [word for word in words if word.startswith(("LD_PRELOAD=", "LD_AUDIT=", "LD_LIBRARY_PATH="))]
+    every = Path("/etc/ld.so.preload")
+    return sorted([*found, *told, *([str(every)] if every.exists() and every.read_text().strip() else [])])
+
+
+def _brought(paths: set[str]) -> dict[str, set[str]]:
+    """The digests that packages say these files have; what one brings in /lib is in /usr/lib (file-hierarchy(7))."""
+    found: dict[str, set[str]] = {}
+    for file in Path("/var/lib/dpkg/info").glob("*.md5sums"):
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+            digest, _, name = line.partition("  ")
+            for path in {f"/{name}", f"/usr/{name}"} & paths:
+                found.setdefault(path, set()).add(digest)
+    return found
+
+
+def _digest(path: str) -> str:
+    return hashlib.md5(Path(path).read_bytes(), usedforsecurity=False).hexdigest()
 
 
 def _listening() -> list[tuple[str, int, int]]:

@@ -1,0 +1,150 @@
+"""Who gets to the databases, and how: the wrong ways."""
+
+from __future__ import annotations
+
+from tests.rehearsal.sabotages.model import ANOTHER_AUTHORITY, NFT, PRIMARY, STANDBY, Sabotage
+from tests.rehearsal.sabotages.postgres.ways import (
+    AUTHORITY,
+    BY_HAND,
+    HBA,
+    LEADER,
+    READER,
+    RELOAD,
+    RULES,
+    SERVER,
+    STREAMS,
+    by_hand,
+    count,
+    edited,
+    first_rule,
+    read_and_put_back,
+    until,
+)
+
+SABOTAGES = (
+    first_rule(
+        "postgres-02",
+        "everybody is trusted, from everywhere",
+        "is not asked for a password: lets in",
+        "host all all 0.0.0.0/0 trust",
+    ),
+    first_rule(
+        "postgres-02",
+        "whoever is in the mesh may come, with a password and without TLS",
+        "it does not refuse (no TLS): asks for scram",
+        "host all all {mesh} scram-sha-256",
+    ),
+    by_hand(
+        "postgres-02",
+        "old clients are let in",
+        "it takes TLS 1.1",
+        'ssl_min_protocol_version = "TLSv1"'.replace('"', "\\047"),
+        'ssl_ciphers = "ALL:@SECLEVEL=0"'.replace('"', "\\047"),
+    ),
+    read_and_put_back(
+        "postgres-02",
+        "rules that were read and are not in the file any more",
+        "changed after the server last read it",
+        HBA,
+        "1i hostssl all visitor {mesh} scram-sha-256",
+        RELOAD,
+        # who has the server read its files, has it read the right ones
+        BY_HAND,
+    ),
+    first_rule(
+        "postgres-02",
+        "whoever is on the server itself is trusted, as in many a default",
+        "it does not refuse",
+        "host all all 127.0.0.1/32 trust",
+    ),
+    edited(
+        "postgres-03",
+        "HAProxy listens at every address",
+        "also listening: haproxy 0.0.0.0:5000",
+        "/etc/haproxy/haproxy.cfg",
+        "s/bind 127.0.0.1:5000/bind 0.0.0.0:5000/",
+        "systemctl reload haproxy && sleep 1",
+    ),
+    Sabotage(
+        "postgres-03",
+        "a second server beside, as Debian's package makes one",
+        "also listening: postgres 127.0.0.1:5433",
+        "pg_createcluster 17 sabotage -p 5433 --start >/dev/null",
+        "pg_dropcluster --stop 17 sabotage",
+        STANDBY,
+        everywhere=(LEADER,),
+    ),
+    Sabotage(
+        "postgres-03",
+        "an application on the same server may speak to Patroni",
+        "of this machine gets through to",
+        "nft delete table inet bastide_postgres",
+        "systemctl reload bastide-postgres-guard",
+        STANDBY + PRIMARY,
+        touches=(NFT,),
+    ),
+    Sabotage(
+        "postgres-04",
+        "somebody else reads the stream of changes, without TLS",
+        "the word can be read on lo",
+        f"sed -i '1i hostnossl replication replicator {{mesh_primary}}/32 trust' {HBA} && {RELOAD}"
+        f" && install -d -o postgres {READER} && systemd-run -q --unit=reader --uid=postgres"
+        f" pg_receivewal -D {READER} -d 'host={{mesh_primary}} user=replicator sslmode=disable'"
+        f" && {until(count(STREAMS, 2))}",
+        f"systemctl stop reader; sed -i 1d {HBA} && {RELOAD} && rm -rf {READER}",
+        PRIMARY,
+        touches=(RULES,),
+    ),
+    Sabotage(
+        "postgres-08",
+        "a key that everybody on the server can read",
+        "others can read /etc/bastide/postgres/server.key",
+        "chmod 644 /etc/bastide/postgres/server.key",
+        "chmod 400 /etc/bastide/postgres/server.key",
+        STANDBY,
+        touches=(SERVER,),
+    ),
+    Sabotage(
+        "postgres-08",
+        "a key that belongs to the account of the pool",
+        "/etc/bastide/postgres/server.key belongs to pgbouncer, who can read it",
+        "chown pgbouncer /etc/bastide/postgres/server.key",
+        "chown postgres /etc/bastide/postgres/server.key",
+        STANDBY,
+        touches=(SERVER,),
+    ),
+    Sabotage(
+        "postgres-08",
+        "a second authority, which may vouch for anybody",
+        "it trusts another authority than this stack's for /etc/bastide/postgres/server.crt",
+        f"cp -p {AUTHORITY} /run/sabotage.ca && {ANOTHER_AUTHORITY} >> {AUTHORITY}",
+        f"cp -p /run/sabotage.ca {AUTHORITY} && rm /run/sabotage.ca",
+        STANDBY,
+        touches=(SERVER,),
+    ),
+    edited(
+        "postgres-09",
+        "HAProxy leads to whoever runs, not to whoever leads",
+        "the way to the leader (primary) ends at standby",
+        "/etc/haproxy/haproxy.cfg",
+        "s,OPTIONS uri /primary,OPTIONS uri /health,",
+        "systemctl reload haproxy && sleep 2",
+        everywhere=(LEADER,),
+    ),
+    edited(
+        "postgres-09",
+        "the pool takes clients without TLS",
+        "the pool does not refuse (pool: no TLS)",
+        "/etc/pgbouncer/pgbouncer.ini",
+        "s/^client_tls_sslmode = .*/client_tls_sslmode = allow/",
+        "systemctl reload pgbouncer && sleep 0.3",
+    ),
+    edited(
+        "postgres-09",
+        "the pool may open as many files as any unit may",
+        "PgBouncer may open 1024 files, and promises 2000 clients",
+        "/etc/systemd/system/pgbouncer.service.d/bastide.conf",
+        "s/^LimitNOFILE=.*/LimitNOFILE=1024/",
+        "systemctl daemon-reload && systemctl restart pgbouncer && sleep 0.5",
+    ),
+)
