@@ -46,7 +46,21 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Fake:
         noop=lambda text: None,
     )
     fake.log = fake.said.append
-    for module in (admit, files, confirmed, groups, homes, links, modes, mounts, packages, shells, units, volumes, wait):
+    for module in (
+        admit,
+        files,
+        confirmed,
+        groups,
+        homes,
+        links,
+        modes,
+        mounts,
+        packages,
+        shells,
+        units,
+        volumes,
+        wait,
+    ):
         monkeypatch.setattr(module, "this_host", lambda: fake, raising=False)
         monkeypatch.setattr(module, "ask", lambda host, *requests: Facts(fake.answer), raising=False)
         monkeypatch.setattr(module, "forget", lambda host: None, raising=False)

@@ -53,7 +53,6 @@ BY_NAME: Answers = {
     "contents": lambda path: "",
     "modes": lambda path: "",
     "folders": lambda path: [],
-    "contents": lambda path: "",
     "groups": lambda name: None,
     "packages": lambda name: False,
     "by_name": lambda name: False,
