@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from bastide.findings import Finding
-from bastide.layout.sandbox import WITHOUT, sandboxes
+from bastide.layout.sandbox import DEBIANS_WITHOUT, WITHOUT, sandboxes
 from bastide.lynis import GOAL, STOCK, excused
 from bastide.settings import Settings
 from hosts.commands.auditing.ask import Audit
@@ -93,10 +93,11 @@ def _exposure_lines(found: Audit, settings: Settings) -> Iterator[Finding]:
             f"{name}: {unit} is exposed by {score} of 10 ({was}at most {limit})",
             f"`ssh {name} systemd-analyze security {unit}` names what it may" if more else "",
         )
-    for unit, reason in WITHOUT.items():
+    reasons = {**WITHOUT, **DEBIANS_WITHOUT}
+    for unit, reason in reasons.items():
         if unit in found.exposure:
             yield Finding("note", f"{name}: {unit} is exposed by {found.exposure[unit]} of 10: {reason}")
-    others = {unit: score for unit, score in found.exposure.items() if unit not in may and unit not in WITHOUT}
+    others = {unit: score for unit, score in found.exposure.items() if unit not in may and unit not in reasons}
     if others:
         worst = sorted(others.items(), key=lambda item: -item[1])
         yield Finding("note", f"{name}: without a limit: {', '.join(f'{unit} {score}' for unit, score in worst)}")

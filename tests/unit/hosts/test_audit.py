@@ -90,9 +90,9 @@ def test_what_has_a_reason_is_counted_and_no_more() -> None:
 
 
 def test_a_unit_without_a_limit_is_named_with_the_reason_where_there_is_one() -> None:
-    lines = [line.what for line in said(replace(CLEAN, exposure={"patroni.service": 9.0, "ssh.service": 9.6}), "note")]
-    assert any("patroni.service is exposed by 9.0 of 10: it starts PostgreSQL" in line for line in lines)
-    assert any("without a limit: ssh.service 9.6" in line for line in lines)
+    lines = [line.what for line in said(replace(CLEAN, exposure={"ssh.service": 9.6, "smartd.service": 9.5}), "note")]
+    assert any("ssh.service is exposed by 9.6 of 10: it starts people's sessions" in line for line in lines)
+    assert any("without a limit: smartd.service 9.5" in line for line in lines)
 
 
 def test_plots_are_plain_pictures(tmp_path: Path) -> None:
