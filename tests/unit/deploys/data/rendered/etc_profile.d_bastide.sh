@@ -1,5 +1,7 @@
 # Written by Bastide (deploys/accounts.py): for whoever types; commands that come by ssh read none of it.
 umask 027
+# as limits.d and systemd have it, for a shell that neither of them began
+ulimit -c 0
 case $- in
 *i*)
     # a shell that a shell began has it already; sh knows no such thing
