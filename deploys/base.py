@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pyinfra.api.deploy import deploy
 
-from bastide.layout.base import CLOSED, DEBSUMS, JOURNAL, LOGROTATE, NEEDRESTART, TMPFILES, UNNEEDED
+from bastide.layout.base import CLOSED, DEBSUMS, JOURNAL, LOGROTATE, NEEDRESTART, REWRITTEN, TMPFILES, UNNEEDED
 from bastide.machines import Machine
 from bastide.settings import Base
 from deploys.facts.ask import ask, this_host
@@ -162,7 +162,7 @@ def package_files() -> tuple[File, ...]:
 def closed_files() -> tuple[File, ...]:
     """tmpfiles.d(5), at each boot and after logs were rotated, which leaves new ones."""
     return (
-        File(TMPFILES, render("base/tmpfiles.conf.j2", closed=CLOSED)),
+        File(TMPFILES, render("base/tmpfiles.conf.j2", closed=(*REWRITTEN, *CLOSED))),
         File(
             f"/etc/systemd/system/{LOGROTATE}.d/bastide-closed.conf",
             render("base/logrotate.conf.j2", tmpfiles=TMPFILES),

@@ -20,10 +20,14 @@ class Closed:
     group: str = "root"
 
 
-CLOSED = (
-    # whoever changes an account leaves the earlier list; only root ever looks at it, and does so whatever the mode says
+REWRITTEN = (
+    # only root ever looks at them, and does so whatever the mode says
     Closed("/etc/shadow-", 0),
     Closed("/etc/gshadow-", 0),
+)
+"""What whoever changes an account writes anew, with the mode of the present list, which group shadow may read: closed
+each day and at each boot, and no difference meanwhile."""
+CLOSED = (
     # apt opens its history to everybody at each run: the folder stays closed
     Closed("/var/log/apt", 0o750, "adm"),
     Closed("/var/log/alternatives.log", 0o640, "adm"),

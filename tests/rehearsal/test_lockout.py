@@ -44,18 +44,6 @@ def test_a_host_firewall_that_shuts_the_operator_out_rolls_back(rehearsal: Rehea
     assert rehearsal.dry("--limit", "witness") == {}
 
 
-def test_an_ssh_setting_that_shuts_the_operator_out_rolls_back(rehearsal: Rehearsal) -> None:
-    """The port is moved to one that no firewall opens, as when somebody forgets the firewall."""
-    with rehearsal.settings_changed("ssh.port", 2222):
-        done = rehearsal.deploy("--limit", "witness", "--data", "only=ssh", check=False)
-    said = done.stdout + done.stderr
-    assert not done.ok, said
-    assert "rolled back" in said or "is back" in said, said
-    assert "Traceback" not in said
-    assert rehearsal.ssh("witness", "true").ok
-    assert "port 22\n" in rehearsal.exec("witness", "sshd -T | grep ^port").stdout
-
-
 def test_a_pam_that_lets_nobody_in_rolls_back(rehearsal: Rehearsal) -> None:
     """A profile that somebody laid down and never took up comes with the next change, and refuses every account."""
     before = rehearsal.exec("witness", STACKS).stdout
@@ -90,6 +78,18 @@ def test_a_pam_that_somebody_changed_by_hand_is_left_and_named(rehearsal: Rehear
     assert "Traceback" not in said
     assert after == before
     assert rehearsal.dry("--limit", "witness") == {}
+
+
+def test_an_ssh_setting_that_shuts_the_operator_out_rolls_back(rehearsal: Rehearsal) -> None:
+    """The port is moved to one that no firewall opens, as when somebody forgets the firewall."""
+    with rehearsal.settings_changed("ssh.port", 2222):
+        done = rehearsal.deploy("--limit", "witness", "--data", "only=ssh", check=False)
+    said = done.stdout + done.stderr
+    assert not done.ok, said
+    assert "rolled back" in said or "is back" in said, said
+    assert "Traceback" not in said
+    assert rehearsal.ssh("witness", "true").ok
+    assert "port 22\n" in rehearsal.exec("witness", "sshd -T | grep ^port").stdout
 
 
 @pytest.mark.skipif(not disk.has_loop(), reason="without loop devices this would fill the host's own disk")

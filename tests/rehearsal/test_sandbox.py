@@ -41,9 +41,9 @@ PIDFile=
 ExecStart=/usr/bin/python3 -I /usr/local/lib/bastide/tried.py
 END
 cat > /usr/local/lib/bastide/tried.py
-systemctl daemon-reload; since=$(date +%s)
+systemctl daemon-reload; cursor=$(journalctl -n 0 --show-cursor | sed -n 's/^-- cursor: //p')
 systemctl start bastide-tried || true
-journalctl --sync; journalctl -qu bastide-tried --since @$since -o cat
+journalctl --sync; journalctl -qu bastide-tried --after-cursor "$cursor" -o cat
 rm -f /run/systemd/system/bastide-tried.service /usr/local/lib/bastide/tried.py; systemctl daemon-reload
 """
 # prints what it could do of what nobody may

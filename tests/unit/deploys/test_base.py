@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bastide.layout.base import CLOSED, JOURNAL, UNNEEDED, Closed
+from bastide.layout.base import CLOSED, JOURNAL, REWRITTEN, UNNEEDED, Closed
 from bastide.layout.ssh import MAIN, SAID_TWICE
 from deploys import base, ssh
 from deploys.facts.fact import Facts
@@ -92,7 +92,7 @@ def test_boots_and_rotated_logs_close_the_same():
     tmpfiles, logrotate = base.closed_files()
     lines = [line.split() for line in str(tmpfiles.content).splitlines() if not line.startswith("#")]
     assert [(kind, path, int(mode, 8), group) for kind, path, mode, _, group, _ in lines] == [
-        ("z", one.path, one.mode, one.group) for one in CLOSED
+        ("z", one.path, one.mode, one.group) for one in (*REWRITTEN, *CLOSED)
     ]
     assert tmpfiles.path in str(logrotate.content)
 
