@@ -17,6 +17,7 @@ FINDINGS = (
         "It looks for a line of sources.list; archives are described in deb822, and that security updates come from "
         "one is looked at (updates-01).",
     ),
+    Deviation(("AUTH-9284",), "No account has a password: each is locked for those, and the key is the proof."),
     Deviation(("BOOT-5180", "KRNL-5788"), "Only in a container: it has no boot loader and no kernel of its own."),
     Deviation(
         ("BOOT-5264",),

@@ -36,7 +36,7 @@ SSHD = {
 KERNEL = {"coredump_disable_backtraces", "coredump_disable_storage", "disable_users_coredumps"}
 LYNIS_DONE = {
     *("DEB-0831", "PKGS-7370", "SSH-7408", "USB-1000", "STRG-1846", "NETW-3200", "KRNL-6000"),
-    *("FILE-7524", "AUTH-9230", "AUTH-9262", "AUTH-9284", "AUTH-9286", "AUTH-9328", "BANN-7126", "BANN-7130"),
+    *("FILE-7524", "AUTH-9230", "AUTH-9262", "AUTH-9286", "AUTH-9328", "BANN-7126", "BANN-7130"),
 }
 
 PAGE = Path(__file__).parents[3] / "docs/reference/auditors.md"
