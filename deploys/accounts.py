@@ -29,10 +29,11 @@ from bastide.layout.accounts import (
     USERADD_FILE,
     wanted_login_values,
 )
+from bastide.layout.base import Closed
 from bastide.settings import Accounts, Users
 from deploys.facts.ask import ask, this_host
 from deploys.facts.fact import FactRequest, merged
-from deploys.facts.files import CONTENTS, FILES
+from deploys.facts.files import CONTENTS
 from deploys.facts.groups import GROUPS
 from deploys.facts.homes import HOMES
 from deploys.facts.packages import PACKAGES as INSTALLED
@@ -41,7 +42,8 @@ from deploys.here import Here
 from deploys.operations.confirmed import confirmed
 from deploys.operations.files import File, files, files_request
 from deploys.operations.groups import empty_group
-from deploys.operations.homes import closed_homes, modes
+from deploys.operations.homes import closed_homes
+from deploys.operations.modes import close, close_request
 from deploys.operations.packages import packages, packages_request
 from deploys.operations.shells import nologin_shells
 from deploys.render import render
@@ -64,6 +66,7 @@ _SAID = {
 _EMPTY = "nullok"
 _EDITED = (LOGIN_DEFS, USERADD_FILE, SU_FILE, BASHRC)
 """Debian's, of which single lines are changed."""
+_CLOSED = tuple(Closed(path, mode) for path, mode in MODES.items())
 _NAME = "accounts"
 _MARK = f"/var/lib/bastide/guard/{_NAME}/settled"
 _BEGIN, _END = "# Bastide (deploys/accounts.py): begin", "# Bastide (deploys/accounts.py): end"
@@ -115,7 +118,7 @@ def accounts(wanted: Wanted) -> None:
     files(name="shells", name_="shells", wanted=shell_files(wanted, there))
     files(name="banner", name_="banner", wanted=banner_files(wanted))
     files(name="who may plan jobs", name_="jobs", wanted=job_files(wanted, cron=facts[INSTALLED][_CRON]))
-    modes(name="modes", wanted=MODES)
+    close(name="modes", wanted=_CLOSED)
     closed_homes(name="homes", accounts=wanted.at_home)
     nologin_shells(name="accounts of the system")
 
@@ -138,8 +141,8 @@ def fact_request(wanted: Wanted) -> FactRequest:
     )
     return merged(
         packages_request((*PACKAGES, _CRON)),
-        files_request((*written, *job_files(wanted, cron=True))),
-        FILES.request(sorted(MODES)),
+        files_request(written),
+        close_request(_CLOSED),
         CONTENTS.request([*_EDITED, *_COMMON.values()]),
         GROUPS.request([SU_GROUP]),
         HOMES.request(sorted(wanted.at_home)),

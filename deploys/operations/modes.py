@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from pyinfra.api.operation import operation
 
 from bastide.layout.base import Closed
@@ -15,7 +17,7 @@ from deploys.operations.files import Commands
 def close(wanted: tuple[Closed, ...]) -> Commands:
     """Give files and folders of others the mode and group that they shall have; root owns them. None is made.
 
-    + wanted: path, mode and group of each
+    + wanted: path, mode and group of each; only where nobody but root may write, for a link would be followed
     """
     host = this_host()
     off = wide_open(wanted, ask(host, close_request(wanted)))
@@ -24,7 +26,8 @@ def close(wanted: tuple[Closed, ...]) -> Commands:
         return
     try:
         for one in off:
-            yield f"chown root:{one.group} {one.path} && chmod {one.mode:04o} {one.path}"
+            path = shlex.quote(one.path)
+            yield f"chown root:{one.group} {path} && chmod {one.mode:04o} {path}"
     finally:
         forget(host)
 

@@ -33,6 +33,23 @@ from tests.unit.deploys.box import ALERTS
 from tests.unit.deploys.operating import NOTHING, Fake
 from tests.unit.deploys.telling import ORDER, Machine
 
+_ASKING = (
+    admit,
+    confirmed,
+    files,
+    groups,
+    homes,
+    links,
+    modes,
+    mounts,
+    packages,
+    shells,
+    units,
+    volumes,
+    wait,
+)
+"""Operations that ask the machine at hand."""
+
 
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> Fake:
@@ -46,21 +63,7 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Fake:
         noop=lambda text: None,
     )
     fake.log = fake.said.append
-    for module in (
-        admit,
-        files,
-        confirmed,
-        groups,
-        homes,
-        links,
-        modes,
-        mounts,
-        packages,
-        shells,
-        units,
-        volumes,
-        wait,
-    ):
+    for module in _ASKING:
         monkeypatch.setattr(module, "this_host", lambda: fake, raising=False)
         monkeypatch.setattr(module, "ask", lambda host, *requests: Facts(fake.answer), raising=False)
         monkeypatch.setattr(module, "forget", lambda host: None, raising=False)

@@ -13,10 +13,10 @@ from types import SimpleNamespace
 import pytest
 
 from bastide.layout.accounts import FILE_BITS, HOME_BITS, LOGIN_DEFS, MODES, PROFILE_NAMES
+from bastide.layout.base import Closed
 from bastide.settings import Settings
 from deploys import accounts
-from deploys.operations import groups
-from deploys.operations import homes as modes
+from deploys.operations import groups, modes
 from deploys.operations import shells as services
 from deploys.operations.files import File, plan
 from deploys.remote import change
@@ -176,10 +176,9 @@ def test_homes_are_closed_and_no_link_is_followed(tmp_path: Path, monkeypatch: p
     [(0o600, "root", []), (0o644, "root", ["chown root:root /etc/crontab && chmod 0600 /etc/crontab"])],
 )
 def test_modes(host, mode, group, made):
-    there = dict.fromkeys(MODES)
-    state = {"sha256": "", "mode": mode, "owner": "root", "group": group}
-    host.answer = {"files": {**there, "/etc/crontab": state}}
-    assert list(modes.modes._inner(MODES)) == made
+    host.answer = {"modes": {**dict.fromkeys(MODES, ""), "/etc/crontab": f"{mode:04o} root {group}"}}
+    wanted = tuple(Closed(path, mode) for path, mode in MODES.items())
+    assert list(modes.close._inner(wanted)) == made
 
 
 @pytest.mark.parametrize(("members", "made"), [([], 0), (None, 1), (["anna"], 1)])
